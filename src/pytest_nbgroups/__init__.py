@@ -1,0 +1,1 @@
+"""Run directories of ordered Jupyter notebooks as atomic, parallel pytest items."""

@@ -1,0 +1,23 @@
+"""Every error that a user may meet. A message says what, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class NbgroupsError(Exception):
+    """Base of the errors raised by pytest-nbgroups; its text is meant for the user as it stands."""
+
+
+class DeclarationError(NbgroupsError):
+    """A declaration (experiment.toml, pyproject.toml, option, hook or marker) has a bad value."""
+
+
+class SelectionError(NbgroupsError):
+    """An experiment's notebooks cannot be selected or ordered as declared."""
+
+
+class NotebookError(NbgroupsError):
+    """A notebook file cannot be read, or no kernel can be found for it."""
+
+
+class KernelHostError(NbgroupsError):
+    """The kernel host could not start, or has ended."""

@@ -1,0 +1,1 @@
+"""Runs an experiment: its notebooks in order, each in a fresh kernel."""

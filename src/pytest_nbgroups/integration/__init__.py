@@ -1,0 +1,1 @@
+"""The only code that knows pytest, xdist and execnet."""

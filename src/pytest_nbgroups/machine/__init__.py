@@ -1,0 +1,1 @@
+"""Finds what this machine, container or allocation has: CPUs, memory, GPUs."""

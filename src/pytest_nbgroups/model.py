@@ -1,0 +1,230 @@
+"""The values that everything else speaks of: frozen, keyword-only, each field resolved once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from pytest_nbgroups.units import Size
+
+__all__ = [
+    "Budget",
+    "CellReference",
+    "Experiment",
+    "ExperimentOutcome",
+    "ExperimentResult",
+    "Failure",
+    "FailureKind",
+    "Gpu",
+    "Notebook",
+    "NotebookOutcome",
+    "NotebookResult",
+    "Resources",
+]
+
+
+class NotebookOutcome(StrEnum):
+    """What became of one notebook."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    REUSED = "reused"
+    INTERRUPTED = "interrupted"
+    NOT_RUN = "not_run"
+
+
+class ExperimentOutcome(StrEnum):
+    """What became of an experiment."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+
+
+class FailureKind(StrEnum):
+    """Why a notebook or an experiment failed."""
+
+    CELL = "cell"
+    DEADLINE = "deadline"
+    KERNEL_DIED = "kernel_died"
+    KERNEL_START = "kernel_start"
+    NOTEBOOK = "notebook"
+    DECLARATION = "declaration"
+    UNMET = "unmet"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What an experiment declares it needs. ``None`` means undeclared."""
+
+    cpus: float | None = None
+    ram: Size | None = None
+    gpus: int | None = None
+    gpu_min_memory: Size | None = None
+    gpu_memory: Size | None = None
+    locks: tuple[str, ...] = ()
+    exclusive: bool = False
+
+    @property
+    def gpu_count(self) -> int:
+        """Whole or shared GPUs needed; a share (``gpu_memory``) implies one."""
+        if self.gpus is not None:
+            return self.gpus
+        return 1 if self.gpu_memory is not None else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notebook:
+    """One selected notebook, with everything that decides how it runs."""
+
+    path: Path
+    kernel: str | None = None
+    """Kernel asked for by the experiment; ``None`` takes the notebook's own."""
+    timeout_s: float | None = None
+    cell_timeout_s: float | None = None
+    skip: str | None = None
+    """Reason for which this notebook is skipped."""
+    requires: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One directory with its selected notebooks in order: the unit that runs as a whole."""
+
+    name: str
+    directory: Path
+    notebooks: tuple[Notebook, ...]
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    """File name of each notebook left out -> the reason."""
+    resources: Resources = field(default_factory=Resources)
+    timeout_s: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    skip: str | None = None
+    marks: tuple[str, ...] = ()
+    member: str | None = None
+    """Stem of its one notebook where the directory's notebooks are independent."""
+    problem: str | None = None
+    """Why it cannot run as declared: bad TOML, an unreadable directory."""
+    notes: tuple[str, ...] = ()
+    """Remarks on its order, said once in a session."""
+
+    @property
+    def item_name(self) -> str:
+        """The last part of its node id."""
+        return self.member or "notebooks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellReference:
+    """A cell of a notebook: its 1-based position among all cells, and its text."""
+
+    number: int
+    count: int
+    source: str
+    execution_count: int | None = None
+    line: int | None = None
+    """1-based line of ``source`` that failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why something failed, free of terminal escapes and ready to be rendered."""
+
+    kind: FailureKind
+    message: str
+    """One line: what went wrong."""
+    cell: CellReference | None = None
+    traceback: str = ""
+    output: str = ""
+    """The last lines that the failing cell printed."""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotebookResult:
+    """What became of one notebook."""
+
+    name: str
+    outcome: NotebookOutcome
+    reason: str | None = None
+    duration_s: float = 0.0
+    kernel: str | None = None
+    cells_total: int = 0
+    cells_executed: int = 0
+    executed_path: Path | None = None
+    log_path: Path | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentResult:
+    """What became of an experiment; the notebooks are in order and none is missing."""
+
+    name: str
+    directory: Path
+    outcome: ExperimentOutcome
+    notebooks: tuple[NotebookResult, ...] = ()
+    reason: str | None = None
+    started_at: float = 0.0
+    """Seconds since the epoch."""
+    duration_s: float = 0.0
+    error: Failure | None = None
+    """A failure of the experiment as a whole, before or beside its notebooks."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def failed_notebook(self) -> NotebookResult | None:
+        """The notebook that ended the experiment, where one did."""
+        return next((n for n in self.notebooks if n.failure is not None), None)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The one failure to tell of: the experiment's own, else its notebook's."""
+        if self.error is not None:
+            return self.error
+        notebook = self.failed_notebook
+        return notebook.failure if notebook else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """One GPU or MIG device as NVML describes it. Its identity is the UUID."""
+
+    uuid: str
+    index: int
+    """NVML index, which is the PCI bus order."""
+    name: str
+    total_bytes: int
+    free_bytes: int
+    utilization: float = 0.0
+    """0 to 1; 0 where NVML cannot say."""
+    unified: bool = False
+    """Its memory is the host's RAM."""
+    usable: bool = True
+    parent_uuid: str | None = None
+    """For a MIG device, the GPU that it is a part of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The part of the machine that this session may use, and where each limit comes from."""
+
+    cpus: float
+    cpus_source: str
+    ram_bytes: int
+    ram_capacity_bytes: int
+    ram_source: str
+    gpus: tuple[Gpu, ...] = ()
+    gpus_reason: str = ""
+    """Why there are none."""
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Renders what happened. Data first, then one renderer a file."""

@@ -1,0 +1,115 @@
+"""Sizes and durations as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+_SIZE_FACTORS = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+_DURATION_FACTORS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_DURATION_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|sec|s|min|m|h|d)\s*")
+
+SIZE_EXAMPLES = 'a size such as "4GB" (10^9 bytes), "4GiB" (2^30), "512MB", or a whole number of bytes'
+DURATION_EXAMPLES = 'a duration such as "90s", "30min", "1h30m", or a number of seconds'
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of bytes that remembers how it was declared; equal when the bytes are."""
+
+    bytes: int
+    declared: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.declared or format_size(self.bytes)
+
+
+def parse_size(value: object) -> Size:
+    """Read ``"4GB"``, ``"4GiB"``, ``"512 MB"`` or a whole number of bytes.
+
+    Raises ValueError with what is accepted for anything else, zero and negative sizes included.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"expected {SIZE_EXAMPLES}")
+    match = _SIZE.fullmatch(str(value))
+    factor = _SIZE_FACTORS.get(match[2].upper() or "B") if match else None
+    if match is None or factor is None:
+        raise ValueError(f"expected {SIZE_EXAMPLES}")
+    size = Size(round(float(match[1]) * factor), str(value).strip() if match[2] else "")
+    if size.bytes <= 0:
+        raise ValueError(f"expected more than zero: {SIZE_EXAMPLES}")
+    return size
+
+
+def format_size(count: int) -> str:
+    """Render bytes with a binary unit and three significant digits: ``17.2 GiB``."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:  # noqa: PLR2004  the step between binary units
+            break
+        amount /= 1024
+    else:
+        unit = "TiB"
+    text = f"{amount:.1f}".removesuffix(".0")
+    return f"{text} {unit}"
+
+
+def parse_duration(value: object) -> float:
+    """Read ``"90s"``, ``"30min"``, ``"1h30m"`` or a number of seconds; give seconds.
+
+    Raises ValueError with what is accepted for anything else, zero and negative ones included.
+    """
+    seconds = _seconds(value)
+    if seconds is None:
+        raise ValueError(f"expected {DURATION_EXAMPLES}")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"expected more than zero: {DURATION_EXAMPLES}")
+    return seconds
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        return float(value) if math.isfinite(float(value)) else None
+    except ValueError:
+        pass
+    return _sum_of_parts(value)
+
+
+def _sum_of_parts(text: str) -> float | None:
+    total, position = 0.0, 0
+    while position < len(text):
+        part = _DURATION_PART.match(text, position)
+        if part is None:
+            return None
+        total += float(part[1]) * _DURATION_FACTORS[part[2]]
+        position = part.end()
+    return total if position else None
+
+
+def format_duration(seconds: float) -> str:
+    """Render seconds for people: ``0.42s``, ``12.3s``, ``4m05s``, ``1h30m``."""
+    if seconds < 10:  # noqa: PLR2004  two decimals say something below ten seconds only
+        return f"{seconds:.2f}s"
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
