@@ -16,7 +16,11 @@ class SelectionError(NbgroupsError):
 
 
 class NotebookError(NbgroupsError):
-    """A notebook file cannot be read, or no kernel can be found for it."""
+    """A notebook file cannot be read."""
+
+
+class KernelStartError(NbgroupsError):
+    """No kernel can be found for a notebook, or the one found does not start."""
 
 
 class KernelHostError(NbgroupsError):

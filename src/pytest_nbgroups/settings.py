@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -38,8 +37,6 @@ class Settings:
     rootdir: Path
     roots: tuple[Path, ...] = ()
     order: OrderMode = "natural"
-    patterns: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Name pattern -> declarations, from pyproject.toml."""
     unmet: UnmetPolicy = "skip"
     default_ram: Size = field(default_factory=lambda: Size(2 * 10**9, "2GB"))
     cpu_budget: float | None = None

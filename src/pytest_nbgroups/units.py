@@ -17,11 +17,21 @@ _SIZE_FACTORS = {
     "GIB": 2**30,
     "TIB": 2**40,
 }
-_DURATION_FACTORS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION_FACTORS = {
+    "ms": 0.001,
+    "s": 1.0,
+    "sec": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _DURATION_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|sec|s|min|m|h|d)\s*")
 
-SIZE_EXAMPLES = 'a size such as "4GB" (10^9 bytes), "4GiB" (2^30), "512MB", or a whole number of bytes'
+SIZE_EXAMPLES = (
+    'a size such as "4GB" (10^9 bytes), "4GiB" (2^30), "512MB", or a whole number of bytes'
+)
 DURATION_EXAMPLES = 'a duration such as "90s", "30min", "1h30m", or a number of seconds'
 
 
@@ -55,15 +65,12 @@ def parse_size(value: object) -> Size:
 
 def format_size(count: int) -> str:
     """Render bytes with a binary unit and three significant digits: ``17.2 GiB``."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:  # noqa: PLR2004  the step between binary units
-            break
-        amount /= 1024
-    else:
-        unit = "TiB"
-    text = f"{amount:.1f}".removesuffix(".0")
-    return f"{text} {unit}"
+    amount, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    while amount >= 1024 and unit != "TiB":  # noqa: PLR2004  the step between binary units
+        amount, unit = amount / 1024, next(units)
+    number = f"{amount:.1f}".removesuffix(".0")
+    return f"{number} {unit}"
 
 
 def parse_duration(value: object) -> float:

@@ -1,0 +1,247 @@
+"""An experiment's directory on disk: its listing and its experiment.toml, never its notebooks."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeAlias
+
+from pytest_nbgroups.declaration import Declaration, RunOptions, read_declaration, specificity
+from pytest_nbgroups.errors import DeclarationError, NbgroupsError, SelectionError
+from pytest_nbgroups.model import Experiment, Notebook, Resources
+from pytest_nbgroups.ordering import Selection, select
+from pytest_nbgroups.settings import Settings
+
+DECLARATION_FILE = "experiment.toml"
+SUFFIX = ".ipynb"
+
+IsIgnored: TypeAlias = Callable[[Path], bool]
+"""Tells whether a path is left out of collection."""
+
+
+def _unchanged_notebooks(_path: Path, _notebooks: Sequence[Path]) -> Sequence[Path] | None:
+    return None
+
+
+def _unchanged_resources(_path: Path, _resources: Resources) -> Resources | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Customization:
+    """What is said of directories from outside of them: pyproject.toml's patterns and hooks.
+
+    A hook that returns None leaves things as they are.
+    """
+
+    patterns: Mapping[str, Declaration] = field(default_factory=dict)
+    notebooks: Callable[[Path, Sequence[Path]], Sequence[Path] | None] = _unchanged_notebooks
+    resources: Callable[[Path, Resources], Resources | None] = _unchanged_resources
+
+
+def read_experiments(
+    directory: Path,
+    settings: Settings,
+    *,
+    is_ignored: IsIgnored = lambda _path: False,
+    customization: Customization | None = None,
+) -> tuple[Experiment, ...]:
+    """Read what a directory declares: nothing, one experiment, or one for each independent notebook.
+
+    What cannot be run as declared comes back with its ``problem`` set; nothing is raised.
+    """
+    name = experiment_name(directory, settings)
+    try:
+        names = notebook_names(directory, is_ignored)
+    except OSError as exc:
+        return (_broken(name, directory, f"{directory}: cannot be listed: {_reason(exc)}"),)
+    if not names:
+        return ()
+    try:
+        return _read(directory, name, names, settings, customization or Customization())
+    except NbgroupsError as exc:
+        return (_broken(name, directory, str(exc)),)
+
+
+def _broken(name: str, directory: Path, problem: str) -> Experiment:
+    return Experiment(name=name, directory=directory, notebooks=(), problem=problem)
+
+
+def _reason(exc: OSError) -> str:
+    return exc.strerror or str(exc)
+
+
+def notebook_names(directory: Path, is_ignored: IsIgnored) -> list[str]:
+    """File names of the notebooks directly in a directory, unordered. Raises OSError."""
+    with os.scandir(directory) as entries:
+        found = [e.name for e in entries if e.name.endswith(SUFFIX) and e.is_file()]
+    return [n for n in found if not n.startswith(".") and not is_ignored(directory / n)]
+
+
+def experiment_name(directory: Path, settings: Settings) -> str:
+    """Path relative to its root, else to the rootdir, with forward slashes."""
+    bases = [root for root in settings.roots if root in directory.parents]
+    for base in [*sorted(bases, key=lambda p: len(p.parts)), settings.rootdir]:
+        if base in directory.parents:
+            return directory.relative_to(base).as_posix()
+    return directory.name or "root"
+
+
+def _read(
+    directory: Path,
+    name: str,
+    names: Sequence[str],
+    settings: Settings,
+    customization: Customization,
+) -> tuple[Experiment, ...]:
+    declared = declaration_of(directory, name, settings, customization.patterns)
+    selection = _select(directory, names, declared.run, settings, customization)
+    if not selection.names:
+        return ()
+    _check_notebook_tables(declared, names, directory)
+    experiment = Experiment(
+        name=name,
+        directory=directory,
+        notebooks=tuple(_notebook(directory / n, declared, settings) for n in selection.names),
+        excluded=selection.excluded,
+        resources=customization.resources(directory, declared.resources) or declared.resources,
+        timeout_s=_first(
+            settings.option_deadlines.experiment_s,
+            declared.run.timeout,
+            settings.ini_deadlines.experiment_s,
+        ),
+        env=declared.run.env,
+        requires=declared.run.requires,
+        skip=declared.run.skip,
+        marks=declared.run.marks,
+        notes=selection.notes,
+    )
+    return tuple(_members(experiment)) if declared.run.independent else (experiment,)
+
+
+def _members(experiment: Experiment) -> Iterator[Experiment]:
+    for notebook in experiment.notebooks:
+        stem = notebook.path.stem
+        yield replace(
+            experiment, name=f"{experiment.name}/{stem}", notebooks=(notebook,), member=stem
+        )
+
+
+def declaration_of(
+    directory: Path, name: str, settings: Settings, patterns: Mapping[str, Declaration]
+) -> Declaration:
+    """Combine the matching pyproject patterns, least specific first, and experiment.toml over them."""
+    declared = Declaration()
+    matching = [p for p in patterns if fnmatchcase(name, p)]
+    for pattern in sorted(matching, key=specificity):
+        declared = patterns[pattern].over(declared)
+    path = directory / DECLARATION_FILE
+    if path.is_file():
+        declared = read_declaration(_toml(path), source=_shown(path, settings)).over(declared)
+    return declared
+
+
+def _toml(path: Path) -> Mapping[str, object]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as exc:
+        raise DeclarationError(f"{path}: cannot be read: {_reason(exc)}") from exc
+    except UnicodeDecodeError as exc:
+        raise DeclarationError(f"{path}: is not UTF-8 ({exc}); save it as UTF-8") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise DeclarationError(f"{path}: is not valid TOML: {exc}") from exc
+
+
+def _shown(path: Path, settings: Settings) -> str:
+    try:
+        return path.relative_to(settings.rootdir).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def _select(
+    directory: Path,
+    names: Sequence[str],
+    run: RunOptions,
+    settings: Settings,
+    customization: Customization,
+) -> Selection:
+    try:
+        selection = select(
+            names,
+            mode=settings.order,
+            order=run.order,
+            exclude=run.exclude,
+            independent=run.independent,
+        )
+    except SelectionError as exc:
+        raise SelectionError(f"{_shown(directory / DECLARATION_FILE, settings)}: {exc}") from exc
+    chosen = customization.notebooks(directory, [directory / n for n in selection.names])
+    if chosen is None:
+        return selection
+    return Selection(names=_checked(chosen, directory), excluded=selection.excluded)
+
+
+def _checked(chosen: Sequence[Path], directory: Path) -> tuple[str, ...]:
+    for path in chosen:
+        if Path(path).parent != directory or not Path(path).is_file():
+            raise SelectionError(
+                f"pytest_experiment_notebooks returned {str(path)!r}, which is no file directly in "
+                f"{directory}; return some of the paths that it was given"
+            )
+    return tuple(Path(path).name for path in chosen)
+
+
+def _check_notebook_tables(declared: Declaration, names: Sequence[str], directory: Path) -> None:
+    for name in declared.notebook_tables:
+        if name not in names:
+            raise DeclarationError(
+                f'{directory / DECLARATION_FILE}: [notebooks."{name}"]: there is no such notebook; '
+                f"the directory has {', '.join(sorted(names))}"
+            )
+
+
+def _notebook(path: Path, declared: Declaration, settings: Settings) -> Notebook:
+    own, run = declared.notebook(path.name), declared.run
+    option, ini = settings.option_deadlines, settings.ini_deadlines
+    return Notebook(
+        path=path,
+        kernel=own.kernel or run.kernel,
+        timeout_s=_first(option.notebook_s, own.timeout, run.notebook_timeout, ini.notebook_s),
+        cell_timeout_s=_first(option.cell_s, own.cell_timeout, run.cell_timeout, ini.cell_s),
+        skip=own.skip,
+        requires=own.requires,
+    )
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def walk(start: Path, is_ignored: IsIgnored) -> Iterator[Path]:
+    """Yield a directory and all below it that collection enters, parents first.
+
+    A link that leads back to one of its own ancestors is not followed.
+    """
+    yield from _walk(start, is_ignored, frozenset())
+
+
+def _walk(directory: Path, is_ignored: IsIgnored, above: frozenset[str]) -> Iterator[Path]:
+    real = os.path.realpath(directory)
+    if real in above:
+        return
+    yield directory
+    try:
+        with os.scandir(directory) as entries:
+            folders = sorted(e.name for e in entries if e.is_dir())
+    except OSError:
+        return
+    for name in folders:
+        path = directory / name
+        if not is_ignored(path):
+            yield from _walk(path, is_ignored, above | {real})

@@ -1,0 +1,236 @@
+"""Runs an experiment: its notebooks strictly in order, stopping at the first failure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pytest_nbgroups.events import (
+    ExperimentFinished,
+    ExperimentStarted,
+    NotebookFinished,
+    NotebookStarted,
+)
+from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.deadlines import limit
+from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.execution.notebook import Emit, Surroundings, run_notebook
+from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.model import (
+    Experiment,
+    ExperimentOutcome,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    Notebook,
+    NotebookOutcome,
+    NotebookResult,
+)
+from pytest_nbgroups.settings import Settings
+
+ENDING = {NotebookOutcome.FAILED, NotebookOutcome.INTERRUPTED}
+"""Outcomes after which nothing later in the experiment runs."""
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One run of an experiment while it lasts."""
+
+    experiment: Experiment
+    emit: Emit
+    results: list[NotebookResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: Failure | None = None
+    skip: str | None = None
+    started_at: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.monotonic)
+
+    def result(self) -> ExperimentResult:
+        return ExperimentResult(
+            name=self.experiment.name,
+            directory=self.experiment.directory,
+            outcome=self._outcome(),
+            reason=self.skip,
+            notebooks=tuple(self._all_notebooks()),
+            started_at=self.started_at,
+            duration_s=time.monotonic() - self.started,
+            error=self.error,
+            warnings=tuple(self.warnings),
+        )
+
+    def _outcome(self) -> ExperimentOutcome:
+        outcomes = {result.outcome for result in self.results}
+        if self.error is not None or NotebookOutcome.FAILED in outcomes:
+            return ExperimentOutcome.FAILED
+        if NotebookOutcome.INTERRUPTED in outcomes or len(self.results) < self._expected():
+            return ExperimentOutcome.INTERRUPTED
+        if outcomes <= {NotebookOutcome.SKIPPED}:
+            return ExperimentOutcome.SKIPPED
+        return ExperimentOutcome.PASSED
+
+    def _expected(self) -> int:
+        return 0 if self.skip else len(self.experiment.notebooks)
+
+    def _all_notebooks(self) -> Iterator[NotebookResult]:
+        yield from self.results
+        outcome = NotebookOutcome.SKIPPED if self.skip else NotebookOutcome.NOT_RUN
+        for notebook in self.experiment.notebooks[len(self.results) :]:
+            yield NotebookResult(name=notebook.name, outcome=outcome, reason=self.skip)
+
+
+def run_experiment(
+    experiment: Experiment,
+    emit: Emit,
+    *,
+    settings: Settings,
+    host: KernelHost,
+    cancellation: Cancellation,
+    env: Mapping[str, str] | None = None,
+) -> ExperimentResult:
+    """Run an experiment to its end and report every one of its notebooks.
+
+    ``env`` is what the kernels' environment is made from, by default this process's. ``emit`` is
+    called in a thread of its own, in the order of the events. Blocks; KeyboardInterrupt and
+    ``cancellation`` interrupt the running cell, and the first is raised again once nothing of the
+    kernel is left. Raises nothing else: what goes wrong is in the result.
+    """
+    run = _Run(experiment=experiment, emit=emit)
+    environment = _environment(experiment, os.environ if env is None else env)
+    if experiment.problem is not None:
+        run.error = Failure(kind=FailureKind.DECLARATION, message=experiment.problem)
+    elif experiment.skip is not None:
+        run.skip = experiment.skip
+    elif (absent := missing(experiment.requires, environment)) is not None:
+        run.skip = absent
+    else:
+        _in_thread(run, settings, host, cancellation, environment)
+    result = run.result()
+    emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
+    return result
+
+
+def _environment(experiment: Experiment, base: Mapping[str, str]) -> dict[str, str]:
+    # PYTEST_CURRENT_TEST would make libraries believe that they run inside of pytest.
+    inherited = {name: value for name, value in base.items() if name != "PYTEST_CURRENT_TEST"}
+    return {
+        **inherited,
+        **experiment.env,
+        "NBGROUPS": "1",
+        "NBGROUPS_EXPERIMENT": experiment.name,
+    }
+
+
+def _in_thread(
+    run: _Run,
+    settings: Settings,
+    host: KernelHost,
+    cancellation: Cancellation,
+    env: Mapping[str, str],
+) -> None:
+    """Run the event loop beside the caller's thread, which stays free to be interrupted.
+
+    An asyncio loop of its own also works where the caller is inside of one, as in a notebook.
+    """
+    thread = threading.Thread(
+        target=_run_loop, args=(run, settings, host, cancellation, env), name="nbgroups-experiment"
+    )
+    thread.start()
+    try:
+        _join(thread)
+    except BaseException as exc:
+        cancellation.cancel(type(exc).__name__)
+        _join(thread)
+        raise
+
+
+def _join(thread: threading.Thread) -> None:
+    # A join without a timeout cannot be interrupted by Ctrl-C on Windows.
+    while thread.is_alive():
+        thread.join(timeout=1.0)
+
+
+def _run_loop(
+    run: _Run,
+    settings: Settings,
+    host: KernelHost,
+    cancellation: Cancellation,
+    env: Mapping[str, str],
+) -> None:
+    async def cancellable() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine that runs is a task
+        with cancellation.calling(lambda: loop.call_soon_threadsafe(task.cancel) and None):
+            await _run_notebooks(run, settings, host, env)
+
+    try:
+        asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        pass
+    except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, never a lost item
+        run.error = Failure(
+            kind=FailureKind.ERROR, message=f"could not be run: {type(exc).__name__}: {exc}"
+        )
+
+
+async def _run_notebooks(
+    run: _Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
+) -> None:
+    experiment = run.experiment
+    run.emit(
+        ExperimentStarted(
+            experiment=experiment.name,
+            at=run.started_at,
+            notebooks=tuple(n.name for n in experiment.notebooks),
+            timeout_s=experiment.timeout_s,
+        )
+    )
+    around = Surroundings(
+        experiment=experiment.name,
+        directory=experiment.directory,
+        env=env,
+        settings=settings,
+        host=host,
+        emit=run.emit,
+        limit=limit("experiment", experiment.timeout_s, run.started),
+    )
+    for notebook in experiment.notebooks:
+        result = await _run_notebook(run, notebook, around)
+        run.results.append(result)
+        _emit_finished(run, result)
+        if result.outcome in ENDING:
+            return
+
+
+async def _run_notebook(run: _Run, notebook: Notebook, around: Surroundings) -> NotebookResult:
+    reason = notebook.skip or missing(notebook.requires, around.env)
+    if reason is not None:
+        return NotebookResult(name=notebook.name, outcome=NotebookOutcome.SKIPPED, reason=reason)
+    run.emit(
+        NotebookStarted(
+            experiment=run.experiment.name,
+            at=time.time(),
+            notebook=notebook.name,
+            number=len(run.results) + 1,
+            count=len(run.experiment.notebooks),
+            timeout_s=notebook.timeout_s,
+        )
+    )
+    result, warnings = await run_notebook(notebook, around)
+    run.warnings.extend(warnings)
+    return result
+
+
+def _emit_finished(run: _Run, result: NotebookResult) -> None:
+    run.emit(
+        NotebookFinished(
+            experiment=run.experiment.name,
+            at=time.time(),
+            number=len(run.results),
+            count=len(run.experiment.notebooks),
+            result=result,
+        )
+    )

@@ -1,0 +1,120 @@
+"""Turns what ended a notebook into a `Failure` that can be told and stored."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import TYPE_CHECKING
+
+from pytest_nbgroups.execution.deadlines import Limit
+from pytest_nbgroups.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.text import first_line, last_lines, plain_text
+
+if TYPE_CHECKING:
+    from nbclient.exceptions import CellExecutionError
+    from nbformat import NotebookNode
+
+OUTPUT_LINES = 10
+
+# "Cell In[3], line 2" since IPython 8.7, "Input In [3], in <cell line: 2>()" before.
+_CELL_LINE = re.compile(r"(?:Cell|Input) In ?\[(\d+)\],? (?:line |in <cell line: )(\d+)")
+
+
+def cell_reference(
+    notebook: NotebookNode, index: int, *, traceback: str = "", execution_count: int | None = None
+) -> CellReference:
+    """Refer to ``notebook.cells[index]``, with the failing line where the traceback names it."""
+    cell = notebook.cells[index]
+    lines = [
+        int(line)
+        for count, line in _CELL_LINE.findall(traceback)
+        if execution_count is None or int(count) == execution_count
+    ]
+    return CellReference(
+        number=index + 1,
+        count=len(notebook.cells),
+        source=cell.source,
+        execution_count=execution_count,
+        line=lines[0] if lines and 0 < lines[0] <= len(cell.source.splitlines()) else None,
+    )
+
+
+def cell_failure(notebook: NotebookNode, index: int, error: CellExecutionError) -> Failure:
+    """The failure of a cell that raised."""
+    cell = notebook.cells[index]
+    traceback = plain_text(_traceback(cell) or error.traceback or "")
+    message = first_line(": ".join(filter(None, [error.ename, plain_text(error.evalue or "")])))
+    return Failure(
+        kind=FailureKind.CELL,
+        message=message or "the cell reported an error without a message",
+        cell=cell_reference(
+            notebook, index, traceback=traceback, execution_count=cell.get("execution_count")
+        ),
+        traceback=traceback.strip("\n"),
+        output=printed(cell),
+    )
+
+
+def _traceback(cell: NotebookNode) -> str:
+    errors = (o for o in cell.get("outputs", []) if o.get("output_type") == "error")
+    return "\n".join(line for output in errors for line in output.get("traceback", []))
+
+
+def printed(cell: NotebookNode) -> str:
+    """The last lines of what a cell printed, stdout and stderr together."""
+    outputs = cell.get("outputs", [])
+    text = "".join(o.get("text", "") for o in outputs if o.get("output_type") == "stream")
+    return last_lines(plain_text(text), OUTPUT_LINES)
+
+
+def deadline_failure(
+    limit: Limit, *, cell: CellReference | None, output: str = "", killed_after_s: float | None
+) -> Failure:
+    """The failure of what ran into a limit; ``killed_after_s`` is the grace that it did not use."""
+    what = f"cell {cell.number} of {cell.count}" if cell else "the start of its kernel"
+    how = (
+        f"; it did not answer the interrupt within {killed_after_s:g}s and was killed"
+        if killed_after_s is not None
+        else "; it was interrupted"
+    )
+    return Failure(
+        kind=FailureKind.DEADLINE,
+        message=f"{what} ran into {limit.describe()}{how}",
+        cell=cell,
+        output=output,
+        remedy=limit.remedy(),
+    )
+
+
+def death_failure(
+    returncode: int | None, *, cell: CellReference | None, output: str = "", log: str = ""
+) -> Failure:
+    """The failure of a notebook whose kernel ended by itself."""
+    where = f" in cell {cell.number} of {cell.count}" if cell else ""
+    tail = last_lines(plain_text(log), OUTPUT_LINES)
+    return Failure(
+        kind=FailureKind.KERNEL_DIED,
+        message=f"the kernel died{where}: {describe_exit(returncode)}",
+        cell=cell,
+        output=output,
+        traceback=tail,
+    )
+
+
+def describe_exit(returncode: int | None) -> str:
+    """An exit status in words; negative numbers are signals, as in `subprocess`."""
+    if returncode is None:
+        return "its exit status is unknown"
+    if returncode >= 0:
+        hint = ", exit() or quit() in a cell?" if returncode == 0 else ""
+        return f"exit code {returncode}{hint}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
+    hints = {
+        "SIGKILL": ", killed from outside or out of memory",
+        "SIGSEGV": ", a crash in compiled code",
+        "SIGABRT": ", aborted by compiled code",
+    }
+    return f"{name}{hints.get(name, '')}"

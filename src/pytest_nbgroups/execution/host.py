@@ -1,0 +1,227 @@
+"""The kernel host: the small process that starts, reaps and kills the kernels of one pytest process.
+
+Run as ``python -P -m pytest_nbgroups.execution.host SOCKET PARENT_PID`` (-P: nothing in the working directory is
+imported), in a session of its own, so that Ctrl-C in the terminal does not reach it. It serves one kernel at a time
+and ends, killing everything below it, at end of file or when the parent is gone. Both are watched: a forked child of
+the parent can hold the socket open, and a parent can close the socket and live on.
+
+Requests: ``start`` {argv, cwd, env, log_path, scratch} -> {pid} | {error, errno, filename};
+``signal`` {signum} -> {delivered}; ``kill_tree`` {deadline_s} -> {left}, once the whole tree is gone and reaped.
+Event: ``exited`` {pid, returncode}, at once when the kernel ends; a negative returncode is a signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Protocol
+
+from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
+
+_POLL_S = 0.5
+"""How often the parent is looked for where no pidfd tells of its end."""
+_WINDOWS_POLL_S = 0.05
+"""There no signal tells of a kernel's end."""
+_LAST_KILL_S = 8.0
+"""Within the ten seconds after which nothing may be left."""
+_RECEIVE_BYTES = 65536
+
+
+class ProcessTree(Protocol):
+    """Starts a kernel and sees everything below it. Each platform has one."""
+
+    def start(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
+    ) -> int: ...
+    def reap(self) -> tuple[int, int] | None: ...
+    def is_empty(self) -> bool: ...
+    def signal(self, signum: int) -> bool: ...
+    def kill(
+        self, deadline_s: float, on_reaped: Callable[[tuple[int, int]], None]
+    ) -> list[str]: ...
+
+
+class Host:
+    """Serves one socket until its end, or the parent's."""
+
+    def __init__(self, channel: socket.socket, parent_pid: int, tree: ProcessTree) -> None:
+        self._channel = channel
+        self._parent_pid = parent_pid
+        self._tree = tree
+        self._lines = LineBuffer()
+        self._scratch: str | None = None
+        self._serving = True
+
+    def serve(self) -> None:
+        """Answer until there is no one left to answer to, then leave nothing behind."""
+        try:
+            with selectors.DefaultSelector() as selector:
+                timeout_s = self._watch(selector)
+                while self._serving:
+                    for key, _ in selector.select(timeout_s):
+                        key.data()
+                    self._collect()
+        finally:
+            self._tree.kill(_LAST_KILL_S, lambda _: None)
+            if self._scratch:
+                shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def stop(self) -> None:
+        self._serving = False
+
+    def _watch(self, selector: selectors.BaseSelector) -> float | None:
+        """Register every source of events; give the polling interval, None where none is needed."""
+        selector.register(self._channel, selectors.EVENT_READ, self._read)
+        wakeups, drain = _signal_wakeups(self.stop)
+        selector.register(wakeups, selectors.EVENT_READ, drain)
+        pidfd = _open_pidfd(self._parent_pid)
+        if pidfd is not None:
+            selector.register(pidfd, selectors.EVENT_READ, self.stop)
+        self._stop_if_orphaned()  # the parent may have ended before the pidfd was opened
+        if sys.platform == "win32":
+            return _WINDOWS_POLL_S
+        return _POLL_S if pidfd is None else None
+
+    def _collect(self) -> None:
+        if (ended := self._tree.reap()) is not None:
+            self._tell_exit(ended)
+        self._stop_if_orphaned()
+
+    def _stop_if_orphaned(self) -> None:
+        if not _is_parent(self._parent_pid):
+            self.stop()
+
+    def _read(self) -> None:
+        try:
+            data = self._channel.recv(_RECEIVE_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            self.stop()
+        for request in self._lines.feed(data):
+            self._send({"id": request["id"], **self._answer(request)})
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._channel.sendall(encode(message))
+        except OSError:
+            self.stop()
+
+    def _answer(self, request: Message) -> Message:
+        match request["op"]:
+            case "start":
+                return self._start(request)
+            case "signal":
+                return {"delivered": self._tree.signal(request["signum"])}
+            case "kill_tree":
+                return {"left": self._tree.kill(request["deadline_s"], self._tell_exit)}
+            case unknown:
+                return {"error": f"unknown request {unknown!r}"}
+
+    def _start(self, request: Message) -> Message:
+        self._collect()
+        if not self._tree.is_empty():
+            return {"error": "the processes of an earlier kernel are still alive; kill them first"}
+        try:
+            pid = self._tree.start(
+                request["argv"],
+                cwd=request["cwd"],
+                env=request["env"],
+                log_path=request["log_path"],
+            )
+        except (OSError, ValueError) as exc:
+            return _error(exc)
+        self._scratch = request["scratch"]
+        return {"pid": pid}
+
+    def _tell_exit(self, ended: tuple[int, int]) -> None:
+        pid, returncode = ended
+        self._send({"event": "exited", "pid": pid, "returncode": returncode})
+
+
+def _error(exc: OSError | ValueError) -> Message:
+    if isinstance(exc, OSError):
+        return {"error": exc.strerror or str(exc), "errno": exc.errno, "filename": exc.filename}
+    return {"error": str(exc)}
+
+
+def _signal_wakeups(stop: Callable[[], None]) -> tuple[socket.socket, Callable[[], None]]:
+    """A socket that becomes readable at each signal, and how to empty it.
+
+    Handlers, not SIG_IGN: what is ignored stays ignored in the kernels, and these need their SIGINT.
+    """
+    receiver, sender = socket.socketpair()
+    receiver.setblocking(False)
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
+
+    def note(_signum: int, _frame: FrameType | None) -> None: ...
+
+    def end(_signum: int, _frame: FrameType | None) -> None:
+        stop()
+
+    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGTERM, end)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, end)
+        signal.signal(signal.SIGCHLD, note)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def drain() -> None:
+        with contextlib.suppress(BlockingIOError):
+            receiver.recv(_RECEIVE_BYTES)
+
+    return receiver, drain
+
+
+def _is_parent(pid: int) -> bool:
+    if sys.platform == "win32":  # there a process keeps the pid of a parent that has ended
+        import psutil
+
+        return psutil.pid_exists(pid)
+    return os.getppid() == pid
+
+
+def _open_pidfd(pid: int) -> int | None:
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # an old kernel, a seccomp filter, or it is gone already
+        return None
+
+
+def _open_channel(argument: str) -> socket.socket:
+    """The host's end of the socket pair: a descriptor, on Windows a description on standard input."""
+    if sys.platform == "win32":
+        return socket.fromshare(sys.stdin.buffer.read())
+    os.set_inheritable(int(argument), False)
+    return socket.socket(fileno=int(argument))
+
+
+def _open_tree() -> ProcessTree:
+    if sys.platform == "win32":
+        from pytest_nbgroups.execution.windows_tree import WindowsTree  # noqa: PLC0415
+
+        return WindowsTree()
+    from pytest_nbgroups.execution.process_tree import PosixTree  # noqa: PLC0415
+
+    return PosixTree()
+
+
+def main() -> None:
+    channel, parent_pid = _open_channel(sys.argv[1]), int(sys.argv[2])
+    os.chdir(os.path.abspath(os.sep))  # noqa: PTH100  keep no directory of the user's in use
+    with channel:
+        Host(channel, parent_pid, _open_tree()).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Runs one notebook in a kernel of its own, through nbclient, under deadlines that hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pytest_nbgroups.artifacts import Artifacts, write_atomically
+from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
+from pytest_nbgroups.events import CellStarted, Event
+from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell
+from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
+from pytest_nbgroups.execution.failures import deadline_failure
+from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
+from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
+from pytest_nbgroups.execution.selection import choose_kernel
+from pytest_nbgroups.model import Failure, FailureKind, Notebook, NotebookOutcome, NotebookResult
+from pytest_nbgroups.settings import Settings
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
+    from nbformat import NotebookNode
+
+Emit: TypeAlias = Callable[[Event], None]
+
+STARTUP_TIMEOUT_S = 60.0
+
+_log = logging.getLogger("pytest_nbgroups.nbclient")
+_log.addHandler(logging.NullHandler())
+_log.propagate = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What the notebooks of one experiment share."""
+
+    experiment: str
+    directory: Path
+    env: Mapping[str, str]
+    settings: Settings
+    host: KernelHost
+    emit: Emit
+    limit: Limit | None = None
+    """Deadline of the whole experiment."""
+
+
+@dataclass(kw_only=True)
+class _Progress:
+    """What is known of a run while it lasts, so that it can be told however it ends."""
+
+    notebook: NotebookNode | None = None
+    kernel: str | None = None
+    cells_executed: int = 0
+    failure: Failure | None = None
+    interrupted: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+async def run_notebook(
+    notebook: Notebook, around: Surroundings
+) -> tuple[NotebookResult, tuple[str, ...]]:
+    """Run a notebook; give its result and warnings about what could not be saved.
+
+    When the task is cancelled the cell is interrupted, the kernel's tree is killed, the notebook is
+    saved, and the result's outcome is ``interrupted``: CancelledError is not raised. When this
+    returns nothing of the kernel's process tree is left.
+    """
+    started, progress = time.monotonic(), _Progress()
+    artifacts = Artifacts(folder=around.settings.artifacts)
+    try:
+        await _run(notebook, around, artifacts, progress)
+    except asyncio.CancelledError:
+        progress.interrupted = True
+    except NbgroupsError as exc:
+        progress.failure = Failure(kind=_kind(exc), message=str(exc))
+    except NotebookEnded as ended:
+        progress.failure, progress.interrupted = ended.failure, ended.failure is None
+    executed = _save(progress, artifacts.executed(around.experiment, notebook.name))
+    return _result(notebook, around, progress, executed, started), tuple(progress.warnings)
+
+
+def _kind(error: NbgroupsError) -> FailureKind:
+    match error:
+        case KernelStartError():
+            return FailureKind.KERNEL_START
+        case NotebookError():
+            return FailureKind.NOTEBOOK
+        case _:
+            return FailureKind.ERROR
+
+
+def _result(
+    notebook: Notebook,
+    around: Surroundings,
+    progress: _Progress,
+    executed: Path | None,
+    started: float,
+) -> NotebookResult:
+    log = Artifacts(folder=around.settings.artifacts).log(around.experiment, notebook.name)
+    return NotebookResult(
+        name=notebook.name,
+        outcome=_outcome(progress),
+        duration_s=time.monotonic() - started,
+        kernel=progress.kernel,
+        cells_total=len(progress.notebook.cells) if progress.notebook else 0,
+        cells_executed=progress.cells_executed,
+        executed_path=executed,
+        log_path=log if log.exists() else None,
+        failure=progress.failure,
+    )
+
+
+def _outcome(progress: _Progress) -> NotebookOutcome:
+    if progress.interrupted:
+        return NotebookOutcome.INTERRUPTED
+    return NotebookOutcome.FAILED if progress.failure else NotebookOutcome.PASSED
+
+
+def _save(progress: _Progress, path: Path) -> Path | None:
+    """Write the executed notebook; a failure to do so is a warning and never a result."""
+    import nbformat
+
+    if progress.notebook is None:
+        return None
+    try:
+        write_atomically(path, nbformat.writes(progress.notebook) + "\n")
+    except (OSError, ValueError, TypeError) as exc:
+        progress.warnings.append(f"{path.name}: the executed notebook could not be saved: {exc}")
+        return None
+    return path
+
+
+async def _run(
+    notebook: Notebook, around: Surroundings, artifacts: Artifacts, progress: _Progress
+) -> None:
+    own = limit("notebook", notebook.timeout_s, time.monotonic())
+    until = nearest(own, around.limit)
+    progress.notebook = read_notebook(notebook.path)
+    progress.kernel = choose_kernel(progress.notebook, notebook.kernel, around.settings)
+    log_path = _prepare_log(artifacts.log(around.experiment, notebook.name), progress)
+    try:
+        async with running_kernel(
+            around.host,
+            progress.kernel,
+            cwd=around.directory,
+            env=around.env | {"NBGROUPS_NOTEBOOK": notebook.name},
+            log_path=log_path,
+            transport=around.settings.transport,
+            startup_timeout=_startup_timeout(until),
+        ) as kernel:
+            await _execute(notebook, around, kernel, progress, until)
+    except TimeoutError as exc:
+        if until is not None and time.monotonic() >= until.ends_at:
+            raise NotebookEnded(
+                deadline_failure(until, cell=None, killed_after_s=None), kernel_is_lost=True
+            ) from exc
+        raise
+
+
+def _startup_timeout(until: Limit | None) -> float:
+    if until is None:
+        return STARTUP_TIMEOUT_S
+    return max(0.0, min(STARTUP_TIMEOUT_S, until.ends_at - time.monotonic()))
+
+
+def _prepare_log(path: Path, progress: _Progress) -> Path | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    except OSError as exc:
+        progress.warnings.append(f"{path}: the kernel's log cannot be written: {exc.strerror}")
+        return None
+    return path
+
+
+async def _execute(
+    notebook: Notebook,
+    around: Surroundings,
+    kernel: RunningKernel,
+    progress: _Progress,
+    until: Limit | None,
+) -> None:
+    assert progress.notebook is not None  # noqa: S101  read before the kernel started
+    client = await _nbclient(progress.notebook, kernel)
+    for index, cell in enumerate(progress.notebook.cells):
+        if not _runs(cell):
+            continue
+        around.emit(
+            CellStarted(
+                experiment=around.experiment,
+                at=time.time(),
+                notebook=notebook.name,
+                number=index + 1,
+                count=len(progress.notebook.cells),
+                timeout_s=notebook.cell_timeout_s,
+            )
+        )
+        own = limit("cell", notebook.cell_timeout_s, time.monotonic())
+        try:
+            await execute_cell(client, kernel, index, nearest(own, until))
+        except NotebookEnded as ended:
+            if ended.kernel_is_lost:
+                kernel.abandon()
+            raise
+        progress.cells_executed += 1
+    client.set_widgets_metadata()
+
+
+def _runs(cell: NotebookNode) -> bool:
+    return (
+        cell.cell_type == "code"
+        and bool(cell.source.strip())
+        and SKIP_TAG not in cell.metadata.get("tags", [])
+    )
+
+
+async def _nbclient(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
+    """An nbclient on a kernel that is ours: nbclient neither starts, signals nor ends it."""
+    from nbclient import NotebookClient
+
+    client = NotebookClient(
+        notebook, km=kernel.manager, log=_log, coalesce_streams=True, iopub_timeout=30
+    )
+    client.kc = kernel.client
+    client.reset_execution_trackers()
+    if kernel.language_info:
+        notebook.metadata["language_info"] = kernel.language_info
+    return client

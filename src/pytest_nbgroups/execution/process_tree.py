@@ -1,0 +1,169 @@
+"""A kernel and everything that it starts, as the kernel host sees them on POSIX.
+
+On Linux the host is a child subreaper: whatever loses its parent becomes the host's own child, so the tree is
+gone exactly when the host has no child left. Elsewhere a process that leaves the kernel's process group *and* loses
+its parent before the kill is out of reach; the rest is found through the group and the parent links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_FIRST_PAUSE_S = 0.002
+_LONGEST_PAUSE_S = 0.05
+
+
+class PosixTree:
+    """Starts one kernel at a time, reaps what ends, kills the whole tree."""
+
+    def __init__(self) -> None:
+        self._kernel: subprocess.Popen[bytes] | None = None
+        self._childless = True
+        self._subreaper = _become_subreaper()
+        self._die_with_host = _parent_death_signal()
+
+    def start(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
+    ) -> int:
+        """Start the kernel in a session of its own; give its pid. Raises OSError as Popen does."""
+        with open(log_path, "ab", buffering=0) as log:  # noqa: PTH123  the path may hold undecodable bytes
+            self._kernel = subprocess.Popen(  # noqa: S603  the host has one thread
+                argv,
+                cwd=cwd,
+                env={**env, "JPY_PARENT_PID": str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=self._die_with_host,
+            )
+        self._childless = False
+        return self._kernel.pid
+
+    def reap(self) -> tuple[int, int] | None:
+        """Collect what has ended; give pid and exit code (negative: the signal) if the kernel has."""
+        ended: tuple[int, int] | None = None
+        while (child := self._next_ended_child()) is not None:
+            if self._kernel is not None and child[0] == self._kernel.pid:
+                ended = child
+                self._kernel.returncode = child[1]
+        return ended
+
+    def is_empty(self) -> bool:
+        """Whether the last reaping left nothing behind."""
+        return self._childless
+
+    def signal(self, signum: int) -> bool:
+        """Signal the kernel's process group, as Jupyter does; False if the kernel has ended."""
+        if self._kernel is None or self._kernel.returncode is not None:
+            return False
+        return _send(os.killpg, self._kernel.pid, signum)
+
+    def kill(self, deadline_s: float, on_reaped: Callable[[tuple[int, int]], None]) -> list[str]:
+        """Kill until nothing is left; describe what is left after the deadline."""
+        end, pause_s, known = time.monotonic() + deadline_s, _FIRST_PAUSE_S, list[int]()
+        while True:
+            if (ended := self.reap()) is not None:
+                on_reaped(ended)
+            known = self._members(known)
+            if not known and self.is_empty():
+                return []
+            if time.monotonic() > end:
+                return [describe(pid) for pid in known]
+            self._kill_each(known)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _next_ended_child(self) -> tuple[int, int] | None:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            self._childless = True
+            return None
+        return (pid, os.waitstatus_to_exitcode(status)) if pid else None
+
+    def _members(self, known: Sequence[int]) -> list[int]:
+        current = descendants(os.getpid())
+        if self._subreaper:
+            return current
+        return [*current, *(p for p in known if p not in current and _send(os.kill, p, 0))]
+
+    def _kill_each(self, pids: Sequence[int]) -> None:
+        self.signal(signal.SIGKILL)
+        for pid in pids:
+            _send(os.kill, pid, signal.SIGKILL)
+
+
+def descendants(pid: int) -> list[int]:
+    """Everything below a process, parents before their children."""
+    if not Path("/proc/thread-self/children").exists():
+        return _descendants_by_parent_links(pid)
+    found = [pid]
+    for parent in found:
+        found += _children(parent)
+    return found[1:]
+
+
+def describe(pid: int) -> str:
+    """Name a process for a person: ``python3 (pid 4242, uninterruptible)``."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        name, status = process.name(), process.status()
+    except psutil.Error:
+        return f"pid {pid}"
+    state = "uninterruptible" if status == psutil.STATUS_DISK_SLEEP else status
+    return f"{name} (pid {pid}, {state})"
+
+
+def _children(pid: int) -> list[int]:
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                children += map(int, (task / "children").read_text().split())
+    return children
+
+
+def _descendants_by_parent_links(pid: int) -> list[int]:
+    import psutil
+
+    try:
+        return [process.pid for process in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _send(function: Callable[[int, int], None], target: int, signum: int) -> bool:
+    try:
+        function(target, signum)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # a set-user-id child: there, but not ours to signal
+        return True
+    return True
+
+
+def _become_subreaper() -> bool:
+    if sys.platform != "linux":
+        return False
+    return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+
+def _parent_death_signal() -> Callable[[], None] | None:
+    """What to call in the kernel before exec, so that it dies even with a host that is SIGKILLed."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

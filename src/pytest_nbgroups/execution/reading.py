@@ -1,0 +1,92 @@
+"""Reads a notebook file into nbformat 4, whatever it holds."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_nbgroups.errors import NotebookError
+from pytest_nbgroups.text import first_line
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+SKIP_TAG = "skip-execution"
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read and upgrade a notebook, with the outputs of earlier runs removed.
+
+    Cells tagged ``skip-execution`` keep theirs. Raises NotebookError that says what is wrong with
+    the file and what to do.
+    """
+    text = _text(path)
+    _check_json(text, path)
+    notebook = _parse(text, path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and SKIP_TAG not in cell.metadata.get("tags", []):
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise NotebookError(
+            f"{path.name} is not UTF-8 text ({exc.reason} at byte {exc.start}); "
+            "save it again from Jupyter, or restore it"
+        ) from exc
+    except OSError as exc:
+        raise NotebookError(f"{path.name} cannot be read: {exc.strerror or exc}") from exc
+
+
+def _check_json(text: str, path: Path) -> None:
+    if not text.strip():
+        raise NotebookError(
+            f"{path.name} is empty; save a notebook in it, remove it, or list it under exclude in experiment.toml"
+        )
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise NotebookError(
+            f"{path.name} is not JSON ({exc}); open it in a text editor (a merge conflict?), or restore it"
+        ) from exc
+    if not isinstance(data, dict) or not isinstance(data.get("nbformat"), int):
+        raise NotebookError(
+            f"{path.name} is JSON but no notebook: it has no nbformat number; "
+            "restore it, or give it another suffix"
+        )
+
+
+def _parse(text: str, path: Path) -> NotebookNode:
+    import nbformat
+
+    with warnings.catch_warnings():
+        # A missing or doubled cell id is mended in memory and does no harm here.
+        warnings.simplefilter("ignore")
+        try:
+            notebook = nbformat.reads(text, as_version=4)
+            _check_cells(notebook)
+        except Exception as exc:
+            # nbformat's converters raise whatever a malformed file makes them run into.
+            major = json.loads(text)["nbformat"]
+            raise NotebookError(
+                f"{path.name} is no valid notebook of format {major}: {first_line(str(exc)) or type(exc).__name__}; "
+                "open and save it in Jupyter to mend it"
+            ) from exc
+    return notebook
+
+
+def _check_cells(notebook: NotebookNode) -> None:
+    """What execution relies on. Other departures from the format are harmless and common."""
+    if not isinstance(notebook.get("cells"), list):
+        raise NotebookError("it has no list of cells")
+    for number, cell in enumerate(notebook.cells, start=1):
+        if not isinstance(cell, dict) or not isinstance(cell.get("cell_type"), str):
+            raise NotebookError(f"cell {number} has no cell_type")
+        if not isinstance(cell.get("source"), str):
+            raise NotebookError(f"cell {number} has no source")
+        cell.setdefault("metadata", {})

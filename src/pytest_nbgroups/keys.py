@@ -1,0 +1,201 @@
+"""The one table of keys that an experiment may declare.
+
+From it come the validation, its messages, the JSON schema and the reference page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias, cast
+
+from pytest_nbgroups.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
+
+Table: TypeAlias = Literal["resources", "run", "notebooks"]
+JsonSchema: TypeAlias = dict[str, Any]
+
+_REQUIREMENT = re.compile(r"(module|command|env):\S+")
+_MARK = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of value: how it is read (ValueError says what is accepted) and its JSON schema."""
+
+    read: Callable[[object], Any]
+    schema: JsonSchema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One key of one table."""
+
+    table: Table
+    name: str
+    kind: Kind
+    help: str
+
+
+def _positive_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**31:
+        raise ValueError("expected a number above zero, such as 2 or 0.5")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("expected a whole number, 0 or more")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")
+    return value
+
+
+def _text(value: object, *, meaning: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"expected {meaning}")
+    return value
+
+
+def _texts(
+    value: object, *, meaning: str, pattern: re.Pattern[str] | None = None
+) -> tuple[str, ...]:
+    good = isinstance(value, list) and all(
+        isinstance(item, str) and (pattern.fullmatch(item) if pattern else item.strip())
+        for item in value
+    )
+    if not good:
+        raise ValueError(f"expected {meaning}")
+    return tuple(cast("list[str]", value))
+
+
+def _mapping(value: object, *, meaning: str, empty_values: bool) -> dict[str, str]:
+    good = isinstance(value, dict) and all(
+        key and isinstance(item, str) and (empty_values or item.strip())
+        for key, item in value.items()
+    )
+    if not good:
+        raise ValueError(f"expected {meaning}")
+    return dict(cast("dict[str, str]", value))
+
+
+_SIZE = Kind(
+    read=parse_size,
+    schema={
+        "description": SIZE_EXAMPLES,
+        "oneOf": [
+            {"type": "integer", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]?\s*$"},
+        ],
+    },
+)
+_DURATION = Kind(
+    read=parse_duration,
+    schema={
+        "description": DURATION_EXAMPLES,
+        "oneOf": [
+            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": r"^(\s*\d+(\.\d+)?\s*(ms|sec|s|min|m|h|d)?\s*)+$"},
+        ],
+    },
+)
+_FLAG = Kind(read=_flag, schema={"type": "boolean"})
+_NUMBER = Kind(read=_positive_number, schema={"type": "number", "exclusiveMinimum": 0})
+_COUNT = Kind(read=_count, schema={"type": "integer", "minimum": 0})
+
+
+def _text_kind(meaning: str) -> Kind:
+    return Kind(read=partial(_text, meaning=meaning), schema={"type": "string", "minLength": 1})
+
+
+def _texts_kind(meaning: str, pattern: re.Pattern[str] | None = None) -> Kind:
+    item: JsonSchema = {"type": "string", "minLength": 1}
+    if pattern is not None:
+        item = {"type": "string", "pattern": f"^{pattern.pattern}$"}
+    return Kind(
+        read=partial(_texts, meaning=meaning, pattern=pattern),
+        schema={"type": "array", "items": item},
+    )
+
+
+def _mapping_kind(meaning: str, *, empty_values: bool = False) -> Kind:
+    return Kind(
+        read=partial(_mapping, meaning=meaning, empty_values=empty_values),
+        schema={"type": "object", "additionalProperties": {"type": "string"}},
+    )
+
+
+_REASON = _text_kind('the reason as text, such as "needs Docker"')
+_KERNEL = _text_kind('a kernel\'s name as `jupyter kernelspec list` shows it, such as "python3"')
+_REQUIRES = _texts_kind(
+    'a list such as ["module:torch", "command:ffmpeg", "env:HF_TOKEN"]', _REQUIREMENT
+)
+
+KEYS: tuple[Key, ...] = (
+    Key(table="resources", name="cpus", kind=_NUMBER, help="CPUs it keeps busy. Default 1; more than there are is clamped with a note."),
+    Key(table="resources", name="ram", kind=_SIZE, help="Peak memory of its largest notebook, child processes included."),
+    Key(table="resources", name="gpus", kind=_COUNT, help="Whole GPUs."),
+    Key(table="resources", name="gpu_min_memory", kind=_SIZE, help="Memory that each of its GPUs must have."),
+    Key(table="resources", name="gpu_memory", kind=_SIZE, help="A share of one GPU instead of a whole one; implies gpus = 1."),
+    Key(table="resources", name="locks", kind=_texts_kind('a list of names, such as ["slicer-data"]'), help="Experiments that name one lock must not overlap."),
+    Key(table="resources", name="exclusive", kind=_FLAG, help="No other experiment may run beside it."),
+    Key(table="run", name="order", kind=_texts_kind('a list of file names, such as ["load.ipynb", "fit.ipynb"]'), help="Every notebook that is not excluded, in the order to run. Default: natural order of *.ipynb."),
+    Key(table="run", name="exclude", kind=_mapping_kind('a table of file pattern = reason, such as { "scratch*.ipynb" = "work in progress" }'), help="Notebooks to leave out: pattern = reason."),
+    Key(table="run", name="independent", kind=_FLAG, help="The notebooks are unrelated: each is an experiment of its own, in no order."),
+    Key(table="run", name="kernel", kind=_KERNEL, help="Kernel for its notebooks. Default: the one that each notebook names."),
+    Key(table="run", name="timeout", kind=_DURATION, help="Deadline of the whole experiment."),
+    Key(table="run", name="notebook_timeout", kind=_DURATION, help="Deadline of each notebook."),
+    Key(table="run", name="cell_timeout", kind=_DURATION, help="Deadline of each cell."),
+    Key(table="run", name="env", kind=_mapping_kind('a table of NAME = "text", such as { OMP_PLACES = "cores" }', empty_values=True), help="Environment variables for its kernels."),
+    Key(table="run", name="requires", kind=_REQUIRES, help="What must be there (module:, command:, env:); else it is skipped, naming what is missing."),
+    Key(table="run", name="skip", kind=_REASON, help="Skip it, for this reason."),
+    Key(table="run", name="marks", kind=_texts_kind('a list of marker names, such as ["slow"]', _MARK), help="pytest markers for its item."),
+    Key(table="notebooks", name="skip", kind=_REASON, help="Skip this notebook, for this reason; the later ones still run."),
+    Key(table="notebooks", name="kernel", kind=_KERNEL, help="Kernel for this notebook."),
+    Key(table="notebooks", name="timeout", kind=_DURATION, help="Deadline of this notebook."),
+    Key(table="notebooks", name="cell_timeout", kind=_DURATION, help="Deadline of each of its cells."),
+    Key(table="notebooks", name="requires", kind=_REQUIRES, help="As in [run]; else this notebook is skipped."),
+)  # fmt: skip
+
+TABLES: tuple[Table, ...] = ("resources", "run", "notebooks")
+
+
+def json_schema() -> JsonSchema:
+    """JSON schema of experiment.toml, for editors."""
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "experiment.toml of pytest-nbgroups",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "resources": _table_schema("resources"),
+            "run": _table_schema("run"),
+            "notebooks": {"type": "object", "additionalProperties": _table_schema("notebooks")},
+        },
+    }
+
+
+def _table_schema(table: Table) -> JsonSchema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            key.name: {
+                **key.kind.schema,
+                "description": " ".join(
+                    filter(None, [key.help, _sentence(key.kind.schema.get("description"))])
+                ),
+            }
+            for key in KEYS
+            if key.table == table
+        },
+    }
+
+
+def _sentence(text: str | None) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -1,0 +1,67 @@
+"""How much RAM there is for this process and its children: physical, cgroup, SLURM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_nbgroups.machine.cgroup import Cgroup, find_cgroup
+from pytest_nbgroups.machine.slurm import slurm_ram
+
+_FILES = {
+    1: ("memory.limit_in_bytes",),
+    # Above memory.high the kernel slows a process down until it seems to hang.
+    2: ("memory.max", "memory.high"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RamLimit:
+    """An amount of RAM, and what sets it."""
+
+    bytes: int
+    source: str
+    """For people: ``physical memory``, ``cgroup memory.max of /job``, ``SLURM_MEM_PER_NODE``."""
+    allotted: bool
+    """A cgroup or SLURM sets it, so it is for us alone; physical memory is shared with the system."""
+
+
+def find_ram(
+    *,
+    env: Mapping[str, str],
+    proc: Path = Path("/proc"),
+    root: Path = Path("/"),
+    physical_bytes: int | None = None,
+) -> RamLimit:
+    """The capacity: the tightest limit, the physical memory being the first of equal ones.
+
+    Version 1 of cgroups writes a huge number for "unlimited", which is above every physical memory.
+    ``physical_bytes`` is asked of the operating system where it is not given.
+    """
+    total = physical_bytes or _physical_bytes()
+    limits = [RamLimit(bytes=total, source="physical memory", allotted=False)]
+    limits += cgroup_limits(find_cgroup("memory", proc=proc, root=root))
+    slurm = slurm_ram(env)
+    if slurm:
+        limits.append(RamLimit(bytes=slurm[0], source=slurm[1], allotted=True))
+    return min(limits, key=lambda limit: limit.bytes)
+
+
+def cgroup_limits(cgroup: Cgroup | None) -> Iterator[RamLimit]:
+    """The limits of every level: a parent's binds as much as one's own.
+
+    Zero is no limit: under it nothing could run, and ``memory.high`` is set to it for a moment to reclaim.
+    """
+    for level in cgroup.levels if cgroup else ():
+        for file in _FILES[cgroup.version] if cgroup else ():
+            limit = level.count(file)
+            if limit:
+                source = f"cgroup {file} of {level.name}"
+                yield RamLimit(bytes=limit, source=source, allotted=True)
+
+
+def _physical_bytes() -> int:
+    import psutil  # noqa: PLC0415  heavy, and its module-level import is banned
+
+    return int(psutil.virtual_memory().total)
