@@ -1,1 +1,70 @@
 """Run directories of ordered Jupyter notebooks as atomic, parallel pytest items."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_nbgroups._version import __version__ as __version__
+    from pytest_nbgroups.api import run_experiment
+    from pytest_nbgroups.errors import DeclarationError, NbgroupsError, SelectionError
+    from pytest_nbgroups.events import (
+        CellStarted,
+        Event,
+        ExperimentFinished,
+        ExperimentStarted,
+        NotebookFinished,
+        NotebookStarted,
+    )
+    from pytest_nbgroups.model import (
+        CellReference,
+        Experiment,
+        ExperimentOutcome,
+        ExperimentResult,
+        Failure,
+        FailureKind,
+        Notebook,
+        NotebookOutcome,
+        NotebookResult,
+        Resources,
+    )
+    from pytest_nbgroups.units import Size
+
+__all__ = [
+    "CellReference",
+    "CellStarted",
+    "DeclarationError",
+    "Event",
+    "Experiment",
+    "ExperimentFinished",
+    "ExperimentOutcome",
+    "ExperimentResult",
+    "ExperimentStarted",
+    "Failure",
+    "FailureKind",
+    "NbgroupsError",
+    "Notebook",
+    "NotebookFinished",
+    "NotebookOutcome",
+    "NotebookResult",
+    "NotebookStarted",
+    "Resources",
+    "SelectionError",
+    "Size",
+    "run_experiment",
+]
+
+_HOMES = ("model", "events", "errors", "units", "api")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  any public name
+    """Import a public name when it is first used: pytest loads this package in every run."""
+    if name == "__version__":
+        return import_module("pytest_nbgroups._version").__version__
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"{__name__}.{home}")
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_nbgroups.declaration import Declaration, RunOptions, read_declaration, specificity
+from pytest_nbgroups.declaration import (
+    Declaration,
+    RunOptions,
+    read_declaration,
+    read_patterns,
+    specificity,
+)
 from pytest_nbgroups.errors import DeclarationError, NbgroupsError, SelectionError
 from pytest_nbgroups.model import Experiment, Notebook, Resources
 from pytest_nbgroups.ordering import Selection, select
@@ -129,6 +135,15 @@ def _members(experiment: Experiment) -> Iterator[Experiment]:
         yield replace(
             experiment, name=f"{experiment.name}/{stem}", notebooks=(notebook,), member=stem
         )
+
+
+def read_pyproject(rootdir: Path) -> dict[str, Declaration]:
+    """Read ``[tool.nbgroups.experiments."<pattern>"]`` of pyproject.toml. Raises DeclarationError."""
+    path = rootdir / "pyproject.toml"
+    table = _toml(path).get("tool", {}) if path.is_file() else {}
+    if not isinstance(table, Mapping) or "nbgroups" not in table:
+        return {}
+    return read_patterns(table["nbgroups"], source=path.name)
 
 
 def declaration_of(

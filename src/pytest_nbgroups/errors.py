@@ -16,10 +16,10 @@ class SelectionError(NbgroupsError):
 
 
 class NotebookError(NbgroupsError):
-    """A notebook file cannot be read."""
+    """A notebook cannot be run: its file or its kernel is at fault."""
 
 
-class KernelStartError(NbgroupsError):
+class KernelStartError(NotebookError):
     """No kernel can be found for a notebook, or the one found does not start."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pytest_nbgroups.model import ExperimentResult, NotebookResult
 
@@ -25,6 +25,8 @@ __all__ = [
     "NotebookFinished",
     "NotebookStarted",
     "from_dict",
+    "plain",
+    "rebuild",
     "to_dict",
 ]
 
@@ -88,6 +90,8 @@ Event: TypeAlias = (
     ExperimentStarted | NotebookStarted | CellStarted | NotebookFinished | ExperimentFinished
 )
 
+T = TypeVar("T")
+
 _EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in typing.get_args(Event)}
 
 
@@ -98,8 +102,13 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 def from_dict(data: Mapping[str, Any]) -> Event:
     """Rebuild what `to_dict` gave. Raises KeyError for an event that is not known."""
-    event: Event = _rebuild(_EVENTS[data["event"]], data)
+    event: Event = rebuild(_EVENTS[data["event"]], data)
     return event
+
+
+def rebuild(cls: type[T], data: Mapping[str, Any]) -> T:
+    """Build a dataclass of the model from what `plain` made of one."""
+    return typing.cast("T", _rebuild(cls, data))
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401  any value of the model

@@ -54,7 +54,6 @@ class FailureKind(StrEnum):
     KERNEL_START = "kernel_start"
     NOTEBOOK = "notebook"
     DECLARATION = "declaration"
-    UNMET = "unmet"
     ERROR = "error"
 
 

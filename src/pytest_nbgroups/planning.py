@@ -66,9 +66,7 @@ def _gpus_with(memory: Size, budget: Budget) -> int:
     return sum(gpu.total_bytes >= memory.bytes for gpu in budget.gpus)
 
 
-def parallelism(
-    declared: Iterable[Resources], budget: Budget, *, default_ram: Size, at_most: int | None = None
-) -> Parallelism:
+def parallelism(declared: Iterable[Resources], budget: Budget, *, default_ram: Size) -> Parallelism:
     """Find the largest N such that any N of the experiments fit together, at least 1.
 
     Those that can never be granted do not count. An undeclared ``ram`` counts as ``default_ram``.
@@ -77,8 +75,6 @@ def parallelism(
     fit, limit = 1, ""
     for count in range(2, len(able) + 1):
         limit = _obstacle(able, count, budget, default_ram)
-        if at_most is not None and count > at_most:
-            limit = limit or f"--experiment-max-parallel {at_most}"
         if limit:
             break
         fit = count

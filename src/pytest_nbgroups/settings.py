@@ -49,4 +49,3 @@ class Settings:
     ini_kernel: str | None = None
     transport: Transport = "auto"
     artifacts: Path
-    max_parallel: int | None = None

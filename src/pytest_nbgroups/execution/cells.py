@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.failures import (
     cell_failure,
@@ -15,7 +17,7 @@ from pytest_nbgroups.execution.failures import (
     printed,
 )
 from pytest_nbgroups.execution.kernels import RunningKernel
-from pytest_nbgroups.model import Failure, FailureKind
+from pytest_nbgroups.model import CellReference, Failure, FailureKind
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -45,99 +47,94 @@ async def execute_cell(
             client.nb.cells[index], index, execution_count=client.code_cells_executed + 1
         )
     )
+    run = _CellRun(client=client, kernel=kernel, index=index, task=task)
     try:
-        await _first_of(task, kernel.exited, until)
-        if not task.done() and not kernel.exited.done():
-            await _end_at_deadline(client, kernel, task, index, until)
-        await _settle(task, kernel, client, index)
+        await _first_of(run, None if until is None else until.ends_at - time.monotonic())
+        if until is not None and not task.done() and not kernel.exited.done():
+            await _end_at_deadline(run, until)
+        await _settle(run)
     except asyncio.CancelledError:
-        await _interrupt(kernel, task, CANCEL_GRACE_S)
+        await _interrupt(run, CANCEL_GRACE_S)
         raise NotebookEnded(None, kernel_is_lost=True) from None
     finally:
         await _discard(task)
 
 
-async def _first_of(
-    task: asyncio.Future[Any], exited: asyncio.Future[Any], until: Limit | None
-) -> None:
-    timeout = None if until is None else max(0.0, until.ends_at - time.monotonic())
-    await asyncio.wait({task, exited}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+@dataclass(frozen=True, kw_only=True)
+class _CellRun:
+    """One execution of one cell, and the task that waits for it."""
+
+    client: NotebookClient
+    kernel: RunningKernel
+    index: int
+    task: asyncio.Future[Any]
+
+    def reference(self) -> CellReference:
+        return cell_reference(self.client.nb, self.index)
+
+    def printed(self) -> str:
+        return printed(self.client.nb.cells[self.index])
 
 
-async def _end_at_deadline(
-    client: NotebookClient,
-    kernel: RunningKernel,
-    task: asyncio.Future[Any],
-    index: int,
-    until: Limit | None,
-) -> None:
-    assert until is not None  # noqa: S101  only a limit ends the wait with nothing done
-    answered = await _interrupt(kernel, task, INTERRUPT_GRACE_S)
-    raise NotebookEnded(
-        deadline_failure(
-            until,
-            cell=cell_reference(client.nb, index),
-            output=printed(client.nb.cells[index]),
-            killed_after_s=None if answered else INTERRUPT_GRACE_S,
-        ),
-        kernel_is_lost=True,
+async def _first_of(run: _CellRun, timeout_s: float | None) -> None:
+    timeout = None if timeout_s is None else max(0.0, timeout_s)
+    await asyncio.wait({run.task, run.kernel.exited}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _end_at_deadline(run: _CellRun, until: Limit) -> None:
+    answered = await _interrupt(run, INTERRUPT_GRACE_S)
+    failure = deadline_failure(
+        until,
+        cell=run.reference(),
+        output=run.printed(),
+        killed_after_s=None if answered else INTERRUPT_GRACE_S,
     )
+    raise NotebookEnded(failure, kernel_is_lost=True)
 
 
-async def _interrupt(kernel: RunningKernel, task: asyncio.Future[Any], grace_s: float) -> bool:
+async def _interrupt(run: _CellRun, grace_s: float) -> bool:
     """Interrupt the kernel and wait for the cell; True if it ended within the grace."""
     try:
-        await kernel.interrupt()
-    except (RuntimeError, OSError):
+        await run.kernel.interrupt()
+    except (RuntimeError, OSError, KernelHostError):
         return False
-    await asyncio.wait({task, kernel.exited}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
-    return task.done()
+    await _first_of(run, grace_s)
+    return run.task.done()
 
 
-async def _settle(
-    task: asyncio.Future[Any], kernel: RunningKernel, client: NotebookClient, index: int
-) -> None:
+async def _settle(run: _CellRun) -> None:
     """Turn the end of a cell into nothing, when it passed, or into `NotebookEnded`."""
     from nbclient.exceptions import CellExecutionError
 
-    if not task.done():
-        await asyncio.wait({task}, timeout=LAST_OUTPUT_S)
-    if not task.done():
-        raise NotebookEnded(_death(client, kernel, index), kernel_is_lost=True)
+    if not run.task.done():
+        await asyncio.wait({run.task}, timeout=LAST_OUTPUT_S)
+    if not run.task.done():
+        raise NotebookEnded(_death(run), kernel_is_lost=True)
     try:
-        task.result()
+        run.task.result()
     except CellExecutionError as exc:
-        raise NotebookEnded(cell_failure(client.nb, index, exc), kernel_is_lost=False) from exc
+        failure = cell_failure(run.client.nb, run.index, exc)
+        raise NotebookEnded(failure, kernel_is_lost=False) from exc
     except asyncio.CancelledError as exc:
-        raise NotebookEnded(_death(client, kernel, index), kernel_is_lost=True) from exc
-    except Exception as exc:
-        raise NotebookEnded(
-            await _unexpected(exc, kernel, client, index), kernel_is_lost=True
-        ) from exc
+        raise NotebookEnded(_death(run), kernel_is_lost=True) from exc
+    except Exception as exc:  # nbclient shows a dead kernel as one of many errors
+        raise NotebookEnded(await _unexpected(exc, run), kernel_is_lost=True) from exc
 
 
-async def _unexpected(
-    exc: Exception, kernel: RunningKernel, client: NotebookClient, index: int
-) -> Failure:
-    await asyncio.wait({kernel.exited}, timeout=LAST_OUTPUT_S)
-    if kernel.exited.done():
-        return _death(client, kernel, index)
+async def _unexpected(exc: Exception, run: _CellRun) -> Failure:
+    await asyncio.wait({run.kernel.exited}, timeout=LAST_OUTPUT_S)
+    if run.kernel.exited.done():
+        return _death(run)
     return Failure(
         kind=FailureKind.ERROR,
         message=f"nbclient could not execute the cell: {type(exc).__name__}: {exc}",
-        cell=cell_reference(client.nb, index),
-        output=printed(client.nb.cells[index]),
+        cell=run.reference(),
+        output=run.printed(),
     )
 
 
-def _death(client: NotebookClient, kernel: RunningKernel, index: int) -> Failure:
-    returncode = kernel.exited.result() if kernel.exited.done() else None
-    return death_failure(
-        returncode,
-        cell=cell_reference(client.nb, index),
-        output=printed(client.nb.cells[index]),
-        log=kernel.log_tail(),
-    )
+def _death(run: _CellRun) -> Failure:
+    return death_failure(run.kernel.process.returncode, cell=run.reference(), output=run.printed())
 
 
 async def _discard(task: asyncio.Future[Any]) -> None:

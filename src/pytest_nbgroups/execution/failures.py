@@ -87,17 +87,15 @@ def deadline_failure(
 
 
 def death_failure(
-    returncode: int | None, *, cell: CellReference | None, output: str = "", log: str = ""
+    returncode: int | None, *, cell: CellReference | None, output: str = ""
 ) -> Failure:
     """The failure of a notebook whose kernel ended by itself."""
     where = f" in cell {cell.number} of {cell.count}" if cell else ""
-    tail = last_lines(plain_text(log), OUTPUT_LINES)
     return Failure(
         kind=FailureKind.KERNEL_DIED,
         message=f"the kernel died{where}: {describe_exit(returncode)}",
         cell=cell,
         output=output,
-        traceback=tail,
     )
 
 

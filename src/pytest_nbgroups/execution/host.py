@@ -158,8 +158,8 @@ def _signal_wakeups(stop: Callable[[], None]) -> tuple[socket.socket, Callable[[
     Handlers, not SIG_IGN: what is ignored stays ignored in the kernels, and these need their SIGINT.
     """
     receiver, sender = socket.socketpair()
-    receiver.setblocking(False)
-    sender.setblocking(False)
+    receiver.settimeout(0)
+    sender.settimeout(0)
     signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
 
     def note(_signum: int, _frame: FrameType | None) -> None: ...
@@ -202,13 +202,13 @@ def _open_channel(argument: str) -> socket.socket:
     """The host's end of the socket pair: a descriptor, on Windows a description on standard input."""
     if sys.platform == "win32":
         return socket.fromshare(sys.stdin.buffer.read())
-    os.set_inheritable(int(argument), False)
+    os.set_inheritable(int(argument), False)  # noqa: FBT003  it takes no keyword
     return socket.socket(fileno=int(argument))
 
 
 def _open_tree() -> ProcessTree:
     if sys.platform == "win32":
-        from pytest_nbgroups.execution.windows_tree import WindowsTree  # noqa: PLC0415
+        from pytest_nbgroups.execution.windows_tree import WindowsTree  # noqa: PLC0415  one platform only
 
         return WindowsTree()
     from pytest_nbgroups.execution.process_tree import PosixTree  # noqa: PLC0415

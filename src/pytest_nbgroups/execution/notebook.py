@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Emit: TypeAlias = Callable[[Event], None]
 
 STARTUP_TIMEOUT_S = 60.0
-
 _log = logging.getLogger("pytest_nbgroups.nbclient")
 _log.addHandler(logging.NullHandler())
 _log.propagate = False
@@ -143,23 +142,21 @@ async def _run(
     until = nearest(own, around.limit)
     progress.notebook = read_notebook(notebook.path)
     progress.kernel = choose_kernel(progress.notebook, notebook.kernel, around.settings)
-    log_path = _prepare_log(artifacts.log(around.experiment, notebook.name), progress)
     try:
         async with running_kernel(
             around.host,
             progress.kernel,
             cwd=around.directory,
-            env=around.env | {"NBGROUPS_NOTEBOOK": notebook.name},
-            log_path=log_path,
+            env={**around.env, "NBGROUPS_NOTEBOOK": notebook.name},
+            log_path=_prepare_log(artifacts.log(around.experiment, notebook.name), progress),
             transport=around.settings.transport,
             startup_timeout=_startup_timeout(until),
         ) as kernel:
             await _execute(notebook, around, kernel, progress, until)
-    except TimeoutError as exc:
+    except KernelStartError as exc:
         if until is not None and time.monotonic() >= until.ends_at:
-            raise NotebookEnded(
-                deadline_failure(until, cell=None, killed_after_s=None), kernel_is_lost=True
-            ) from exc
+            failure = deadline_failure(until, cell=None, killed_after_s=None)
+            raise NotebookEnded(failure, kernel_is_lost=True) from exc
         raise
 
 
@@ -187,7 +184,7 @@ async def _execute(
     until: Limit | None,
 ) -> None:
     assert progress.notebook is not None  # noqa: S101  read before the kernel started
-    client = await _nbclient(progress.notebook, kernel)
+    client = _nbclient(progress.notebook, kernel)
     for index, cell in enumerate(progress.notebook.cells):
         if not _runs(cell):
             continue
@@ -220,7 +217,7 @@ def _runs(cell: NotebookNode) -> bool:
     )
 
 
-async def _nbclient(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
+def _nbclient(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
     """An nbclient on a kernel that is ours: nbclient neither starts, signals nor ends it."""
     from nbclient import NotebookClient
 
@@ -230,5 +227,5 @@ async def _nbclient(notebook: NotebookNode, kernel: RunningKernel) -> NotebookCl
     client.kc = kernel.client
     client.reset_execution_trackers()
     if kernel.language_info:
-        notebook.metadata["language_info"] = kernel.language_info
+        notebook.metadata["language_info"] = dict(kernel.language_info)
     return client

@@ -32,12 +32,10 @@ class PosixTree:
         self._subreaper = _become_subreaper()
         self._die_with_host = _parent_death_signal()
 
-    def start(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
-    ) -> int:
+    def start(self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str) -> int:
         """Start the kernel in a session of its own; give its pid. Raises OSError as Popen does."""
         with open(log_path, "ab", buffering=0) as log:  # noqa: PTH123  the path may hold undecodable bytes
-            self._kernel = subprocess.Popen(  # noqa: S603  the host has one thread
+            self._kernel = subprocess.Popen(  # noqa: S603
                 argv,
                 cwd=cwd,
                 env={**env, "JPY_PARENT_PID": str(os.getpid())},
@@ -45,7 +43,7 @@ class PosixTree:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=self._die_with_host,
+                preexec_fn=self._die_with_host,  # noqa: PLW1509  the host has one thread
             )
         self._childless = False
         return self._kernel.pid
@@ -158,7 +156,7 @@ def _send(function: Callable[[int, int], None], target: int, signum: int) -> boo
 def _become_subreaper() -> bool:
     if sys.platform != "linux":
         return False
-    return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def _parent_death_signal() -> Callable[[], None] | None:

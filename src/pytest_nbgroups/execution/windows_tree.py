@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from pytest_nbgroups.execution.process_tree import descendants, describe
 
@@ -31,20 +32,20 @@ if sys.platform == "win32":
             self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
         ) -> int:
             """Start the kernel as jupyter_client does, with an event for interrupts; give its pid."""
-            from _winapi import DUPLICATE_SAME_ACCESS, DuplicateHandle, GetCurrentProcess
+            from _winapi import DUPLICATE_SAME_ACCESS, DuplicateHandle, GetCurrentProcess  # noqa: PLC0415
 
             from jupyter_client.win_interrupt import create_interrupt_event
 
             self._interrupt_event = create_interrupt_event()
             me = GetCurrentProcess()
-            parent = DuplicateHandle(me, me, me, 0, True, DUPLICATE_SAME_ACCESS)
+            parent = DuplicateHandle(me, me, me, 0, True, DUPLICATE_SAME_ACCESS)  # noqa: FBT003
             variables = {
                 "JPY_INTERRUPT_EVENT": str(self._interrupt_event),
                 "IPY_INTERRUPT_EVENT": str(self._interrupt_event),
                 "JPY_PARENT_PID": str(int(parent)),
             }
-            with open(log_path, "ab", buffering=0) as log:
-                self._kernel = subprocess.Popen(
+            with Path(log_path).open("ab", buffering=0) as log:
+                self._kernel = subprocess.Popen(  # noqa: S603
                     argv,
                     cwd=cwd,
                     env={**env, **variables},

@@ -68,10 +68,10 @@ def find_cgroup(
     mounts = tuple(parse_mounts(read_text(proc / pid / "mountinfo")))
     versions: tuple[tuple[Literal[1, 2], str], ...] = ((1, controller), (2, _UNIFIED))
     for version, key in versions:
-        mount = next((m for m in mounts if key in m.keys), None)
-        if mount is not None and key in memberships:
-            levels = tuple(_levels(mount, memberships[key], root))
-            return Cgroup(version=version, levels=levels)
+        chains = [_levels(m, memberships.get(key, ""), root) for m in mounts if key in m.keys]
+        if chains and key in memberships:
+            # A cgroup may be mounted in several places; not all of them show the process's own.
+            return Cgroup(version=version, levels=max(chains, key=len))
     return None
 
 
@@ -121,13 +121,21 @@ def _unescape(text: str) -> str:
     return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
 
 
-def _levels(mount: CgroupMount, path: str, root: Path) -> Iterator[CgroupLevel]:
+def _levels(mount: CgroupMount, path: str, root: Path) -> tuple[CgroupLevel, ...]:
     parts = _parts_below(_parts(mount.origin), _parts(path))
     point = root.joinpath(*_parts(mount.point))
-    for depth in range(len(parts), -1, -1):
-        name = "/" + "/".join(parts[:depth])
-        printable = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        yield CgroupLevel(name=printable, directory=point.joinpath(*parts[:depth]))
+    return tuple(
+        CgroupLevel(
+            name=_printable("/" + "/".join(parts[:depth])),
+            directory=point.joinpath(*parts[:depth]),
+        )
+        for depth in range(len(parts), -1, -1)
+    )
+
+
+def _printable(text: str) -> str:
+    """Text that a terminal takes, from a path that may not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _parts(path: str) -> tuple[str, ...]:

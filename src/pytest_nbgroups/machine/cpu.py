@@ -12,6 +12,8 @@ from pytest_nbgroups.machine.cgroup import Cgroup, CgroupLevel, find_cgroup, rea
 from pytest_nbgroups.machine.counts import parse_count
 from pytest_nbgroups.machine.slurm import slurm_cpus
 
+_FILES = {1: "cpu.cfs_quota_us", 2: "cpu.max"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class CpuLimit:
@@ -34,7 +36,8 @@ def find_cpus(
     ``affinity`` is asked of the operating system where it is not given.
     """
     cgroup = find_cgroup("cpu", proc=proc, root=root)
-    limits = [affinity or affinity_limit(), *cgroup_quotas(cgroup)]
+    limits = [affinity or affinity_limit()]
+    limits += cgroup_quotas(cgroup) if cgroup else ()
     slurm = slurm_cpus(env)
     if slurm:
         limits.append(CpuLimit(cpus=slurm[0], source=slurm[1]))
@@ -50,7 +53,7 @@ def affinity_limit() -> CpuLimit:
         return CpuLimit(cpus=os.process_cpu_count() or 1, source="affinity")
     if hasattr(os, "sched_getaffinity"):
         return CpuLimit(cpus=len(os.sched_getaffinity(0)), source="affinity")
-    import psutil  # noqa: PLC0415  needed on few platforms; a module-level import is banned
+    import psutil
 
     process = psutil.Process()
     if hasattr(process, "cpu_affinity"):
@@ -58,10 +61,10 @@ def affinity_limit() -> CpuLimit:
     return CpuLimit(cpus=os.cpu_count() or 1, source="cpu count")
 
 
-def cgroup_quotas(cgroup: Cgroup | None) -> Iterator[CpuLimit]:
+def cgroup_quotas(cgroup: Cgroup) -> Iterator[CpuLimit]:
     """The quota of each level that has one: a parent's binds as much as one's own."""
-    for level in cgroup.levels if cgroup else ():
-        file = "cpu.max" if cgroup and cgroup.version == 2 else "cpu.cfs_quota_us"  # noqa: PLR2004
+    file = _FILES[cgroup.version]
+    for level in cgroup.levels:
         quota, period = _quota_and_period(level, file)
         if quota and period:
             yield CpuLimit(cpus=quota / period, source=f"cgroup {file} of {level.name}")

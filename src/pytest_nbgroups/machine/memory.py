@@ -41,20 +41,21 @@ def find_ram(
     """
     total = physical_bytes or _physical_bytes()
     limits = [RamLimit(bytes=total, source="physical memory", allotted=False)]
-    limits += cgroup_limits(find_cgroup("memory", proc=proc, root=root))
+    cgroup = find_cgroup("memory", proc=proc, root=root)
+    limits += cgroup_limits(cgroup) if cgroup else ()
     slurm = slurm_ram(env)
     if slurm:
         limits.append(RamLimit(bytes=slurm[0], source=slurm[1], allotted=True))
     return min(limits, key=lambda limit: limit.bytes)
 
 
-def cgroup_limits(cgroup: Cgroup | None) -> Iterator[RamLimit]:
+def cgroup_limits(cgroup: Cgroup) -> Iterator[RamLimit]:
     """The limits of every level: a parent's binds as much as one's own.
 
     Zero is no limit: under it nothing could run, and ``memory.high`` is set to it for a moment to reclaim.
     """
-    for level in cgroup.levels if cgroup else ():
-        for file in _FILES[cgroup.version] if cgroup else ():
+    for level in cgroup.levels:
+        for file in _FILES[cgroup.version]:
             limit = level.count(file)
             if limit:
                 source = f"cgroup {file} of {level.name}"
@@ -62,6 +63,6 @@ def cgroup_limits(cgroup: Cgroup | None) -> Iterator[RamLimit]:
 
 
 def _physical_bytes() -> int:
-    import psutil  # noqa: PLC0415  heavy, and its module-level import is banned
+    import psutil
 
     return int(psutil.virtual_memory().total)

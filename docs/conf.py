@@ -1,0 +1,35 @@
+"""Sphinx configuration. Needs no network: nothing is fetched for cross-references."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "pytest-nbgroups"
+version = release = version_of("pytest-nbgroups").partition("+")[0]
+copyright = "the pytest-nbgroups contributors"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "nbgroups_reference"]
+exclude_patterns = ["_build"]
+nitpicky = True
+default_role = "any"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_use_type_comments = False
+python_use_unqualified_type_names = True
+# Annotations name what other projects document, and what is this project's own affair.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?:pytest|_pytest|collections|pathlib|typing|enum|dataclasses)\..*"),
+    (r"py:.*", r"(?:Path|Mapping|Sequence|Callable|StrEnum)"),
+]
+
+html_theme = "furo"
+html_title = project
+html_show_copyright = False

@@ -1,0 +1,111 @@
+"""The one runner of the checks. Bare ``nox`` is the gate: lint, types, tests and docs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.options.reuse_existing_virtualenvs = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+SCHEMA = Path("src/pytest_nbgroups/experiment.schema.json")
+WORKFLOWS = sorted(map(str, [*Path(".github/workflows").glob("*"), *Path("examples/github").glob("*")]))
+PYTEST_MAIN = "pytest @ git+https://github.com/pytest-dev/pytest.git@main"
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group, so that any pip can install them."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def package() -> list[str]:
+    """What to install and test: the wheel that NBGROUPS_WHEEL names, else the working tree."""
+    wheel = os.environ.get("NBGROUPS_WHEEL")
+    return [wheel] if wheel else ["-e", "."]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check rules, format, import contracts and workflows."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", env={"PYTHONPATH": "src"})
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    session.install("-e", ".", *group("types"))
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments after ``--`` go to pytest."""
+    session.install(*package(), *group("tests"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; every warning and dangling reference is an error."""
+    session.install("-e", ".", *group("docs"))
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "docs", "docs/_build/html")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Run the tests and tell which lines and branches they miss."""
+    session.install("-e", ".", *group("tests"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(default=False, venv_backend="uv")
+def tests_lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml declares."""
+    session.install("--resolution", "lowest-direct", *package(), *group("tests"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def tests_pytest_main(session: nox.Session) -> None:
+    """Run the tests with pytest's main branch."""
+    session.install(*package(), *group("tests"))
+    session.install("--upgrade", PYTEST_MAIN)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def tests_without_xdist(session: nox.Session) -> None:
+    """Run the tests where pytest-xdist is not installed; those that need it skip themselves."""
+    session.install(*package(), *group("tests"))
+    session.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", "pytest-xdist")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def schema(session: nox.Session) -> None:
+    """Write the JSON schema of experiment.toml that the package ships."""
+    session.install("-e", ".")
+    code = "import json; from pytest_nbgroups.keys import json_schema; print(json.dumps(json_schema(), indent=2))"
+    SCHEMA.write_text(session.run("python", "-c", code, silent=True), encoding="utf-8", newline="\n")
+
+
+@nox.session(default=False)
+def changelog(session: nox.Session) -> None:
+    """Show the next release's notes; ``nox -s changelog -- 1.2.0`` moves them to CHANGELOG.md."""
+    session.install(*group("changelog"))
+    version = session.posargs or ["--draft"]
+    if session.posargs:
+        session.run("towncrier", "build", "--yes", "--version", *version)
+    else:
+        session.run("towncrier", "build", "--draft", "--version", "next")

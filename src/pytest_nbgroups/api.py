@@ -1,0 +1,87 @@
+"""Runs an experiment from Python, without pytest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pytest_nbgroups.directory import SUFFIX, Customization, read_experiments, read_pyproject
+from pytest_nbgroups.errors import SelectionError
+from pytest_nbgroups.events import Event
+from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.experiment import run_experiment as run
+from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.settings import Deadlines, Settings
+from pytest_nbgroups.units import parse_duration
+
+
+def run_experiment(  # noqa: PLR0913  each is a choice of its own
+    path: str | os.PathLike[str],
+    *,
+    rootdir: str | os.PathLike[str] = ".",
+    artifacts: str | os.PathLike[str] = ".experiments",
+    kernel: str | None = None,
+    timeout: str | float | None = None,
+    notebook_timeout: str | float | None = None,
+    cell_timeout: str | float | None = None,
+    env: Mapping[str, str] | None = None,
+    on_event: Callable[[Event], None] = lambda _event: None,
+) -> ExperimentResult:
+    """Run the notebooks of a directory in order, each in a fresh kernel, up to the first failure.
+
+    Reads experiment.toml in the directory and ``[tool.nbgroups]`` in ``rootdir``'s pyproject.toml,
+    over which the arguments win. ``path`` and ``artifacts`` are relative to ``rootdir``; timeouts are
+    seconds or texts such as ``"30min"``; ``env`` is added to this process's environment.
+    ``on_event`` is called in a background thread with each of `pytest_nbgroups.events`.
+
+    Failures are in the result and are not raised. Raises SelectionError where the directory has no
+    notebook to run or its notebooks are independent and none is named, DeclarationError for a bad
+    pyproject.toml, ValueError for a bad timeout, and KeyboardInterrupt, once nothing is left running.
+    Resources are not checked: the caller decides what runs at once.
+    """
+    root = Path(rootdir).absolute()
+    settings = Settings(
+        rootdir=root,
+        roots=(root / "experiments",),
+        artifacts=root / artifacts,
+        option_kernel=kernel,
+        option_deadlines=Deadlines(
+            experiment_s=_seconds(timeout),
+            notebook_s=_seconds(notebook_timeout),
+            cell_s=_seconds(cell_timeout),
+        ),
+    )
+    experiment = _find(root / path, settings)
+    with KernelHost() as host:
+        return run(
+            experiment,
+            on_event,
+            settings=settings,
+            host=host,
+            cancellation=Cancellation(),
+            env={**os.environ, **(env or {})},
+        )
+
+
+def _seconds(value: str | float | None) -> float | None:
+    return None if value is None else parse_duration(value)
+
+
+def _find(target: Path, settings: Settings) -> Experiment:
+    is_notebook = target.suffix == SUFFIX
+    directory = target.parent if is_notebook else target
+    found = read_experiments(
+        directory, settings, customization=Customization(patterns=read_pyproject(settings.rootdir))
+    )
+    matching = [e for e in found if not is_notebook or _holds(e, target)]
+    if not matching:
+        raise SelectionError(f"{target}: no notebook to run")
+    if len(matching) > 1:
+        raise SelectionError(f"{target}: its notebooks are independent; name one of them")
+    return matching[0]
+
+
+def _holds(experiment: Experiment, notebook: Path) -> bool:
+    return experiment.problem is not None or any(n.path == notebook for n in experiment.notebooks)

@@ -1,0 +1,251 @@
+"""A running kernel with a connected client, held in an ``async with``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zmq.asyncio  # noqa: TID253  the adapter
+from jupyter_client.asynchronous.client import AsyncKernelClient  # noqa: TID253
+from jupyter_client.kernelspec import KernelSpec  # noqa: TID253
+from jupyter_client.manager import AsyncKernelManager  # noqa: TID253
+
+from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution.endpoint import Endpoint, open_endpoint
+from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
+from pytest_nbgroups.execution.kernelspecs import find_kernel_spec, runs_ipykernel
+from pytest_nbgroups.execution.provisioner import HostProvisioner
+from pytest_nbgroups.execution.startup import (
+    KernelLog,
+    PortClashError,
+    await_ready,
+    ended_early,
+    refused,
+    silent,
+)
+from pytest_nbgroups.settings import Transport
+
+SHUTDOWN_S = 5.0
+"""How long a kernel may take for its exit handlers when asked politely to end."""
+__all__ = ["RunningKernel", "find_kernel_spec", "running_kernel"]
+
+_TCP_ATTEMPTS = 3
+_RECONNECT_MS = 10
+_NO_HISTORY = "--HistoryManager.hist_file=:memory:"
+"""Kernels that run at once would otherwise wait for each other's locks on the user's history."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Launch:
+    """Which kernel to start, and how."""
+
+    name: str
+    spec: KernelSpec
+    cwd: Path
+    env: Mapping[str, str]
+    log_path: Path | None
+    transport: Transport
+    startup_timeout_s: float
+
+
+@dataclass(kw_only=True)
+class RunningKernel:
+    """A kernel that has answered, with its manager and its client ready for nbclient."""
+
+    manager: AsyncKernelManager
+    client: AsyncKernelClient
+    process: KernelProcess
+    exited: asyncio.Future[int]
+    """The kernel's exit code, negative for a signal; KernelHostError if the host ended first.
+
+    It belongs to the event loop in which the kernel was started.
+    """
+    language_info: Mapping[str, Any] = field(default_factory=dict)
+    """What the kernel says of its language, as notebooks store it."""
+    log: KernelLog
+    _abandoned: bool = False
+
+    async def interrupt(self) -> None:
+        """Interrupt as its kernelspec asks for: by signal or by message. Raises RuntimeError if it is dead."""
+        await self.manager.interrupt_kernel()
+
+    def log_tail(self) -> str:
+        """The last lines of its raw output, in plain text."""
+        return self.log.tail()
+
+    def abandon(self) -> None:
+        """Do not ask it to end but kill it at once: it is known to be busy or stuck."""
+        self._abandoned = True
+
+    @property
+    def can_be_asked(self) -> bool:
+        return not self._abandoned and not self.exited.done()
+
+
+@asynccontextmanager
+async def running_kernel(  # noqa: PLR0913  each is a fact of its own
+    host: KernelHost,
+    name: str,
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    log_path: Path | None,
+    transport: Transport = "auto",
+    startup_timeout: float = 60.0,
+) -> AsyncIterator[RunningKernel]:
+    """Start a kernel; in the end stop it and wait until its whole process tree is gone.
+
+    ``env`` is all of its environment; the variables of its kernelspec come on top. Its raw output is appended to
+    ``log_path``. In the end it is asked to end, so that its exit handlers run, then what is left of its tree is
+    killed; a cancelled task or ``abandon`` skips the asking.
+
+    Raises KernelStartError where there is no such kernel or it does not come up, with the last lines of its log
+    (StartTimeoutError, also a TimeoutError, where it is mute), and KernelHostError where the host ends or cannot
+    get rid of a process.
+    """
+    launch = _Launch(
+        name=name,
+        spec=find_kernel_spec(name),
+        cwd=cwd,
+        env=env,
+        log_path=log_path,
+        transport=transport,
+        startup_timeout_s=startup_timeout,
+    )
+    async with AsyncExitStack() as stack:
+        yield await _enter(stack, host, launch)
+
+
+async def _enter(stack: AsyncExitStack, host: KernelHost, launch: _Launch) -> RunningKernel:
+    """Try again where a port was taken between its choice and its use."""
+    for _ in range(_TCP_ATTEMPTS - 1):
+        with contextlib.suppress(PortClashError):
+            return await stack.enter_async_context(_kernel(host, launch))
+    return await stack.enter_async_context(_kernel(host, launch))
+
+
+@asynccontextmanager
+async def _kernel(host: KernelHost, launch: _Launch) -> AsyncIterator[RunningKernel]:
+    with (
+        open_endpoint(launch.transport, launch.spec.argv) as endpoint,
+        _context(endpoint) as context,
+    ):
+        try:
+            kernel = await _start(_manager(host, launch, endpoint, context), launch)
+            async with _asked_to_end(kernel):
+                yield kernel
+        finally:
+            await _uncancelled(_kill(host, launch.name))
+
+
+def _manager(
+    host: KernelHost, launch: _Launch, endpoint: Endpoint, context: zmq.asyncio.Context
+) -> AsyncKernelManager:
+    manager = AsyncKernelManager(
+        kernel_name=launch.name,
+        transport=endpoint.transport,
+        ip=endpoint.ip,
+        connection_file=str(endpoint.connection_file),
+        context=context,
+    )
+    manager.provisioner = HostProvisioner(
+        host=host, log_path=launch.log_path, parent=manager, kernel_spec=launch.spec
+    )
+    return manager
+
+
+@contextmanager
+def _context(endpoint: Endpoint) -> Iterator[zmq.asyncio.Context]:
+    context = zmq.asyncio.Context()
+    if endpoint.transport == "ipc":  # over TCP, hasty attempts can connect a port to itself
+        context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+    try:
+        yield context
+    finally:
+        context.destroy(linger=0)
+
+
+async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
+    log = KernelLog(launch.log_path)
+    process = await _launch(manager, launch)
+    client = manager.client(context=manager.context)
+    client.start_channels(stdin=False, hb=False)
+    try:
+        answer = await await_ready(client, process, launch.startup_timeout_s)
+    except TimeoutError as exc:
+        raise silent(launch.name, launch.startup_timeout_s, log) from exc
+    if isinstance(answer, int):
+        ports = manager.ports if manager.transport == "tcp" else ()
+        raise ended_early(launch.name, answer, log, ports)
+    return RunningKernel(
+        manager=manager,
+        client=client,
+        process=process,
+        exited=_exited(process),
+        language_info=answer.get("language_info", {}),
+        log=log,
+    )
+
+
+async def _launch(manager: AsyncKernelManager, launch: _Launch) -> KernelProcess:
+    """Do what the manager's ``start_kernel`` does; that would log a failure with a traceback besides."""
+    provisioner = manager.provisioner
+    assert isinstance(provisioner, HostProvisioner)  # noqa: S101  set by _manager
+    extra = [_NO_HISTORY] if runs_ipykernel(launch.spec.argv) else []
+    command, options = await manager.pre_start_kernel(
+        cwd=str(launch.cwd), env=dict(launch.env), extra_arguments=extra
+    )
+    try:
+        await provisioner.launch_kernel(command, **options)
+    except (OSError, ValueError) as exc:
+        raise refused(launch.name, exc) from exc
+    assert provisioner.process is not None  # noqa: S101  it has just been launched
+    return provisioner.process
+
+
+def _exited(process: KernelProcess) -> asyncio.Future[int]:
+    future = asyncio.wrap_future(process.exited)
+    future.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # seen, if by no one else
+    return future
+
+
+@asynccontextmanager
+async def _asked_to_end(kernel: RunningKernel) -> AsyncIterator[None]:
+    """Ask the kernel to end and give it time to, unless it is dead, abandoned or the task cancelled."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        kernel.abandon()
+        raise
+    finally:
+        if kernel.can_be_asked:
+            kernel.client.shutdown()
+            await asyncio.wait({kernel.exited}, timeout=SHUTDOWN_S)
+
+
+async def _kill(host: KernelHost, name: str) -> None:
+    if left := await host.kill_tree():
+        raise KernelHostError(
+            f"processes that kernel {name!r} started cannot be killed: {', '.join(left)}"
+        )
+
+
+async def _uncancelled(work: Coroutine[Any, Any, None]) -> None:
+    """Finish ``work`` even when cancelled meanwhile; then be cancelled."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    task.result()
+    if cancelled is not None:
+        raise cancelled

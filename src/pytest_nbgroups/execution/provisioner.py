@@ -1,0 +1,82 @@
+"""Lets jupyter_client start and stop a kernel through the kernel host."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo  # noqa: TID253  the adapter
+from jupyter_client.manager import KernelManager  # noqa: TID253
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase  # noqa: TID253
+
+from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
+
+
+class HostProvisioner(KernelProvisionerBase):
+    """What a kernel manager calls in place of Popen.
+
+    It is given to the manager as an instance, not by an entry point, and not built on ``LocalProvisioner``: that one
+    asks the machine for its network addresses with a subprocess before it starts a kernel over TCP.
+    """
+
+    def __init__(self, *, host: KernelHost, log_path: Path | None, **traits: Any) -> None:  # noqa: ANN401
+        super().__init__(**traits)
+        self._host = host
+        self._log_path = log_path
+        self.process: KernelProcess | None = None
+
+    @property
+    def _manager(self) -> KernelManager:
+        assert isinstance(self.parent, KernelManager)  # noqa: S101  it made us
+        return self.parent
+
+    @property
+    def has_process(self) -> bool:
+        return self.process is not None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Write the connection file, build the command and the environment."""
+        extra_arguments = kwargs.pop("extra_arguments", [])
+        self._manager.write_connection_file()
+        self.connection_info = self._manager.get_connection_info()
+        command = self._manager.format_kernel_cmd(extra_arguments=extra_arguments)
+        return await super().pre_launch(cmd=command, **kwargs)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ANN401
+        """Start the kernel; of what Popen would take, only ``cwd`` and ``env`` are used."""
+        self.process = await self._host.start(
+            list(map(os.path.expanduser, cmd)),
+            cwd=Path(kwargs.get("cwd") or Path.cwd()),
+            env=kwargs["env"],
+            log_path=self._log_path,
+            scratch=Path(self._manager.connection_file).parent,
+        )
+        return self.connection_info
+
+    async def poll(self) -> int | None:
+        return 0 if self.process is None else self.process.returncode
+
+    async def wait(self) -> int | None:
+        if self.process is None:
+            return 0
+        process, self.process = self.process, None
+        try:
+            return await process.wait()
+        except KernelHostError:
+            return process.returncode
+
+    async def send_signal(self, signum: int) -> None:
+        if self.process is not None:
+            await self._host.signal(signum)
+
+    async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        await self.send_signal(signal.SIGTERM)
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        await self._host.kill_tree()
+
+    async def cleanup(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Nothing to do: the endpoint owns the files, and no port is cached."""

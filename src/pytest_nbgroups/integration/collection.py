@@ -1,0 +1,179 @@
+"""Directories of notebooks as pytest collects them: one directory node, one item."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+import pytest
+
+from pytest_nbgroups.directory import SUFFIX, notebook_names
+from pytest_nbgroups.integration.failures import ExperimentFailed, raise_outcome
+from pytest_nbgroups.integration.scope import Scope, customize, read
+from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.reports.properties import properties
+
+if TYPE_CHECKING:
+    from _pytest._code.code import ExceptionInfo, TerminalRepr
+
+    from pytest_nbgroups.integration.runner import Runner
+
+
+class ExperimentCollection:
+    """Claims directories for their notebooks. Registered only with ``--run-experiments``."""
+
+    def __init__(self, scope: Scope, runner: Runner) -> None:
+        self.scope = scope
+        self.runner = runner
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collect_directory(
+        self, path: Path, parent: pytest.Collector
+    ) -> pytest.Collector | None:
+        if not self.scope.claims(path) or not _may_hold_notebooks(path):
+            return None
+        is_package = (path / "__init__.py").is_file()
+        cls = ExperimentPackage if is_package else ExperimentDirectory
+        node: ExperimentDirectory | ExperimentPackage = cls.from_parent(parent, path=path)
+        node.collection = self
+        return node
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collect_file(
+        self, file_path: Path, parent: pytest.Collector
+    ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        """Keep the notebooks of claimed directories from other plugins."""
+        collected = yield
+        claimed = isinstance(parent, _Experiments) and file_path.suffix == SUFFIX
+        return [] if claimed else collected
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        return True if self.scope.is_artifacts(collection_path) else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Two notebooks given of one experiment are one item; two of one name cannot both run."""
+        kept: dict[str, pytest.Item] = {}
+        for item in items:
+            kept.setdefault(item.nodeid, item)
+        if len(kept) < len(items) and any(isinstance(i, ExperimentItem) for i in items):
+            items[:] = [i for i in items if not _is_repeated(i, kept)]
+        _refuse_shared_names(items)
+
+
+def _is_repeated(item: pytest.Item, first: dict[str, pytest.Item]) -> bool:
+    return isinstance(item, ExperimentItem) and first[item.nodeid] is not item
+
+
+def _refuse_shared_names(items: Iterable[pytest.Item]) -> None:
+    owners: dict[str, str] = {}
+    for item in items:
+        if not isinstance(item, ExperimentItem):
+            continue
+        owner = owners.setdefault(item.experiment.name, item.nodeid)
+        if owner != item.nodeid:
+            item.experiment = replace(
+                item.experiment,
+                problem=f"its name {item.experiment.name!r} is also that of {owner}, so their "
+                "artifacts would overwrite each other; rename one of the two",
+            )
+
+
+def _may_hold_notebooks(path: Path) -> bool:
+    """Whether a look into it is worth while. An unreadable directory is, so that it is told of."""
+    try:
+        return bool(notebook_names(path, lambda _path: False))
+    except OSError:
+        return True
+
+
+class _Experiments:
+    """What makes a directory node yield its experiments before everything else in it."""
+
+    collection: ExperimentCollection
+
+    def _items(self: Any) -> Iterator[ExperimentItem]:
+        hook = self.session.gethookproxy(self.path)
+        customization = customize(self.config, hook, self.collection.scope.customization.patterns)
+        is_ignored = partial(_is_ignored, self.config, hook, self.session)
+        for experiment in read(self.collection.scope, self.path, customization, is_ignored):
+            asked = [n.path for n in experiment.notebooks if self.session.isinitpath(n.path)]
+            # An argument matches only a node whose path it is.
+            for path in asked or [self.path]:
+                yield ExperimentItem.from_parent(
+                    self, experiment=experiment, path=path, runner=self.collection.runner
+                )
+
+
+def _is_ignored(
+    config: pytest.Config, hook: pluggy.HookRelay, session: pytest.Session, path: Path
+) -> bool:
+    if session.isinitpath(path):
+        return False
+    return bool(hook.pytest_ignore_collect(collection_path=path, config=config))
+
+
+class ExperimentDirectory(_Experiments, pytest.Dir):
+    """A directory with notebooks."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        yield from self._items()
+        yield from super().collect()
+
+
+class ExperimentPackage(_Experiments, pytest.Package):
+    """A directory with notebooks that is a Python package as well."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        yield from self._items()
+        yield from super().collect()
+
+
+class ExperimentItem(pytest.Item):
+    """An experiment: atomic, one item, one report."""
+
+    def __init__(self, *, experiment: Experiment, runner: Runner, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(name=experiment.item_name, **kwargs)
+        self.experiment = experiment
+        self.runner = runner
+        self.extra_keyword_matches.update(n.path.stem for n in experiment.notebooks)
+        try:
+            self._mark()
+        except pytest.fail.Exception as exc:  # an unknown marker under --strict-markers
+            self.experiment = replace(experiment, problem=f"[run] marks: {exc}")
+
+    def _mark(self) -> None:
+        """Add the markers of an experiment. The user's own come first, so that they are closest."""
+        for name in self.experiment.marks:
+            self.add_marker(name)
+        self.add_marker("experiment")
+        if self.experiment.resources.gpu_count:
+            self.add_marker("gpu")
+        plugins = self.config.pluginmanager
+        if plugins.hasplugin("xdist"):
+            self.add_marker(pytest.mark.xdist_group(self.nodeid.rpartition("::")[0]))
+        # An ini default that is meant for unit tests must not end an experiment.
+        if plugins.hasplugin("timeout") and "timeout" not in self.experiment.marks:
+            self.add_marker(pytest.mark.timeout(0))
+
+    def runtest(self) -> None:
+        result = self.runner.run(self.experiment, item=self)
+        self.user_properties.extend(properties(result))
+        raise_outcome(result)
+
+    def repr_failure(
+        self,
+        excinfo: ExceptionInfo[BaseException],
+        style: Any = None,  # noqa: ANN401
+    ) -> str | TerminalRepr:
+        if isinstance(excinfo.value, ExperimentFailed):
+            return self.runner.failure_repr(excinfo.value.result, nodeid=self.nodeid)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, f"experiment {self.experiment.name}"

@@ -1,0 +1,74 @@
+"""How the outcome of an experiment becomes pytest's."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from pathlib import Path
+
+import pytest
+from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
+
+from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult
+from pytest_nbgroups.reports.failure import failure_headline, failure_lines
+
+
+class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
+    """An experiment failed; everything that is to be told is in the result."""
+
+    def __init__(self, result: ExperimentResult) -> None:
+        super().__init__(failure_headline(result))
+        self.result = result
+
+
+def raise_outcome(result: ExperimentResult) -> None:
+    """Raise what pytest takes for the outcome; return where the experiment passed."""
+    match result.outcome:
+        case ExperimentOutcome.FAILED:
+            raise ExperimentFailed(result)
+        case ExperimentOutcome.SKIPPED:
+            pytest.skip(result.reason or "all of its notebooks are skipped")
+        case ExperimentOutcome.INTERRUPTED:
+            raise KeyboardInterrupt(result.reason or "interrupted")
+        case ExperimentOutcome.PASSED:
+            return
+
+
+def text_of_failure(
+    config: pytest.Config, result: ExperimentResult, *, nodeid: str, gpus_visible: bool
+) -> list[str]:
+    """The lines that tell of a failure, with the command that reruns the item."""
+    short = config.getoption("tbstyle", "auto") in {"short", "line", "no"}
+    return failure_lines(
+        result,
+        rerun_command=f"pytest --run-experiments {shlex.quote(nodeid)}",
+        shown=partial(shown, config),
+        gpus_visible=gpus_visible,
+        tb_style="short" if short else "long",
+    )
+
+
+def shown(config: pytest.Config, path: Path) -> str:
+    """A path as it is told: relative to where pytest was called, if it lies below."""
+    directory = config.invocation_params.dir
+    return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
+
+
+def failure_repr(
+    config: pytest.Config, result: ExperimentResult, *, nodeid: str, gpus_visible: bool
+) -> ReprExceptionInfo:
+    """The failure text, in the shape that xdist carries and the short summary takes a line from."""
+    lines = text_of_failure(config, result, nodeid=nodeid, gpus_visible=gpus_visible)
+    failed = result.failed_notebook
+    path = result.directory / failed.name if failed else result.directory
+    cell = result.failure.cell if result.failure else None
+    return ReprExceptionInfo(
+        reprtraceback=ReprTraceback(
+            reprentries=[ReprEntryNative([f"{line}\n" for line in lines])],
+            extraline=None,
+            style="native",
+        ),
+        reprcrash=ReprFileLocation(
+            shown(config, path), cell.number if cell else 0, failure_headline(result)
+        ),
+    )

@@ -1,0 +1,88 @@
+"""The ``run_experiment`` fixture: an experiment inside of a test that the user writes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_nbgroups.declaration import read_declaration
+from pytest_nbgroups.directory import SUFFIX
+from pytest_nbgroups.errors import DeclarationError
+from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
+from pytest_nbgroups.integration.failures import raise_outcome
+from pytest_nbgroups.integration.scope import Scope, read
+from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.reports.properties import properties
+
+
+class RunExperiment:
+    """What the fixture gives: call it with the path of an experiment."""
+
+    def __init__(self, request: pytest.FixtureRequest, collection: ExperimentCollection) -> None:
+        self._request = request
+        self._collection = collection
+
+    def __call__(self, path: str | Path) -> ExperimentResult:
+        """Run the experiment; the test fails or is skipped as it does."""
+        experiment = self._find(Path(path))
+        self._refuse_collected(experiment)
+        item = self._request.node
+        result = self._collection.runner.run(self._declared(experiment), item=item)
+        item.user_properties.extend(properties(result))
+        raise_outcome(result)
+        return result
+
+    def _find(self, path: Path) -> Experiment:
+        scope = self._collection.scope
+        for base in self._bases(scope):
+            target = base / path
+            if target.is_dir() or (target.suffix == SUFFIX and target.is_file()):
+                return _the_one(scope, target)
+        looked = ", ".join(str(base) for base in self._bases(scope))
+        raise pytest.UsageError(f"run_experiment({str(path)!r}): no such directory below {looked}")
+
+    def _bases(self, scope: Scope) -> list[Path]:
+        return [self._request.path.parent, *scope.settings.roots, scope.settings.rootdir]
+
+    def _declared(self, experiment: Experiment) -> Experiment:
+        """Put the marker's declarations over those of the directory."""
+        marker = self._request.node.get_closest_marker("experiment")
+        if marker is None or not marker.kwargs:
+            return experiment
+        try:
+            declared = read_declaration(
+                {"resources": marker.kwargs}, source=f"{self._request.node.nodeid}, marker"
+            )
+        except DeclarationError as exc:
+            return replace(experiment, problem=str(exc))
+        return replace(
+            experiment, resources=replace(experiment.resources, **declared.resources_table)
+        )
+
+    def _refuse_collected(self, experiment: Experiment) -> None:
+        for item in self._request.session.items:
+            if isinstance(item, ExperimentItem) and item.experiment.name == experiment.name:
+                pytest.fail(
+                    f"{experiment.directory} is run by {self._request.node.nodeid} and by "
+                    f"{item.nodeid} in one session; deselect one of them",
+                    pytrace=False,
+                )
+
+
+def _the_one(scope: Scope, target: Path) -> Experiment:
+    directory = target if target.is_dir() else target.parent
+    experiments = read(scope, directory)
+    matching = [
+        e
+        for e in experiments
+        if target == directory or e.problem or any(n.path == target for n in e.notebooks)
+    ]
+    if not matching:
+        raise pytest.UsageError(f"run_experiment: {target} has no selected notebook")
+    if len(matching) > 1:
+        raise pytest.UsageError(
+            f"run_experiment: the notebooks of {target} are independent; name one of them"
+        )
+    return matching[0]

@@ -1,0 +1,86 @@
+"""Runs experiments in this process, for items and for the ``run_experiment`` fixture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+import pytest
+from _pytest._code.code import ReprExceptionInfo
+
+from pytest_nbgroups.events import Event
+from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.experiment import run_experiment
+from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.integration.failures import failure_repr
+from pytest_nbgroups.model import Budget, Experiment, ExperimentResult, Resources
+from pytest_nbgroups.planning import unmet
+from pytest_nbgroups.settings import Settings
+
+
+class Deliver(Protocol):
+    """Takes an event to whoever tells of it, in this process or another."""
+
+    def __call__(self, event: Event, *, nodeid: str) -> None: ...
+
+
+class Runner:
+    """Holds the kernel host of this process and hands experiments to it, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        config: pytest.Config,
+        settings: Settings,
+        budget: Callable[[], Budget],
+        deliver: Deliver,
+        cancellation: Cancellation,
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.cancellation = cancellation
+        self._budget = budget
+        self._deliver = deliver
+        self._host = KernelHost()
+
+    def close(self) -> None:
+        self._host.close()
+
+    def run(self, experiment: Experiment, *, item: pytest.Item) -> ExperimentResult:
+        """Run an experiment for an item; its events carry the item's node id."""
+        return run_experiment(
+            self._granted(experiment),
+            partial(self._deliver, nodeid=item.nodeid),
+            settings=self.settings,
+            host=self._host,
+            cancellation=self.cancellation,
+            env=self._env(experiment, item),
+        )
+
+    def _granted(self, experiment: Experiment) -> Experiment:
+        """Have it skipped, or failed, where the machine can never meet what it declares."""
+        if experiment.problem or experiment.skip or experiment.resources == Resources():
+            return experiment
+        reason = unmet(experiment.resources, self._budget())
+        if reason is None:
+            return experiment
+        if self.settings.unmet == "skip":
+            return replace(experiment, skip=reason)
+        return replace(experiment, problem=f"{reason} (experiment_unmet = fail)")
+
+    def _env(self, experiment: Experiment, item: pytest.Item) -> Mapping[str, str]:
+        """This process's environment and what the hooks add; the nearest conftest.py wins."""
+        added: Sequence[Mapping[str, str] | None] = item.ihook.pytest_experiment_env(
+            config=self.config, experiment=experiment
+        )
+        env = dict(os.environ)
+        for variables in reversed(added):
+            env.update(variables or {})
+        return env
+
+    def failure_repr(self, result: ExperimentResult, *, nodeid: str) -> ReprExceptionInfo:
+        gpus_visible = bool(self._budget().gpus)
+        return failure_repr(self.config, result, nodeid=nodeid, gpus_visible=gpus_visible)

@@ -1,0 +1,191 @@
+"""xdist: how many workers, which item where, and the channel between controller and workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from pytest_nbgroups import events
+from pytest_nbgroups.events import Event
+from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.model import Budget
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
+
+CHANNEL = "nbgroups_channel"
+BUDGET = "nbgroups_budget"
+CANCEL = "cancel"
+AUTO = "PYTEST_XDIST_AUTO_NUM_WORKERS"
+
+
+def refuse_unsupported(config: pytest.Config) -> None:
+    """Raise pytest.UsageError for what would run an experiment twice, or out of reach."""
+    if config.getoption("dist", "no") == "each":
+        raise pytest.UsageError(
+            "--run-experiments with --dist each: every worker would run every experiment in the "
+            "same directories at once; use --dist load"
+        )
+    for spec in config.getoption("tx", None) or ():
+        if "popen" not in spec or "chdir=" in spec or "via=" in spec:
+            raise pytest.UsageError(
+                f"--run-experiments with --tx {spec}: experiments run on this machine, in the "
+                "directories of this checkout; use -n"
+            )
+
+
+def user_decides(config: pytest.Config) -> bool:
+    """Whether the user has taken ``-n auto`` in hand: by xdist's variable or in a conftest.py."""
+    if os.environ.get(AUTO):
+        return True
+    implementations = config.hook.pytest_xdist_auto_num_workers.get_hookimpls()
+    conftests = config.pluginmanager._conftest_plugins  # noqa: SLF001  pluggy knows no kinds
+    return any(implementation.plugin in conftests for implementation in implementations)
+
+
+class Receiver(Protocol):
+    """Takes the workers' events; called in execnet's receiver threads."""
+
+    def receive(self, event: Event, *, worker: str, nodeid: str) -> None: ...
+
+    def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> None: ...
+
+
+class Controller:
+    """The controller's end: one channel to each worker."""
+
+    def __init__(
+        self, config: pytest.Config, receiver: Receiver, budget: Callable[[], Budget]
+    ) -> None:
+        self._config = config
+        self._receiver = receiver
+        self._budget = budget
+        self._channels: dict[str, Any] = {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: WorkerController) -> None:
+        worker = node.gateway.id
+        channel = node.gateway.newchannel()
+        channel.setcallback(lambda message: self._take(worker, message))
+        node.workerinput[CHANNEL] = channel
+        node.workerinput[BUDGET] = json.dumps(events.plain(self._budget()))
+        self._channels[worker] = channel
+
+    def _take(self, worker: str, message: str) -> None:
+        envelope = json.loads(message)
+        event = events.from_dict(envelope["event"])
+        self._receiver.receive(event, worker=worker, nodeid=envelope["nodeid"])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        self._channels.pop(node.gateway.id, None)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        worker = report.node.gateway.id  # type: ignore[attr-defined]  set by xdist
+        self._receiver.worker_crashed(crashitem, worker=worker, message=str(report.longrepr))
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.cancel(str(excinfo.value) or excinfo.typename)
+
+    def cancel(self, reason: str) -> None:
+        """Interrupt what the workers run, without waiting for execnet to give them up."""
+        for channel in list(self._channels.values()):
+            try:
+                channel.send((CANCEL, reason))
+            except OSError:
+                continue
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
+        return make_scheduler(config, log) if config.getoption("dist") == "load" else None
+
+
+class WorkerLink:
+    """A worker's end of the channel."""
+
+    def __init__(self, config: pytest.Config, cancellation: Cancellation) -> None:
+        self._channel = config.workerinput[CHANNEL]  # type: ignore[attr-defined]  set by xdist
+        self._cancellation = cancellation
+        self._parent = os.getppid()
+        self._channel.setcallback(self._hear, endmarker=None)
+
+    def deliver(self, event: Event, *, nodeid: str) -> None:
+        """Send an event. The controller may be gone: then nobody is left to be told."""
+        envelope = {"event": events.to_dict(event), "nodeid": nodeid}
+        try:
+            self._channel.send(json.dumps(envelope))
+        except OSError:
+            return
+
+    def _hear(self, message: tuple[str, str] | None) -> None:
+        """Called in execnet's receiver thread."""
+        if message is None:
+            threading.Thread(target=self._end_if_orphaned, daemon=True).start()
+        elif message[0] == CANCEL:
+            self._cancellation.cancel(message[1])
+
+    def _end_if_orphaned(self) -> None:
+        """The channel has ended: with the session, or because the controller has died.
+
+        execnet would let an orphan go on for 15 s.
+        """
+        for _ in range(20):
+            if os.getppid() != self._parent:
+                self._cancellation.cancel("the controller is gone")
+                threading.Event().wait(_ORPHAN_GRACE_S)
+                os._exit(2)
+            threading.Event().wait(0.05)
+
+
+_ORPHAN_GRACE_S = 3.0
+"""What the interrupted notebook has to be saved."""
+
+
+def budget_of_worker(config: pytest.Config) -> Budget | None:
+    """The budget that the controller found; None in a process that is no worker."""
+    handed_down = getattr(config, "workerinput", {}).get(BUDGET)
+    return events.rebuild(Budget, json.loads(handed_down)) if handed_down else None
+
+
+def make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401
+    """Like xdist's ``load``, but what lies in or below an experiment's directory stays together.
+
+    So the tests beside the notebooks run after them, and a nested experiment never beside its
+    ancestor: a unit runs on one worker in the order of collection.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ExperimentScheduling(LoadScopeScheduling):  # type: ignore[misc]  xdist is not annotated
+        _directories: frozenset[str] | None = None
+
+        def schedule(self) -> None:
+            if self._directories is None and self.registered_collections:
+                collection = next(iter(self.registered_collections.values()))
+                self._directories = _experiment_directories(collection)
+            super().schedule()
+
+        def _split_scope(self, nodeid: str) -> str:
+            return _unit_of(nodeid, self._directories or frozenset())
+
+    return ExperimentScheduling(config, log)
+
+
+def _experiment_directories(nodeids: list[str]) -> frozenset[str]:
+    return frozenset(
+        nodeid.removesuffix("::notebooks") for nodeid in nodeids if nodeid.endswith("::notebooks")
+    )
+
+
+def _unit_of(nodeid: str, directories: frozenset[str]) -> str:
+    """The outermost experiment's directory that the item lies in or below, else the item alone."""
+    path = nodeid.partition("::")[0]
+    parts = path.split("/")
+    above = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return next((directory for directory in above if directory in directories), nodeid)

@@ -1,0 +1,188 @@
+"""Which directories a session may treat as experiments, from its arguments and roots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pluggy
+import pytest
+from _pytest.pathlib import absolutepath
+
+from pytest_nbgroups.declaration import Declaration
+from pytest_nbgroups.directory import SUFFIX, Customization, IsIgnored, read_experiments, walk
+from pytest_nbgroups.model import Experiment, Resources
+from pytest_nbgroups.settings import Settings
+
+SEPARATOR = "::"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Directories at or below ``roots`` or ``named`` may be experiments."""
+
+    settings: Settings
+    customization: Customization
+    named: frozenset[Path] = frozenset()
+    """Directories given on the command line, and those of notebooks given there."""
+    starts: Sequence[Path] = ()
+    """Where collection begins."""
+
+    def claims(self, path: Path) -> bool:
+        """Tell whether a directory is an experiment, should it hold a selected notebook."""
+        if path.name.startswith(".") or self.is_artifacts(path):
+            return False
+        if path == self.settings.rootdir:
+            return path in self.named
+        bases = {*self.settings.roots, *self.named}
+        return path in bases or any(parent in bases for parent in path.parents)
+
+    def is_artifacts(self, path: Path) -> bool:
+        artifacts = self.settings.artifacts
+        return path == artifacts or artifacts in path.parents
+
+
+def find_scope(config: pytest.Config, settings: Settings, customization: Customization) -> Scope:
+    """Read ``config.args``: the directories that they name, or none where no path was given."""
+    named: set[Path] = set()
+    starts = [_path_of(config, argument) for argument in config.args]
+    if config.args_source == pytest.Config.ArgsSource.ARGS:
+        named = {start if start.suffix != SUFFIX else start.parent for start in starts}
+    return Scope(
+        settings=settings,
+        customization=customization,
+        named=frozenset(path for path in named if path.is_dir()),
+        starts=tuple(starts),
+    )
+
+
+def _path_of(config: pytest.Config, argument: str) -> Path:
+    return absolutepath(config.invocation_params.dir / argument.partition(SEPARATOR)[0])
+
+
+def complete_arguments(config: pytest.Config, settings: Settings) -> None:
+    """Where no path was given, collect the roots in addition to what pytest would."""
+    if config.args_source == pytest.Config.ArgsSource.ARGS:
+        return
+    if config.invocation_params.dir != config.rootpath:
+        return
+    present = [_path_of(config, argument) for argument in config.args]
+    for root in settings.roots:
+        if root.is_dir() and not any(p == root or p in root.parents for p in present):
+            config.args.append(str(root))
+
+
+def resolve_item_arguments(config: pytest.Config, scope: Scope) -> None:
+    """Make ``A::notebooks`` and ``A/2-fit.ipynb`` arguments that pytest can match.
+
+    pytest takes no ``::`` after a directory, so such an argument becomes the path of one of the
+    item's notebooks. Raises pytest.UsageError where it names no item or an excluded notebook.
+    """
+    for position, argument in enumerate(config.args):
+        path, (_, separator, item) = _path_of(config, argument), argument.partition(SEPARATOR)
+        if separator and path.is_dir() and scope.claims(path):
+            experiments = read(scope, path)
+            if experiments:
+                config.args[position] = str(_notebook_of(argument, item, experiments))
+        elif not separator and path.suffix == SUFFIX and scope.claims(path.parent):
+            _refuse_excluded(argument, path, read(scope, path.parent))
+
+
+def _notebook_of(argument: str, item: str, experiments: Sequence[Experiment]) -> Path:
+    for experiment in experiments:
+        if experiment.item_name == item:
+            directory = experiment.directory
+            names = [n.path for n in experiment.notebooks] or sorted(directory.glob(f"*{SUFFIX}"))
+            return names[0]
+    known = ", ".join(f"{argument.partition(SEPARATOR)[0]}::{e.item_name}" for e in experiments)
+    raise pytest.UsageError(f"not found: {argument}; there is {known}")
+
+
+def _refuse_excluded(argument: str, path: Path, experiments: Sequence[Experiment]) -> None:
+    for experiment in experiments:
+        if path.name in experiment.excluded:
+            raise pytest.UsageError(
+                f"{argument} is excluded from its experiment: {experiment.excluded[path.name]}"
+            )
+
+
+def read(
+    scope: Scope,
+    directory: Path,
+    customization: Customization | None = None,
+    is_ignored: IsIgnored = lambda _path: False,
+) -> tuple[Experiment, ...]:
+    """Read the experiments of a directory that the scope claims."""
+    return read_experiments(
+        directory,
+        scope.settings,
+        is_ignored=is_ignored,
+        customization=customization or scope.customization,
+    )
+
+
+def customize(
+    config: pytest.Config, hook: pluggy.HookRelay, patterns: Mapping[str, Declaration]
+) -> Customization:
+    """Let pyproject's patterns and the hooks seen by ``hook`` have their say."""
+
+    def notebooks(path: Path, names: Sequence[Path]) -> Sequence[Path] | None:
+        chosen: Sequence[Path] | None = hook.pytest_experiment_notebooks(
+            config=config, path=path, notebooks=names
+        )
+        return chosen
+
+    def resources(path: Path, declared: Resources) -> Resources | None:
+        changed: Resources | None = hook.pytest_experiment_resources(
+            config=config, path=path, resources=declared
+        )
+        return changed
+
+    return Customization(patterns=patterns, notebooks=notebooks, resources=resources)
+
+
+def find_experiments(config: pytest.Config, scope: Scope) -> tuple[Experiment, ...]:
+    """Look ahead for what will be collected, from files alone: ``-k`` and the like are ignored."""
+    found: dict[tuple[Path, str], Experiment] = {}
+    for start in scope.starts:
+        only = start if start.suffix == SUFFIX else None
+        for directory in (start.parent,) if only else _folders(config, scope, start):
+            if scope.claims(directory):
+                for experiment in _asked(read(scope, directory), only):
+                    found[directory, experiment.item_name] = experiment
+    return tuple(found.values())
+
+
+def has_test_files(config: pytest.Config, scope: Scope) -> bool:
+    """Whether the session may have tests besides experiments."""
+    patterns: list[str] = config.getini("python_files")
+    return any(
+        start.suffix == ".py"
+        or any(_has_test_file(d, patterns) for d in _folders(config, scope, start))
+        for start in scope.starts
+    )
+
+
+def _has_test_file(directory: Path, patterns: Sequence[str]) -> bool:
+    try:
+        names = [path.name for path in directory.iterdir()]
+    except OSError:
+        return False
+    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
+
+
+def _folders(config: pytest.Config, scope: Scope, start: Path) -> Iterator[Path]:
+    patterns: list[str] = config.getini("norecursedirs")
+
+    def is_ignored(path: Path) -> bool:
+        return scope.is_artifacts(path) or any(fnmatch(path.name, p) for p in patterns)
+
+    return walk(start, is_ignored) if start.is_dir() else iter(())
+
+
+def _asked(experiments: Sequence[Experiment], only: Path | None) -> Iterator[Experiment]:
+    for experiment in experiments:
+        if only is None or experiment.problem or any(n.path == only for n in experiment.notebooks):
+            yield experiment

@@ -1,0 +1,111 @@
+"""What is told at the end of a session: the table, session.json, and GitHub's pages."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from pytest_nbgroups.integration.failures import text_of_failure
+from pytest_nbgroups.model import Budget, ExperimentOutcome
+from pytest_nbgroups.reports.github import annotations, append_summary
+from pytest_nbgroups.reports.markdown import summary_markdown
+from pytest_nbgroups.reports.record import SessionRecord
+from pytest_nbgroups.reports.session_file import (
+    SessionMetadata,
+    session_dict,
+    session_id,
+    write_record,
+)
+from pytest_nbgroups.reports.table import Row, table_lines, table_rows
+
+_COLORS = {
+    ExperimentOutcome.PASSED: "green",
+    ExperimentOutcome.FAILED: "red",
+    ExperimentOutcome.SKIPPED: "yellow",
+    ExperimentOutcome.INTERRUPTED: "yellow",
+}
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """The end of a session, and the record that is kept up to date until then."""
+
+    config: pytest.Config
+    artifacts: Path
+    budget: Callable[[], Budget]
+    exit_status: int | None = None
+    _started_at: float = field(default_factory=time.time)
+    _token: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
+    _warnings: dict[str, None] = field(default_factory=dict)
+
+    def warn(self, *texts: str) -> None:
+        """Remember a warning; each is told once, at the end."""
+        self._warnings.update(dict.fromkeys(texts))
+
+    def save(self, record: SessionRecord, *, finished_at: float | None = None) -> None:
+        """Write session.json as it is now."""
+        self.warn(*write_record(self.artifacts, session_dict(record, self._metadata(finished_at))))
+
+    def _metadata(self, finished_at: float | None) -> SessionMetadata:
+        params = self.config.invocation_params
+        return SessionMetadata(
+            id=session_id(self._started_at, self._token),
+            pytest_version=pytest.__version__,
+            plugin_version=version("pytest-nbgroups"),
+            python_version=platform.python_version(),
+            argv=tuple(str(argument) for argument in params.args),
+            rootdir=self.config.rootpath,
+            started_at=self._started_at,
+            finished_at=finished_at,
+            exit_status=self.exit_status if finished_at else None,
+            budget=self.budget(),
+            workers=tuple(f"gw{n}" for n in range(len(self.config.getoption("tx", None) or ()))),
+            warnings=tuple(self._warnings),
+        )
+
+    def show(self, record: SessionRecord, reporter: pytest.TerminalReporter) -> None:
+        """Write the table, the warnings and what GitHub shows; save the record a last time."""
+        rows = table_rows(record.experiments())
+        if not rows:
+            return
+        self.save(record, finished_at=time.time())
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            self._tell_github(record, rows, reporter)
+        if self.config.get_verbosity() >= 0:
+            reporter.section("experiments")
+            for line in table_lines(rows, reporter._tw.fullwidth):  # noqa: SLF001  as plugins do
+                color = _COLORS.get(line.outcome) if line.outcome else None
+                reporter.write_line(line.text, **({color: True} if color else {"bold": True}))
+        for warning in self._warnings:
+            reporter.write_line(f"experiments: warning: {warning}", yellow=True)
+
+    def _tell_github(
+        self, record: SessionRecord, rows: tuple[Row, ...], reporter: pytest.TerminalReporter
+    ) -> None:
+        experiments, rootdir = record.experiments(), self.config.rootpath
+        workspace = Path(os.environ.get("GITHUB_WORKSPACE", rootdir))
+        for line in annotations(experiments, rootdir=rootdir, workspace=workspace):
+            reporter.write_line(line)
+        target = os.environ.get("GITHUB_STEP_SUMMARY")
+        if target is None:
+            return
+        details = {
+            e.nodeid: text_of_failure(
+                self.config,
+                e.result,
+                nodeid=e.nodeid,
+                gpus_visible=bool(self.budget().gpus),
+            )
+            for e in experiments
+            if e.result.outcome is ExperimentOutcome.FAILED
+        }
+        text = summary_markdown(rows, details=details, duration_s=time.time() - self._started_at)
+        self.warn(*append_summary(Path(target), text))

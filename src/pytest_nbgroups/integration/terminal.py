@@ -1,0 +1,202 @@
+"""What is told while a session runs: the header, and lines as experiments go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import pytest
+
+from pytest_nbgroups.events import (
+    Event,
+    ExperimentFinished,
+    NotebookFinished,
+    NotebookStarted,
+)
+from pytest_nbgroups.integration.summary import Summary
+from pytest_nbgroups.model import Budget, Experiment
+from pytest_nbgroups.planning import Parallelism, clamp_note
+from pytest_nbgroups.reports.live import notebook_line, running_line, starting_line, stopping_line
+from pytest_nbgroups.reports.record import SessionRecord
+from pytest_nbgroups.units import format_size
+
+MINUTE_S = 60.0
+NOTES_SHOWN = 5
+
+
+@dataclass(kw_only=True, eq=False)
+class Telling:
+    """Tells of experiments in the process that the user looks at.
+
+    Events come from background threads: the one that runs an experiment, or execnet's receivers.
+    One lock keeps each of pytest's own reports, and each of our lines, whole.
+    """
+
+    config: pytest.Config
+    budget: Callable[[], Budget]
+    experiments: Callable[[], tuple[Experiment, ...]]
+    fitting: Callable[[], Parallelism]
+    has_workers: bool
+    summary: Summary
+    record: SessionRecord = field(default_factory=SessionRecord)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
+        """Take an event in: record it, say it, and hand it to the hook."""
+        with self._lock:
+            self.record.add(event, worker=worker, nodeid=nodeid)
+            self._say(self._lines(event, worker))
+            self._call_hook(event)
+            if isinstance(event, ExperimentFinished):
+                self.summary.warn(*event.result.warnings)
+                self.summary.save(self.record)
+
+    def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> None:
+        with self._lock:
+            name = self._name_of(nodeid)
+            if name is not None:
+                self.record.crashed(nodeid, worker, message, time.time(), name=name)
+                self.summary.save(self.record)
+
+    def _name_of(self, nodeid: str) -> str | None:
+        """The experiment that an item is, or runs."""
+        for running in self.record.running():
+            if running.nodeid == nodeid:
+                return running.experiment
+        for experiment in self.experiments():
+            path = self.config.rootpath / nodeid.partition("::")[0]
+            if experiment.directory == path and nodeid.endswith(f"::{experiment.item_name}"):
+                return experiment.name
+        return None
+
+    def _call_hook(self, event: Event) -> None:
+        try:
+            self.config.hook.pytest_experiment_event(config=self.config, event=event)
+        except Exception as exc:  # noqa: BLE001  the user's code is called in a thread of ours
+            self.summary.warn(f"pytest_experiment_event raised {type(exc).__name__}: {exc}")
+
+    def _lines(self, event: Event, worker: str) -> Iterable[str]:
+        verbose = self.config.get_verbosity() > 0
+        unseen = self.has_workers or self.config.getoption("capture") != "no"
+        match event:
+            case NotebookStarted() if not unseen:
+                yield starting_line(event)
+            case NotebookFinished() if verbose:
+                yield notebook_line(event, worker=worker)
+            case ExperimentFinished() if not unseen and (line := stopping_line(event.result)):
+                yield line
+            case _:
+                return
+
+    def _say(self, lines: Iterable[str]) -> None:
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None or not (texts := list(lines)):
+            return
+        with self._uncaptured():
+            reporter.ensure_newline()
+            for text in texts:
+                reporter.write_line(text)
+            reporter.flush()
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+        if capture is None or self.has_workers:
+            return nullcontext()
+        suspended: AbstractContextManager[None] = capture.global_and_fixture_disabled()
+        return suspended
+
+    # Where there is no terminal, a line a minute
+
+    def pytest_sessionstart(self) -> None:
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        is_terminal = reporter is None or getattr(reporter, "isatty", False)
+        if not is_terminal and self.config.get_verbosity() >= 0:
+            thread = threading.Thread(target=self._tick, name="nbgroups-minutes", daemon=True)
+            thread.start()
+            self.config.add_cleanup(thread.join)
+        self.config.add_cleanup(self._ended.set)
+
+    def _tick(self) -> None:
+        while not self._ended.wait(MINUTE_S):
+            with self._lock:
+                self._say(running_line(r, time.time()) for r in self.record.running())
+
+    # pytest's own reporting
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self) -> Generator[None]:
+        with self._lock:
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logstart(self) -> Generator[None]:
+        with self._lock:
+            return (yield)
+
+    def pytest_report_header(self) -> list[str]:
+        experiments = self.experiments()
+        if not experiments:
+            return ["experiments: none found; is experiment_roots right?"]
+        header = f"experiments: {self._processes()}: {budget_text(self.budget())}"
+        return [f"{header}; {_fitting_text(self.fitting())}", *self._notes(experiments)]
+
+    def _processes(self) -> str:
+        count = len(self.config.getoption("tx", None) or ())
+        if not self.has_workers:
+            return "one at a time"
+        return f"{count} worker{'s' if count != 1 else ''}"
+
+    def _notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:
+        fits, workers = self.fitting(), len(self.config.getoption("tx", None) or ())
+        if self.has_workers and workers > fits.fit and fits.limit:
+            yield (
+                f"  {workers} workers may start more than surely fit ({fits.limit}); "
+                f"-n auto would start {fits.fit}"
+            )
+        notes = [*self.budget().notes, *_experiment_notes(experiments, self.budget())]
+        yield from (f"  {note}" for note in notes[:NOTES_SHOWN])
+        if len(notes) > NOTES_SHOWN:
+            yield f"  and {len(notes) - NOTES_SHOWN} more notes of this kind"
+
+    # The end
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self.summary.exit_status = int(exitstatus)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        self._ended.set()
+        with self._lock:
+            self.record.interrupted_rest(time.time())
+            self.summary.show(self.record, terminalreporter)
+
+
+def budget_text(budget: Budget) -> str:
+    """``8 cpus, 17.2 GiB budget, 2 gpus``."""
+    cpus = f"{budget.cpus:g} cpu{'s' if budget.cpus != 1 else ''}"
+    parts = [cpus, f"{format_size(budget.ram_bytes)} budget"]
+    if budget.gpus:
+        parts.append(f"{len(budget.gpus)} gpu{'s' if len(budget.gpus) != 1 else ''}")
+    return ", ".join(parts)
+
+
+def _fitting_text(fits: Parallelism) -> str:
+    if fits.fit >= fits.experiments:
+        return (
+            f"all {fits.experiments} experiments fit at once"
+            if fits.experiments > 1
+            else "1 experiment"
+        )
+    return f"at most {fits.fit} of {fits.experiments} experiments fit at once ({fits.limit})"
+
+
+def _experiment_notes(experiments: Iterable[Experiment], budget: Budget) -> Iterable[str]:
+    for experiment in experiments:
+        clamped = clamp_note(experiment.resources, budget)
+        for note in [*experiment.notes, *([clamped] if clamped else [])]:
+            yield f"{experiment.name}: {note}"

@@ -1,0 +1,54 @@
+"""How many columns of a terminal a text takes, and how to make it take fewer or more."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+GAP = "..."
+
+
+def display_width(text: str) -> int:
+    """Columns that a text takes: wide East Asian characters take two, combining marks none."""
+    return sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """The text in at most ``width`` columns, with ``...`` for its middle where it is longer."""
+    if display_width(text) <= width:
+        return text
+    room = width - len(GAP)
+    if room < len(GAP):
+        return _fitting(text, width)
+    tail = _fitting(reversed(text), room // 2)[::-1]
+    return f"{_fitting(text, room - room // 2)}{GAP}{tail}"
+
+
+def shorten_end(text: str, width: int) -> str:
+    """The text in at most ``width`` columns, with ``...`` for its end where it is longer."""
+    if display_width(text) <= width:
+        return text
+    room = width - len(GAP)
+    return _fitting(text, width) if room < len(GAP) else f"{_fitting(text, room)}{GAP}"
+
+
+def _fitting(characters: Iterable[str], width: int) -> str:
+    taken, used = [], 0
+    for character in characters:
+        used += _character_width(character)
+        if used > width:
+            break
+        taken.append(character)
+    return "".join(taken)
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """The text with blanks up to ``width`` columns; ``right`` aligns it there."""
+    blanks = " " * (width - display_width(text))
+    return f"{blanks}{text}" if right else f"{text}{blanks}"

@@ -1,0 +1,76 @@
+"""What of a traceback is worth showing beside the source of the failing cell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from pytest_nbgroups.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.reports.lines import plain_lines, without_middle
+
+# IPython's frames are parted by empty lines; each begins with "File ..." or "Cell In[3], line 7".
+_RULE = re.compile(r"-{20,}")
+_TITLE = re.compile(r"\S+ +Traceback \(most recent call last\):?|An exception has occurred, use %tb .*")
+_ARROW = re.compile(r"-+> ?\d")
+
+
+def split_traceback(failure: Failure, *, short: bool) -> tuple[list[str], list[str]]:
+    """The frames below the failing cell's own, and the lines of the error itself.
+
+    The error is the message where the traceback does not end in it. ``short`` keeps a location and
+    a line of source for each frame.
+    """
+    lines = plain_lines(failure.traceback)
+    start = _start_of_error(failure, lines)
+    frames, error = lines[:start], _error(failure, lines[start:])
+    if failure.kind is FailureKind.CELL:
+        frames = _worth_showing(frames, failure.cell, short=short)
+        frames = without_middle(frames, head=4, tail=8) if short else frames
+        frames = without_middle(frames, head=20, tail=40)
+    return frames, without_middle(error, head=3 if short else 20, tail=0 if short else 10)
+
+
+def _start_of_error(failure: Failure, lines: list[str]) -> int:
+    """Index of the last line that begins as the message does: with the exception's name."""
+    name = re.match(r"[\w.]+", failure.message)
+    if failure.kind is not FailureKind.CELL or name is None:
+        return len(lines)
+    begins = re.compile(rf"{re.escape(name[0])}(?::|$)")
+    found = (index for index in reversed(range(len(lines))) if begins.match(lines[index]))
+    return next(found, len(lines))
+
+
+def _error(failure: Failure, lines: list[str]) -> list[str]:
+    # IPython ends the line of an exception that has no text in a colon.
+    return plain_lines(failure.message) if lines in ([], [f"{failure.message}:"]) else lines
+
+
+def _worth_showing(lines: Iterable[str], cell: CellReference | None, *, short: bool) -> list[str]:
+    kept = (line for line in lines if not _RULE.fullmatch(line) and not _TITLE.fullmatch(line))
+    paragraphs = [list(group) for is_text, group in groupby(kept, key=bool) if is_text]
+    shown = [each for each in paragraphs if not _repeats(each[0], cell)]
+    if short:
+        return [line for each in _told_once(map(_shortened, shown)) for line in each]
+    return [line for each in _told_once(shown) for line in ["", *each]][1:]
+
+
+def _repeats(location: str, cell: CellReference | None) -> bool:
+    """Whether a frame is that of the failing cell, which its source with the arrow shows already."""
+    if cell is None or cell.line is None or cell.execution_count is None:
+        return False
+    here = rf"(?:line {cell.line}|in <cell line: {cell.line}>\(\))"
+    return bool(re.fullmatch(rf"(?:Cell|Input) In ?\[{cell.execution_count}\],? {here}", location))
+
+
+def _shortened(frame: list[str]) -> list[str]:
+    """The location and the line that was reached; what has no arrow is no frame and stays whole."""
+    arrows = [line for line in frame[1:] if _ARROW.match(line)]
+    return [frame[0], *arrows] if arrows else frame
+
+
+def _told_once(frames: Iterable[list[str]]) -> Iterator[list[str]]:
+    """A recursion's frames once, with how often they come."""
+    for frame, same in groupby(frames):
+        times = sum(1 for _ in same)
+        yield [*frame, f"... the same frame {times - 1} more times"] if times > 2 else frame * times  # noqa: PLR2004  two frames read better than a remark

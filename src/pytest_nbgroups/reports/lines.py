@@ -1,0 +1,42 @@
+"""Text from notebooks made fit for a report: no escapes, no control characters, no surrogates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_nbgroups.text import plain_text
+
+LINE_WIDTH = 500
+"""No line of a report is longer."""
+
+
+def one_line(text: str) -> str:
+    """The text with each run of white space, line ends included, made a single space."""
+    return _encodable(" ".join(plain_text(text).split()))
+
+
+def plain_lines(text: str) -> list[str]:
+    """The lines of a text without blank ones at either end, tabs expanded, very long lines cut."""
+    lines = [_cut(line.expandtabs().rstrip()) for line in _encodable(plain_text(text)).splitlines()]
+    while lines and not lines[0]:
+        del lines[0]
+    while lines and not lines[-1]:
+        del lines[-1]
+    return lines
+
+
+def without_middle(lines: Sequence[str], *, head: int, tail: int) -> list[str]:
+    """At most the first ``head`` and the last ``tail`` lines, with a line that says what is missing."""
+    missing = len(lines) - head - tail
+    if missing <= 1:
+        return list(lines)
+    return [*lines[:head], f"... {missing} more lines", *lines[len(lines) - tail :]]
+
+
+def _encodable(text: str) -> str:
+    # A file name that is not UTF-8 holds surrogates, which no terminal and no file can encode.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= LINE_WIDTH else f"{line[:LINE_WIDTH]}..."

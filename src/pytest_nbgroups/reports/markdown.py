@@ -1,0 +1,60 @@
+"""The table as Markdown, for GitHub's step summary."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_nbgroups.reports.lines import one_line
+from pytest_nbgroups.reports.table import Row, totals
+from pytest_nbgroups.units import format_duration
+
+# What has a meaning in Markdown, in its tables or in HTML, and "$", which GitHub reads as TeX.
+_SPECIAL = re.compile(r"[\\`*_~|<>&\[\]\"'$#]")
+
+
+def escaped(text: str) -> str:
+    """The text as a single line that Markdown, its tables and HTML show as it stands."""
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", one_line(text))
+
+
+def summary_markdown(
+    rows: Sequence[Row], *, details: Mapping[str, Sequence[str]], duration_s: float | None = None
+) -> str:
+    """A heading with the totals, the table, and a folded block for each failure.
+
+    ``details`` has the lines of a failure for the node id of each experiment that failed. Empty
+    without rows.
+    """
+    if not rows:
+        return ""
+    took = f" in {format_duration(duration_s)}" if duration_s is not None else ""
+    lines = [f"### Experiments: {totals(rows)}{took}", "", *_table(rows), ""]
+    for row in rows:
+        if row.nodeid in details:
+            lines += _details(row, details[row.nodeid])
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[Row]) -> Iterator[str]:
+    yield "| experiment | outcome | notebooks | time | worker | reason |"
+    yield "|:--|:--|--:|--:|:--|:--|"
+    for row in rows:
+        time = format_duration(row.duration_s)
+        texts = (row.experiment, row.outcome, row.notebooks, time, row.worker, row.reason)
+        yield f"| {' | '.join(map(escaped, texts))} |"
+
+
+def _details(row: Row, lines: Sequence[str]) -> list[str]:
+    # The empty lines end the HTML block of <details>, so that the text may have some of its own.
+    text = html.escape("\n".join(lines), quote=False)
+    summary = f"{escaped(row.experiment)}: {escaped(row.reason)}"
+    return [
+        f"<details><summary>{summary}</summary>",
+        "",
+        f"<pre>\n{text}\n</pre>",
+        "",
+        "</details>",
+        "",
+    ]

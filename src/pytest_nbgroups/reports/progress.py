@@ -1,0 +1,130 @@
+"""What is known of an experiment while it runs, and what it came to where it ended without telling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_nbgroups.events import (
+    CellStarted,
+    Event,
+    ExperimentStarted,
+    NotebookFinished,
+    NotebookStarted,
+)
+from pytest_nbgroups.model import (
+    ExperimentOutcome,
+    ExperimentResult,
+    Failure,
+    NotebookOutcome,
+    NotebookResult,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """An experiment that runs now. Times are seconds since the epoch."""
+
+    nodeid: str
+    experiment: str
+    worker: str
+    started_at: float
+    notebooks: tuple[str, ...]
+    finished: int
+    """How many notebooks are over, the skipped ones included."""
+    notebook: str | None = None
+    """None between two notebooks."""
+    notebook_started_at: float | None = None
+    cell: int | None = None
+    """1-based number of the running cell; None while the kernel starts."""
+    cells: int | None = None
+    cell_started_at: float | None = None
+    deadline_at: float | None = None
+    """When the first of the limits on experiment, notebook and cell ends."""
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """An experiment while it runs."""
+
+    nodeid: str
+    worker: str
+    started: ExperimentStarted
+    finished: list[NotebookResult] = field(default_factory=list)
+    notebook: NotebookStarted | None = None
+    cell: CellStarted | None = None
+    cells_started: int = 0
+
+    def follow(self, event: Event) -> None:
+        match event:
+            case NotebookStarted():
+                self.notebook, self.cell, self.cells_started = event, None, 0
+            case CellStarted():
+                self.cell, self.cells_started = event, self.cells_started + 1
+            case NotebookFinished():
+                self.finished.append(event.result)
+                self.notebook, self.cell = None, None
+            case _:
+                pass
+
+    def snapshot(self) -> Running:
+        notebook, cell = self.notebook, self.cell
+        limited = (each for each in (self.started, notebook, cell) if each is not None)
+        ends = [each.at + each.timeout_s for each in limited if each.timeout_s is not None]
+        return Running(
+            nodeid=self.nodeid,
+            experiment=self.started.experiment,
+            worker=self.worker,
+            started_at=self.started.at,
+            notebooks=self.started.notebooks,
+            finished=len(self.finished),
+            notebook=notebook.notebook if notebook else None,
+            notebook_started_at=notebook.at if notebook else None,
+            cell=cell.number if cell else None,
+            cells=cell.count if cell else None,
+            cell_started_at=cell.at if cell else None,
+            deadline_at=min(ends, default=None),
+        )
+
+    def cut_off(
+        self, outcome: ExperimentOutcome, at: float, *, reason: str, error: Failure | None = None
+    ) -> ExperimentResult:
+        """The result of a run that ended without telling: what was running is ``interrupted``."""
+        return ExperimentResult(
+            name=self.started.experiment,
+            directory=_directory(self.nodeid),
+            outcome=outcome,
+            notebooks=tuple(self._notebooks(at)),
+            reason=reason,
+            started_at=self.started.at,
+            duration_s=max(0.0, at - self.started.at),
+            error=error,
+        )
+
+    def _notebooks(self, at: float) -> Iterator[NotebookResult]:
+        yield from self.finished
+        rest = self.started.notebooks[len(self.finished) :]
+        if self.notebook is not None:
+            rest = rest[1:]
+            yield NotebookResult(
+                name=self.notebook.notebook,
+                outcome=NotebookOutcome.INTERRUPTED,
+                duration_s=max(0.0, at - self.notebook.at),
+                cells_total=self.cell.count if self.cell else 0,
+                cells_executed=max(0, self.cells_started - 1),
+            )
+        for name in rest:
+            yield NotebookResult(name=name, outcome=NotebookOutcome.NOT_RUN)
+
+
+def _directory(nodeid: str) -> Path:
+    """The directory as its node id tells it, relative to the rootdir."""
+    return Path(nodeid.partition("::")[0])
+
+
+def unseen(nodeid: str, worker: str, at: float, name: str | None) -> Progress:
+    """A run of which no event came."""
+    name = name or _directory(nodeid).as_posix()
+    started = ExperimentStarted(experiment=name, at=at, notebooks=())
+    return Progress(nodeid=nodeid, worker=worker, started=started)

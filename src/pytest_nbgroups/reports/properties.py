@@ -1,0 +1,46 @@
+"""What JUnit XML tells of an experiment beside its outcome."""
+
+from __future__ import annotations
+
+from pytest_nbgroups.model import ExperimentResult, NotebookOutcome
+from pytest_nbgroups.reports.lines import one_line
+
+_DONE = {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
+
+
+def properties(result: ExperimentResult) -> list[tuple[str, str]]:
+    """Properties of an item, for pytest's ``user_properties``.
+
+    * ``nbgroups_experiment``: its name
+    * ``nbgroups_notebooks``: how many notebooks it has
+    * ``nbgroups_notebooks_passed``: how many of them passed or were reused
+    * ``nbgroups_duration_s:<notebook>``: seconds, for each notebook that ran
+    * ``nbgroups_failed_notebook``: the notebook that failed, where one did
+    * ``nbgroups_failed_cell``: 1-based position of the cell that failed, where one did
+    """
+    passed = sum(notebook.outcome in _DONE for notebook in result.notebooks)
+    return [
+        ("nbgroups_experiment", one_line(result.name)),
+        ("nbgroups_notebooks", str(len(result.notebooks))),
+        ("nbgroups_notebooks_passed", str(passed)),
+        *_durations(result),
+        *_failed(result),
+    ]
+
+
+def _durations(result: ExperimentResult) -> list[tuple[str, str]]:
+    ran = {NotebookOutcome.PASSED, NotebookOutcome.FAILED, NotebookOutcome.INTERRUPTED}
+    return [
+        (f"nbgroups_duration_s:{one_line(notebook.name)}", f"{notebook.duration_s:.3f}")
+        for notebook in result.notebooks
+        if notebook.outcome in ran
+    ]
+
+
+def _failed(result: ExperimentResult) -> list[tuple[str, str]]:
+    notebook = result.failed_notebook
+    if notebook is None or notebook.failure is None:
+        return []
+    cell = notebook.failure.cell
+    number = [("nbgroups_failed_cell", str(cell.number))] if cell else []
+    return [("nbgroups_failed_notebook", one_line(notebook.name)), *number]

@@ -1,0 +1,185 @@
+"""The JSON schema of ``session.json``, from which its documentation is made."""
+
+from __future__ import annotations
+
+import typing
+from enum import StrEnum
+from typing import Any
+
+from pytest_nbgroups.model import ExperimentOutcome, FailureKind, NotebookOutcome
+
+SCHEMA_VERSION = 1
+"""Raised when a key is removed or changes its meaning; a new key does not raise it."""
+
+_TIME = "in seconds since the epoch"
+_INSIDE = "relative to the rootdir, with forward slashes, where it lies inside"
+
+
+def _of(kind: str, description: str, **more: object) -> dict[str, Any]:
+    return {"description": description, "type": kind, **more}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _object(description: str, properties: dict[str, Any]) -> dict[str, Any]:
+    return _of("object", description, properties=properties, required=list(properties))
+
+
+def _list(description: str, items: dict[str, Any]) -> dict[str, Any]:
+    return _of("array", description, items=items)
+
+
+def _choice(description: str, choices: type[StrEnum]) -> dict[str, Any]:
+    return _of("string", description, enum=[choice.value for choice in choices])
+
+
+def _text(description: str) -> dict[str, Any]:
+    return _of("string", description)
+
+
+def _number(description: str) -> dict[str, Any]:
+    return _of("number", description)
+
+
+def _count(description: str, minimum: int = 0) -> dict[str, Any]:
+    return _of("integer", description, minimum=minimum)
+
+
+_CELL = _object(
+    "The cell where it failed.",
+    {
+        "number": _count("Its position among all cells of the notebook, from 1.", 1),
+        "count": _count("How many cells the notebook has.", 1),
+        "source": _text("Its text."),
+        "execution_count": _or_null(_count("The number in its prompt, `In [3]`.")),
+        "line": _or_null(_count("The line of `source` that failed, from 1.", 1)),
+    },
+)
+
+_FAILURE = _object(
+    "Why it failed; null where it did not.",
+    {
+        "kind": _choice("What kind of failure it is.", FailureKind),
+        "message": _text("What went wrong."),
+        "cell": _or_null(_CELL),
+        "traceback": _text(
+            "The traceback, or the last lines of the kernel's log where the kernel died."
+        ),
+        "output": _text("The last lines that the cell printed."),
+        "remedy": _text("What to do about it; may be empty."),
+    },
+)
+
+_NOTEBOOK = _object(
+    "What became of one notebook.",
+    {
+        "name": _text("Its file name."),
+        "outcome": _choice("What became of it.", NotebookOutcome),
+        "reason": _or_null(_text("Why it was skipped.")),
+        "duration_s": _number("How long it took, in seconds."),
+        "kernel": _or_null(_text("The name of its kernel; null where none was chosen.")),
+        "cells_total": _count("How many cells it has, those that are not code included."),
+        "cells_executed": _count("How many cells ran to their end."),
+        "executed_path": _or_null(_text(f"The notebook as executed, {_INSIDE}.")),
+        "log_path": _or_null(_text(f"What its kernel printed outside of cells, {_INSIDE}.")),
+        "failure": _or_null(_FAILURE),
+    },
+)
+
+_ATTEMPT = _object(
+    "One run of the experiment.",
+    {
+        "worker": _or_null(_text("The pytest-xdist worker; null without workers.")),
+        "started_at": _number(f"When it started, {_TIME}."),
+        "finished_at": _number(f"When it was over, {_TIME}."),
+        "duration_s": _number("How long it took, in seconds."),
+        "outcome": _choice("What became of it.", ExperimentOutcome),
+        "reason": _or_null(_text("Why it did not pass, in one line; null where it did.")),
+        "failure": _or_null(
+            {**_FAILURE, "description": "A failure of the experiment as a whole, else null."}
+        ),
+        "notebooks": _list("Its notebooks in order; none is missing.", _NOTEBOOK),
+        "warnings": _list("What could not be saved.", _text("One warning.")),
+        "lease": _or_null(
+            _of("object", "The resources that it held; null where no lease was recorded.")
+        ),
+        "peak_bytes": _or_null(
+            _count("The largest memory that it used, in bytes; null where it was not measured.")
+        ),
+    },
+)
+
+_EXPERIMENT = _object(
+    "One experiment that ran.",
+    {
+        "name": _text("Its name, by which patterns and artifacts know it."),
+        "nodeid": _text("Its pytest node id."),
+        "directory": _text(f"Its directory, {_INSIDE}."),
+        "outcome": _choice("What became of its last attempt.", ExperimentOutcome),
+        "reason": _or_null(_text("Why the last attempt did not pass; null where it did.")),
+        "attempts": _list("Its runs, oldest first: more than one where it was rerun.", _ATTEMPT),
+    },
+)
+
+_GPU = _object(
+    "One GPU or MIG device.",
+    {
+        "uuid": _text("Its identity."),
+        "index": _count("Its NVML index."),
+        "name": _text("Its model."),
+        "total_bytes": _count("Its memory."),
+        "free_bytes": _count("Its free memory at the start of the session."),
+        "utilization": _number("0 to 1; 0 where it is not known."),
+        "unified": _of("boolean", "Whether its memory is the host's RAM."),
+        "usable": _of("boolean", "Whether it answered when it was asked."),
+        "parent_uuid": _or_null(_text("For a MIG device, the GPU that it is a part of.")),
+    },
+)
+
+_BUDGET = _object(
+    "The part of the machine that the session may use; null where it was not determined.",
+    {
+        "cpus": _number("CPUs that the session may use."),
+        "cpus_source": _text("Where this number comes from."),
+        "ram_bytes": _count("RAM that the session may use."),
+        "ram_capacity_bytes": _count("RAM that there is in all."),
+        "ram_source": _text("Where this number comes from."),
+        "gpus": _list("GPUs that the session may use.", _GPU),
+        "gpus_reason": _text("Why there are none."),
+        "notes": _list("Remarks on the budget.", _text("One remark.")),
+    },
+)
+
+SESSION_SCHEMA: typing.Final[dict[str, Any]] = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "title": "pytest-nbgroups session",
+    **_object(
+        "The record of one pytest session that ran experiments.",
+        {
+            "schema": _of(
+                "integer",
+                "Version of this format: raised when a key is removed or changes its meaning.",
+                const=SCHEMA_VERSION,
+            ),
+            "id": _text("Names the session: the time of its start in UTC, and random digits."),
+            "pytest_version": _text("The version of pytest."),
+            "plugin_version": _text("The version of pytest-nbgroups."),
+            "python_version": _text("The version of Python that ran pytest."),
+            "argv": _list("The command line of pytest.", _text("One argument.")),
+            "rootdir": _text("The rootdir of pytest."),
+            "started_at": _number(f"When the session started, {_TIME}."),
+            "finished_at": _or_null(_number(f"When it ended, {_TIME}; null while it lasts.")),
+            "exit_status": _or_null(
+                _of("integer", "What pytest exited with; null while it lasts.")
+            ),
+            "budget": _or_null(_BUDGET),
+            "workers": _list("The pytest-xdist workers; empty without.", _text("One worker.")),
+            "warnings": _list("What the session warned of.", _text("One warning.")),
+            "experiments": _list(
+                "The experiments that ran, in the order in which they started.", _EXPERIMENT
+            ),
+        },
+    ),
+}

@@ -1,0 +1,40 @@
+"""The source of a cell with its failing line marked."""
+
+from __future__ import annotations
+
+from pytest_nbgroups.model import CellReference
+from pytest_nbgroups.reports.lines import plain_lines
+
+
+def source_lines(cell: CellReference, *, around: int) -> list[str]:
+    """Numbered lines of a cell, an arrow at the one that failed.
+
+    At most ``around`` lines stand before and after it, or twice as many from the start where the
+    failing line is not known; a line tells of those left out.
+    """
+    lines = _numbered(cell.source)
+    marked = cell.line or 0
+    first = max(1, marked - around) if marked else 1
+    last = min(len(lines), marked + around if marked else 2 * around)
+    return [
+        *_left_out(first - 1, "above"),
+        *(
+            _line(f"{number:>{len(str(last))}}", lines[number - 1], is_marked=number == marked)
+            for number in range(first, last + 1)
+        ),
+        *_left_out(len(lines) - last, "below"),
+    ]
+
+
+def _numbered(source: str) -> list[str]:
+    """One printable line for each line of the source, so that the numbers stay true."""
+    return ["".join(plain_lines(line)) for line in source.rstrip().splitlines()]
+
+
+def _line(number: str, text: str, *, is_marked: bool) -> str:
+    arrow = "---->" if is_marked else ""
+    return f"{arrow:5} {number} {text}".rstrip()
+
+
+def _left_out(count: int, where: str) -> list[str]:
+    return [f"      ... {count} more line{'s' if count > 1 else ''} {where}"] if count > 0 else []

@@ -1,0 +1,139 @@
+"""The table at the end of a session: rows from the record, lines for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_nbgroups.model import ExperimentOutcome, NotebookOutcome
+from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
+from pytest_nbgroups.reports.failure import failure_headline
+from pytest_nbgroups.reports.lines import one_line
+from pytest_nbgroups.reports.record import ExperimentRecord
+from pytest_nbgroups.units import format_duration
+
+GAP = "  "
+NARROWEST_NAME = 12
+NARROWEST_REASON = 16
+_DONE = {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One experiment; its texts are single lines without control characters."""
+
+    nodeid: str
+    experiment: str
+    outcome: ExperimentOutcome
+    notebooks: str
+    """``5/7``: passed or reused, of all."""
+    duration_s: float
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLine:
+    """A line of the table; ``outcome`` is None for its header."""
+
+    text: str
+    outcome: ExperimentOutcome | None = None
+
+
+def table_rows(experiments: Iterable[ExperimentRecord]) -> tuple[Row, ...]:
+    """One row for each experiment, in the order given: that of the record is the order of start."""
+    return tuple(_row(experiment) for experiment in experiments)
+
+
+def _row(experiment: ExperimentRecord) -> Row:
+    result = experiment.result
+    done = sum(notebook.outcome in _DONE for notebook in result.notebooks)
+    return Row(
+        nodeid=experiment.nodeid,
+        experiment=one_line(result.name),
+        outcome=result.outcome,
+        notebooks=f"{done}/{len(result.notebooks)}",
+        duration_s=result.duration_s,
+        worker=one_line(experiment.worker),
+        reason="; ".join(_reasons(experiment)),
+    )
+
+
+def _reasons(experiment: ExperimentRecord) -> Iterable[str]:
+    result = experiment.result
+    if headline := failure_headline(result):
+        yield headline
+    elif skipped := sum(n.outcome is NotebookOutcome.SKIPPED for n in result.notebooks):
+        yield f"{skipped} notebook{'s' if skipped > 1 else ''} skipped"
+    if len(experiment.attempts) > 1:
+        yield f"attempt {len(experiment.attempts)}"
+
+
+def totals(rows: Iterable[Row]) -> str:
+    """How many experiments there are of each outcome: ``1 failed, 3 passed``."""
+    counts = Counter(row.outcome for row in rows)
+    order = (
+        ExperimentOutcome.FAILED,
+        ExperimentOutcome.INTERRUPTED,
+        ExperimentOutcome.PASSED,
+        ExperimentOutcome.SKIPPED,
+    )
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in order if counts[outcome])
+
+
+def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
+    """The table with its header, no line wider than ``width`` columns; nothing without rows.
+
+    Where it is too wide, names and reasons are shortened, and at last the reasons, the workers and
+    the counts of notebooks are left out. Workers and reasons are also left out where none has one.
+    """
+    if not rows:
+        return []
+    columns = {
+        "experiment": [row.experiment for row in rows],
+        "outcome": [row.outcome.value for row in rows],
+        "notebooks": [row.notebooks for row in rows],
+        "time": [format_duration(row.duration_s) for row in rows],
+        "worker": [row.worker for row in rows],
+        "reason": [row.reason for row in rows],
+    }
+    filled = {name: [name, *cells] for name, cells in columns.items() if any(cells)}
+    widths = _widths(filled, width)
+    texts = [
+        GAP.join(_cell(name, filled[name][index], widths[name]) for name in widths)
+        for index in range(len(rows) + 1)
+    ]
+    outcomes = [None, *(row.outcome for row in rows)]
+    return [
+        TableLine(text=shorten_end(text.rstrip(), width), outcome=outcome)
+        for text, outcome in zip(texts, outcomes, strict=True)
+    ]
+
+
+def _widths(columns: Mapping[str, Sequence[str]], width: int) -> dict[str, int]:
+    """Width of each column that is shown, in the order of the columns."""
+    widths = {name: max(map(display_width, cells)) for name, cells in columns.items()}
+    for name in ("worker", "notebooks"):
+        if _room(widths, width) < NARROWEST_NAME:
+            widths.pop(name, None)
+    room = _room(widths, width)
+    if "reason" in widths:
+        share = room - len(GAP) - min(widths["experiment"], room // 2)
+        if share < min(NARROWEST_REASON, widths["reason"]):
+            del widths["reason"]
+        else:
+            widths["reason"] = min(widths["reason"], share)
+            room -= widths["reason"] + len(GAP)
+    widths["experiment"] = min(widths["experiment"], max(room, 1))
+    return widths
+
+
+def _room(widths: Mapping[str, int], width: int) -> int:
+    """What the other columns leave to the names and the reasons."""
+    return width - sum(w + len(GAP) for n, w in widths.items() if n not in {"experiment", "reason"})
+
+
+def _cell(name: str, text: str, width: int) -> str:
+    shorten = shorten_middle if name == "experiment" else shorten_end
+    return pad(shorten(text, width), width, right=name in {"notebooks", "time"})

@@ -1,0 +1,435 @@
+"""The kernel host with real processes and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
+
+if sys.platform == "win32":
+    pytest.skip("starts POSIX programs and sends POSIX signals", allow_module_level=True)
+
+pytestmark = pytest.mark.timeout(60)
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs a child subreaper")
+
+GONE_S = 10
+"""The guarantee: within so long nothing is left."""
+
+TELL = """
+import os, signal, subprocess, sys, time
+def tell(*words):
+    with open(os.environ["TELL"], "w") as fifo:
+        fifo.write(" ".join(map(str, words)))
+def sleeper(code="pass", **kwargs):
+    code += "\\nprint(flush=True)\\nimport time\\ntime.sleep(600)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, **kwargs)
+    child.stdout.readline()
+    return child.pid
+"""
+STUBBORN = """
+ignore = "import signal\\nfor s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(s, signal.SIG_IGN)"
+tell(sleeper(ignore, start_new_session=True))
+"""
+DOUBLE_FORK = """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        tell(os.getpid())
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+"""
+TWENTY = "tell(*[sleeper(start_new_session=i % 2 == 0) for i in range(20)])"
+FOREVER = "\ntime.sleep(600)"
+
+
+@pytest.fixture
+def host() -> Iterator[KernelHost]:
+    with KernelHost() as host:
+        yield host
+
+
+class Stage:
+    """Starts scripts in the place of kernels and hears what they tell."""
+
+    def __init__(self, host: KernelHost, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+        self.log = folder / "log"
+        self._fifo = folder / "fifo"
+        os.mkfifo(self._fifo)
+
+    async def start(self, *argv: str, env: dict[str, str] | None = None) -> KernelProcess:
+        env = {**os.environ} if env is None else env
+        return await self.host.start(argv, cwd=self.folder, env=env, log_path=self.log)
+
+    async def play(self, script: str) -> tuple[KernelProcess, list[str]]:
+        """Start a script and wait until it has told something."""
+        env = {**os.environ, "TELL": str(self._fifo)}
+        process = await self.start(sys.executable, "-c", TELL + script, env=env)
+        return process, (await asyncio.to_thread(self._fifo.read_text)).split()
+
+
+@pytest.fixture
+def stage(host: KernelHost, tmp_path: Path) -> Stage:
+    return Stage(host, tmp_path)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work, debug=True)
+
+
+def is_gone(pid: int | str) -> bool:
+    try:
+        return psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def assert_gone_in_time(*pids: int | str) -> None:
+    end = time.monotonic() + GONE_S
+    while not all(map(is_gone, pids)):
+        assert time.monotonic() < end, [pid for pid in pids if not is_gone(pid)]
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("code", "expected"), [("exit 3", 3), ("exit 0", 0), ("kill -SEGV $$", -11)])
+def test_the_end_of_a_kernel_is_told_at_once(stage: Stage, code: str, expected: int) -> None:
+    """Exit code or signal, without anyone asking."""
+
+    async def scene() -> None:
+        process = await stage.start("sh", "-c", code)
+        assert await asyncio.wait_for(process.wait(), 2) == expected
+        assert process.returncode == expected
+
+    run(scene())
+
+
+def test_a_kernel_gets_just_the_given_environment(stage: Stage) -> None:
+    """And the host's pid, by which ipykernel sees that its host is gone."""
+    program = shutil.which("env")
+    assert program is not None
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+
+    async def scene() -> None:
+        process = await stage.start(program, env={"A": "1\n2", "B": name})
+        assert await process.wait() == 0
+
+    run(scene())
+    expected = {b"A=1", b"2", b"B=caf\xe9", f"JPY_PARENT_PID={stage.host.pid}".encode()}
+    assert set(stage.log.read_bytes().splitlines()) == expected
+
+
+def test_a_kernel_inherits_nothing_else(stage: Stage) -> None:
+    """No descriptor but its three, a session and group of its own, the given directory, no input."""
+    script = """
+tell(*os.listdir("/dev/fd"), "|", os.getsid(0), os.getpgid(0), os.getcwd(), sys.stdin.read() == "")
+"""
+
+    async def scene() -> None:
+        with (stage.folder / "open").open("w") as file:
+            os.set_inheritable(file.fileno(), True)  # noqa: FBT003  it takes no keyword
+            process, told = await stage.play(script)
+        bar = told.index("|")
+        assert {"0", "1", "2"} <= set(told[:bar])
+        assert bar == 4  # those and the listing's own
+        assert told[bar + 1 :] == [str(process.pid)] * 2 + [str(stage.folder), "True"]
+
+    run(scene())
+
+
+def test_output_is_appended_to_the_log(stage: Stage) -> None:
+    """Standard output and error, raw, after what is there."""
+    stage.log.write_bytes(b"before\n")
+
+    async def scene() -> None:
+        process = await stage.start("sh", "-c", r"printf 'out\377\n'; echo err >&2")
+        await process.wait()
+
+    run(scene())
+    assert stage.log.read_bytes() == b"before\nout\xff\nerr\n"
+
+
+def test_an_interrupt_reaches_the_kernel(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when pytest itself was started with SIGINT ignored, as in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    async def scene() -> None:
+        process, _ = await stage.play("tell(1)" + FOREVER)
+        assert await stage.host.signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 5) == -signal.SIGINT
+        assert not await stage.host.signal(signal.SIGINT)
+
+    try:
+        run(scene())
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [STUBBORN, pytest.param(DOUBLE_FORK, marks=linux_only), TWENTY],
+    ids=["stubborn", "double-fork", "twenty"],
+)
+def test_kill_tree_leaves_nothing(stage: Stage, script: str) -> None:
+    """Neither what ignores signals in a session of its own, nor what has lost its parent, nor a crowd."""
+
+    async def scene() -> None:
+        process, children = await stage.play(script + FOREVER)
+        assert not any(map(is_gone, children))
+        assert await stage.host.kill_tree() == ()
+        assert all(map(is_gone, [process.pid, *children]))
+        assert process.returncode == -9
+
+    run(scene())
+
+
+@linux_only
+def test_children_of_a_kernel_that_ended_are_killed(stage: Stage) -> None:
+    """They would disturb the next kernel, which is refused until they are gone."""
+
+    async def scene() -> None:
+        process, (child,) = await stage.play(STUBBORN)
+        assert await process.wait() == 0
+        with pytest.raises(KernelHostError, match="still alive"):
+            await stage.start("true")
+        assert not is_gone(child)
+        await stage.host.kill_tree()
+        assert is_gone(child)
+        assert await (await stage.start("true")).wait() == 0
+
+    run(scene())
+
+
+def test_a_second_kernel_is_refused(stage: Stage) -> None:
+    """One at a time; the first is not disturbed."""
+
+    async def scene() -> None:
+        process, _ = await stage.play("tell(1)" + FOREVER)
+        with pytest.raises(KernelHostError, match="still alive"):
+            await stage.start("true")
+        assert process.returncode is None
+
+    run(scene())
+
+
+def test_a_program_that_does_not_exist_is_an_oserror(stage: Stage) -> None:
+    """As Popen raises it; the host goes on."""
+
+    async def scene() -> None:
+        with pytest.raises(FileNotFoundError) as caught:
+            await stage.start("/does/not/exist")
+        assert caught.value.filename == "/does/not/exist"
+        assert await (await stage.start("true")).wait() == 0
+
+    run(scene())
+
+
+def test_kill_tree_can_be_called_without_a_loop(stage: Stage) -> None:
+    """On the way out there may be none."""
+    told: list[str] = []
+
+    async def scene() -> None:
+        told.extend((await stage.play(STUBBORN + FOREVER))[1])
+
+    run(scene())
+    assert stage.host.kill_tree_now() == ()
+    assert all(map(is_gone, told))
+
+
+def test_a_host_that_was_never_needed_costs_nothing(host: KernelHost) -> None:
+    """It starts with the first kernel."""
+
+    async def scene() -> None:
+        assert await host.kill_tree() == ()
+        assert not await host.signal(signal.SIGINT)
+
+    run(scene())
+    assert host.kill_tree_now() == ()
+    assert host.pid is None
+
+
+def test_close_leaves_nothing_and_may_be_repeated(stage: Stage) -> None:
+    """Not even what ignores signals; what waits for the kernel is told."""
+
+    async def scene() -> None:
+        process, children = await stage.play(STUBBORN + FOREVER)
+        pid = stage.host.pid
+        assert pid is not None
+        stage.host.close()
+        stage.host.close()
+        assert all(map(is_gone, [pid, process.pid, *children]))
+        with pytest.raises(KernelHostError, match="closed"):
+            await process.wait()
+        assert process.returncode == -9
+
+    run(scene())
+
+
+def test_the_end_of_the_host_is_told(stage: Stage) -> None:
+    """Its kernel goes with it, and the next start brings up another host."""
+
+    async def scene() -> None:
+        process, _ = await stage.play("tell(1)" + FOREVER)
+        assert stage.host.pid is not None
+        os.kill(stage.host.pid, signal.SIGKILL)
+        with pytest.raises(KernelHostError, match=r"ended unexpectedly \(exit code -9\)"):
+            await asyncio.wait_for(process.wait(), 5)
+        with pytest.raises(KernelHostError, match="ended unexpectedly"):
+            await stage.host.kill_tree()
+        assert_gone_in_time(process.pid)
+        assert await (await stage.start("true")).wait() == 0
+
+    run(scene())
+
+
+def test_a_host_that_is_terminated_cleans_up(stage: Stage) -> None:
+    """SIGTERM is no way to lose processes."""
+
+    async def scene() -> None:
+        process, children = await stage.play(STUBBORN + FOREVER)
+        assert stage.host.pid is not None
+        os.kill(stage.host.pid, signal.SIGTERM)
+        with pytest.raises(KernelHostError, match="ended unexpectedly"):
+            await asyncio.wait_for(process.wait(), GONE_S)
+        assert_gone_in_time(process.pid, *children)
+
+    run(scene())
+
+
+def test_the_host_is_out_of_reach_of_the_terminal(stage: Stage) -> None:
+    """Ctrl-C goes to the group of pytest; a stray SIGINT is survived too."""
+
+    async def scene() -> None:
+        process, _ = await stage.play("tell(1)" + FOREVER)
+        assert stage.host.pid is not None
+        assert os.getsid(stage.host.pid) == stage.host.pid
+        os.kill(stage.host.pid, signal.SIGINT)
+        await stage.host.kill_tree()
+        assert process.returncode == -9
+
+    run(scene())
+
+
+def test_modules_in_the_working_directory_are_not_imported(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's json.py does not break the host."""
+    (stage.folder / "json.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(stage.folder)
+
+    async def scene() -> None:
+        assert await (await stage.start("true")).wait() == 0
+
+    run(scene())
+
+
+def test_a_host_that_cannot_start_says_why(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it printed."""
+    monkeypatch.setenv("PYTHONHOME", "/does/not/exist")
+
+    async def scene() -> None:
+        with pytest.raises(KernelHostError, match=r"ended unexpectedly \(exit code 1\):\n"):
+            await stage.start("true")
+
+    run(scene())
+
+
+PYTEST_PROCESS = (
+    TELL
+    + """
+import asyncio
+from pathlib import Path
+from pytest_nbgroups.execution.host_client import KernelHost
+
+async def main():
+    with KernelHost() as host:
+        folder = Path(sys.argv[1])
+        (folder / "scratch").mkdir()
+        await host.start(
+            [sys.executable, "-c", sys.argv[2]],
+            cwd=folder, env={**os.environ}, log_path=folder / "log", scratch=folder / "scratch",
+        )
+        forked = os.fork() if sys.argv[3] == "forked" else 0
+        if sys.argv[3] == "forked" and forked == 0:
+            time.sleep(600)
+        print(host.pid, forked, flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+)
+
+
+@pytest.mark.parametrize("mode", ["alone", "forked"])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_pytest(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, signum: int
+) -> None:
+    """Killed, with a forked child that holds the socket open: host, kernel, its child and its folder go."""
+    monkeypatch.setenv("TELL", str(stage._fifo))
+    script = TELL + STUBBORN.replace("tell(", "tell(os.getpid(), ") + FOREVER
+    argv = [sys.executable, "-c", PYTEST_PROCESS, str(tmp_path), script, mode]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as pytest_process:
+        assert pytest_process.stdout is not None
+        kernel, child = stage._fifo.read_text().split()
+        host, forked = map(int, pytest_process.stdout.readline().split())
+        try:
+            pytest_process.send_signal(signum)
+            assert_gone_in_time(host, kernel, child)
+            assert not (tmp_path / "scratch").exists()
+        finally:
+            if forked:
+                os.kill(forked, signal.SIGKILL)
+
+
+def test_a_forked_child_does_not_close_the_host(stage: Stage) -> None:
+    """Its copy of the object is not its own."""
+
+    async def scene() -> None:
+        process, _ = await stage.play("tell(1)" + FOREVER)
+        if (child := os.fork()) == 0:
+            stage.host.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert await stage.host.signal(signal.SIGKILL)
+        assert await process.wait() == -9
+
+    run(scene())
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208
+
+
+def test_many_kernels_leave_no_trace(stage: Stage, thing: Callable[[], int] = open_descriptors) -> None:
+    """Neither descriptors nor processes."""
+
+    async def scene() -> None:
+        await (await stage.start("true")).wait()
+        before = thing()
+        for _ in range(20):
+            await (await stage.start("true")).wait()
+            await stage.host.kill_tree()
+        assert thing() == before
+        assert psutil.Process(stage.host.pid).children() == []
+
+    before = thing()
+    run(scene())
+    stage.host.close()
+    assert thing() == before

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pytest
+
+from pytest_nbgroups.execution.host import Host
+from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
+
+
+class FakeTree:
+    """A tree without processes, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[int, int]] = []
+        self.empty = True
+        self.left: list[str] = []
+        self.refusal: Exception | None = None
+
+    def start(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
+    ) -> int:
+        if self.refusal is not None:
+            raise self.refusal
+        self.started = (list(argv), cwd, dict(env), log_path)
+        return 4242
+
+    def reap(self) -> tuple[int, int] | None:
+        return self.ended.pop() if self.ended else None
+
+    def is_empty(self) -> bool:
+        return self.empty
+
+    def signal(self, signum: int) -> bool:
+        return signum == 2
+
+    def kill(self, deadline_s: float, on_reaped: Callable[[tuple[int, int]], None]) -> list[str]:
+        if (ended := self.reap()) is not None:
+            on_reaped(ended)
+        return self.left
+
+
+@pytest.fixture
+def tree() -> FakeTree:
+    return FakeTree()
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(5)
+        yield ours, theirs
+
+
+@pytest.fixture
+def host(ends: tuple[socket.socket, socket.socket], tree: FakeTree) -> Host:
+    return Host(ends[1], parent_pid=1, tree=tree)
+
+
+@pytest.fixture
+def ask(
+    host: Host, ends: tuple[socket.socket, socket.socket]
+) -> Callable[[Message], list[Message]]:
+    def send(request: Message) -> list[Message]:
+        ends[0].sendall(encode(request))
+        host._read()
+        return list(LineBuffer().feed(ends[0].recv(65536)))
+
+    return send
+
+
+START = {
+    "op": "start",
+    "argv": ["a"],
+    "cwd": "/",
+    "env": {"A": "1"},
+    "log_path": "l",
+    "scratch": None,
+}
+
+
+def test_start_is_answered_with_the_pid(
+    ask: Callable[[Message], list[Message]], tree: FakeTree
+) -> None:
+    """An answer repeats the id of its request."""
+    assert ask({"id": 7, **START}) == [{"id": 7, "pid": 4242}]
+    assert tree.started == (["a"], "/", {"A": "1"}, "l")
+
+
+def test_a_refusal_of_the_system_is_told_with_its_number(
+    ask: Callable[[Message], list[Message]], tree: FakeTree
+) -> None:
+    """The client can raise the same OSError again."""
+    tree.refusal = FileNotFoundError(2, "No such file or directory", "a")
+    assert ask({"id": 1, **START}) == [
+        {"id": 1, "error": "No such file or directory", "errno": 2, "filename": "a"}
+    ]
+
+
+def test_start_is_refused_while_a_tree_lives(
+    ask: Callable[[Message], list[Message]], tree: FakeTree
+) -> None:
+    """One kernel at a time, its children included."""
+    tree.empty = False
+    (answer,) = ask({"id": 1, **START})
+    assert "still alive" in answer["error"]
+
+
+def test_the_exit_is_told_before_the_end_of_the_tree(
+    ask: Callable[[Message], list[Message]], tree: FakeTree
+) -> None:
+    """Who awaits the kill then finds the exit known."""
+    tree.ended, tree.left = [(4242, -9)], ["x (pid 5, uninterruptible)"]
+    assert ask({"id": 2, "op": "kill_tree", "deadline_s": 1}) == [
+        {"event": "exited", "pid": 4242, "returncode": -9},
+        {"id": 2, "left": ["x (pid 5, uninterruptible)"]},
+    ]
+
+
+def test_a_signal_says_whether_it_was_delivered(
+    ask: Callable[[Message], list[Message]],
+) -> None:
+    """A kernel that has ended is no error."""
+    assert ask({"id": 3, "op": "signal", "signum": 2}) == [{"id": 3, "delivered": True}]
+    assert ask({"id": 4, "op": "signal", "signum": 9}) == [{"id": 4, "delivered": False}]
+
+
+def test_an_unknown_request_is_named(ask: Callable[[Message], list[Message]]) -> None:
+    """A newer client is told, not left waiting."""
+    assert ask({"id": 5, "op": "dance"}) == [{"id": 5, "error": "unknown request 'dance'"}]
+
+
+def test_the_end_of_file_ends_the_host(
+    host: Host, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    """No one is left to answer to."""
+    ends[0].close()
+    host._read()
+    assert not host._serving
+
+
+def test_the_host_imports_little() -> None:
+    """It starts fast and stays small: none of the packages that run notebooks."""
+    heavy = {"asyncio", "jupyter_client", "nbclient", "nbformat", "psutil", "pytest", "zmq"}
+    code = f"import sys, pytest_nbgroups.execution.host; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "set()"

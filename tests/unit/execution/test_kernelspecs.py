@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+
+from pytest_nbgroups.errors import KernelStartError
+from pytest_nbgroups.execution.kernelspecs import find_kernel_spec, installation, runs_ipykernel
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs a kernelspec where only this test finds it."""
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+
+    def write(name: str, argv: list[str], **fields: Any) -> Path:
+        path = tmp_path / "kernels" / name / "kernel.json"
+        path.parent.mkdir(parents=True)
+        spec = {"argv": argv, "display_name": name, "language": "x"} | fields
+        path.write_text(json.dumps(spec))
+        return path
+
+    return write
+
+
+def test_an_installed_kernel_is_found(install: Install) -> None:
+    """As Jupyter finds it."""
+    install("mine", [sys.executable, "-m", "mine"])
+    assert find_kernel_spec("mine").argv == [sys.executable, "-m", "mine"]
+
+
+def test_a_missing_kernel_is_named_with_the_remedy(install: Install) -> None:
+    """The installed ones may hold the one that was meant."""
+    install("mine", [sys.executable])
+    with pytest.raises(KernelStartError) as caught:
+        find_kernel_spec("yours")
+    text = str(caught.value)
+    assert "no kernel named 'yours' is installed" in text
+    assert "mine" in text
+    assert "python3" in text
+    assert text.endswith("python -m ipykernel install --user --name yours")
+
+
+def test_a_missing_executable_is_named(install: Install) -> None:
+    """The environment that a kernelspec points to may have been deleted."""
+    install("mine", ["/gone/bin/python", "-m", "ipykernel_launcher"])
+    with pytest.raises(KernelStartError, match=r"'/gone/bin/python', which is not there"):
+        find_kernel_spec("mine")
+
+
+def test_an_executable_that_cannot_be_executed_is_named(install: Install, tmp_path: Path) -> None:
+    """A file without permission is no better than none."""
+    (tmp_path / "program").touch(mode=0o600)
+    install("mine", [str(tmp_path / "program")])
+    with pytest.raises(KernelStartError, match="not there or not executable"):
+        find_kernel_spec("mine")
+
+
+@pytest.mark.parametrize("command", ["python", "python3", "{prefix}/bin/x"])
+def test_what_jupyter_fills_in_is_left_to_it(install: Install, command: str) -> None:
+    """Plain python means the running interpreter, a template is filled in at the start."""
+    install("mine", [command])
+    assert find_kernel_spec("mine").argv == [command]
+
+
+def test_a_broken_kernelspec_is_named(install: Install) -> None:
+    """A truncated file is told as such."""
+    install("mine", []).write_text('{"argv": [')
+    with pytest.raises(KernelStartError, match="the kernelspec of 'mine' cannot be read"):
+        find_kernel_spec("mine")
+
+
+def test_an_empty_argv_is_named(install: Install) -> None:
+    """There is nothing to start."""
+    install("mine", [])
+    with pytest.raises(KernelStartError, match="empty argv"):
+        find_kernel_spec("mine")
+
+
+@pytest.mark.parametrize(
+    ("installed", "told"),
+    [(True, "the provisioner 'slurm-provisioner'"), (False, "a provisioner that is not installed")],
+)
+def test_another_provisioner_is_refused(
+    install: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    installed: bool,  # noqa: FBT001
+    told: str,
+) -> None:
+    """A kernel that is to run elsewhere cannot be held to what is promised here."""
+    monkeypatch.setattr(
+        KernelProvisionerFactory, "is_provisioner_available", lambda *_args: installed
+    )
+    install(
+        "mine",
+        [sys.executable],
+        metadata={"kernel_provisioner": {"provisioner_name": "slurm-provisioner"}},
+    )
+    with pytest.raises(KernelStartError, match=f"kernel 'mine' asks for {told}, but"):
+        find_kernel_spec("mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("bash", "pip install bash_kernel && python -m bash_kernel.install"),
+        ("ir", "R -e 'IRkernel::installspec()'"),
+        ("julia-1.11", "julia -e 'using IJulia; installkernel(\"Julia\")'"),
+        ("research", "python -m ipykernel install --user --name research"),
+        ("iris", "python -m ipykernel install --user --name iris"),
+    ],
+)
+def test_the_remedy_fits_the_kernel(name: str, command: str) -> None:
+    """Other languages are not installed with pip."""
+    assert installation(name) == command
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["/env/bin/python3.12", "-m", "ipykernel_launcher", "-f", "x"], True),
+        (["python", "-Xfrozen_modules=off", "-m", "ipykernel", "-f", "x"], True),
+        (["/env/bin/python", "-m", "bash_kernel", "-f", "x"], False),
+        (["docker", "run", "python", "-m", "ipykernel_launcher"], False),
+        (["julia", "-i", "kernel.jl", "x"], False),
+        ([], False),
+    ],
+)
+def test_ipykernel_is_recognized(argv: list[str], expected: bool) -> None:  # noqa: FBT001
+    """Only where it runs on this machine, under a Python."""
+    assert runs_ipykernel(argv) is expected
