@@ -13,7 +13,16 @@ nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SCHEMA = Path("src/pytest_nbgroups/experiment.schema.json")
-WORKFLOWS = sorted(map(str, [*Path(".github/workflows").glob("*"), *Path("examples/github").glob("*")]))
+WORKFLOWS = [
+    str(path)
+    for folder in (".github/workflows", "examples/github")
+    for path in sorted(Path(folder).glob("*.yml"))
+]
+PRINT_SCHEMA = """
+import json
+from pytest_nbgroups.keys import json_schema
+print(json.dumps(json_schema(), indent=2))
+"""
 PYTEST_MAIN = "pytest @ git+https://github.com/pytest-dev/pytest.git@main"
 
 
@@ -96,16 +105,17 @@ def tests_without_xdist(session: nox.Session) -> None:
 def schema(session: nox.Session) -> None:
     """Write the JSON schema of experiment.toml that the package ships."""
     session.install("-e", ".")
-    code = "import json; from pytest_nbgroups.keys import json_schema; print(json.dumps(json_schema(), indent=2))"
-    SCHEMA.write_text(session.run("python", "-c", code, silent=True), encoding="utf-8", newline="\n")
+    text = session.run("python", "-c", PRINT_SCHEMA, silent=True)
+    SCHEMA.write_text("\n".join([*text.splitlines(), ""]), encoding="utf-8", newline="\n")
 
 
 @nox.session(default=False)
 def changelog(session: nox.Session) -> None:
     """Show the next release's notes; ``nox -s changelog -- 1.2.0`` moves them to CHANGELOG.md."""
-    session.install(*group("changelog"))
-    version = session.posargs or ["--draft"]
-    if session.posargs:
-        session.run("towncrier", "build", "--yes", "--version", *version)
-    else:
-        session.run("towncrier", "build", "--draft", "--version", "next")
+    session.install("towncrier>=24.8")
+    which = (
+        ["--yes", "--version", *session.posargs]
+        if session.posargs
+        else ["--draft", "--version", "next"]
+    )
+    session.run("towncrier", "build", *which)

@@ -21,9 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_experiment_env(config: pytest.Config) -> dict[str, str]:
     """Tell the notebooks how much to do: 1-phantom.ipynb reads EXAMPLE_SIZE."""
-    return {"EXAMPLE_SIZE": "full" if config.getoption("full_size") else "small"}
+    return {"EXAMPLE_SIZE": "full" if config.getoption("full_size", default=False) else "small"}
 
 
 def pytest_experiment_resources(config: pytest.Config, resources: Resources) -> Resources | None:
     """Give each experiment the machine to itself at full size, so that its times compare."""
-    return replace(resources, exclusive=True) if config.getoption("full_size") else None
+    return (
+        replace(resources, exclusive=True) if config.getoption("full_size", default=False) else None
+    )

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  Sphinx loads it from this folder
 """Reference pages made from the tables that the plugin itself is made from."""
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # noqa: TID253  to look at processes
 import pytest
 
 from pytest_nbgroups.errors import KernelHostError
@@ -92,9 +92,9 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(work, debug=True)
 
 
-def is_gone(pid: int | str) -> bool:
+def is_gone(pid: object) -> bool:
     try:
-        return psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+        return psutil.Process(int(str(pid))).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
@@ -106,7 +106,9 @@ def assert_gone_in_time(*pids: int | str) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("code", "expected"), [("exit 3", 3), ("exit 0", 0), ("kill -SEGV $$", -11)])
+@pytest.mark.parametrize(
+    ("code", "expected"), [("exit 3", 3), ("exit 0", 0), ("kill -SEGV $$", -11)]
+)
 def test_the_end_of_a_kernel_is_told_at_once(stage: Stage, code: str, expected: int) -> None:
     """Exit code or signal, without anyone asking."""
 
@@ -163,9 +165,10 @@ def test_output_is_appended_to_the_log(stage: Stage) -> None:
     assert stage.log.read_bytes() == b"before\nout\xff\nerr\n"
 
 
-def test_an_interrupt_reaches_the_kernel(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when pytest itself was started with SIGINT ignored, as in the background of a shell."""
+def test_an_interrupt_reaches_the_kernel(stage: Stage) -> None:
+    """Also when pytest ignores SIGINT, as in the background of a shell, or its thread blocks signals."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGCHLD})
 
     async def scene() -> None:
         process, _ = await stage.play("tell(1)" + FOREVER)
@@ -176,6 +179,7 @@ def test_an_interrupt_reaches_the_kernel(stage: Stage, monkeypatch: pytest.Monke
     try:
         run(scene())
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
 
 
@@ -279,6 +283,23 @@ def test_close_leaves_nothing_and_may_be_repeated(stage: Stage) -> None:
     run(scene())
 
 
+def test_close_works_while_a_forked_child_holds_the_socket(stage: Stage) -> None:
+    """Then there is no end of file."""
+
+    async def scene() -> None:
+        process, children = await stage.play(STUBBORN + FOREVER)
+        if (forked := os.fork()) == 0:
+            signal.pause()
+        try:
+            stage.host.close()
+            assert all(map(is_gone, [process.pid, *children]))
+        finally:
+            os.kill(forked, signal.SIGKILL)
+            os.waitpid(forked, 0)  # noqa: ASYNC222  nothing else runs
+
+    run(scene())
+
+
 def test_the_end_of_the_host_is_told(stage: Stage) -> None:
     """Its kernel goes with it, and the next start brings up another host."""
 
@@ -337,9 +358,7 @@ def test_modules_in_the_working_directory_are_not_imported(
     run(scene())
 
 
-def test_a_host_that_cannot_start_says_why(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_cannot_start_says_why(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what it printed."""
     monkeypatch.setenv("PYTHONHOME", "/does/not/exist")
 
@@ -406,7 +425,7 @@ def test_a_forked_child_does_not_close_the_host(stage: Stage) -> None:
         if (child := os.fork()) == 0:
             stage.host.close()
             os._exit(0)
-        os.waitpid(child, 0)
+        os.waitpid(child, 0)  # noqa: ASYNC222  nothing else runs
         assert await stage.host.signal(signal.SIGKILL)
         assert await process.wait() == -9
 
@@ -417,19 +436,19 @@ def open_descriptors() -> int:
     return len(os.listdir("/dev/fd"))  # noqa: PTH208
 
 
-def test_many_kernels_leave_no_trace(stage: Stage, thing: Callable[[], int] = open_descriptors) -> None:
+def test_many_kernels_leave_no_trace(stage: Stage) -> None:
     """Neither descriptors nor processes."""
 
     async def scene() -> None:
         await (await stage.start("true")).wait()
-        before = thing()
+        before = open_descriptors()
         for _ in range(20):
             await (await stage.start("true")).wait()
             await stage.host.kill_tree()
-        assert thing() == before
+        assert open_descriptors() == before
         assert psutil.Process(stage.host.pid).children() == []
 
-    before = thing()
+    before = open_descriptors()
     run(scene())
     stage.host.close()
-    assert thing() == before
+    assert open_descriptors() == before

@@ -78,7 +78,9 @@ class _CellRun:
 
 async def _first_of(run: _CellRun, timeout_s: float | None) -> None:
     timeout = None if timeout_s is None else max(0.0, timeout_s)
-    await asyncio.wait({run.task, run.kernel.exited}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(
+        {run.task, run.kernel.exited}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+    )
 
 
 async def _end_at_deadline(run: _CellRun, until: Limit) -> None:

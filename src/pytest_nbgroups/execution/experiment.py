@@ -100,16 +100,16 @@ def run_experiment(
     """
     run = _Run(experiment=experiment, emit=emit)
     environment = _environment(experiment, os.environ if env is None else env)
-    if experiment.problem is not None:
-        run.error = Failure(kind=FailureKind.DECLARATION, message=experiment.problem)
-    elif experiment.skip is not None:
-        run.skip = experiment.skip
-    elif (absent := missing(experiment.requires, environment)) is not None:
-        run.skip = absent
-    else:
-        _in_thread(run, settings, host, cancellation, environment)
-    result = run.result()
-    emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
+    try:
+        if experiment.problem is not None:
+            run.error = Failure(kind=FailureKind.DECLARATION, message=experiment.problem)
+        elif (reason := experiment.skip or missing(experiment.requires, environment)) is not None:
+            run.skip = reason
+        else:
+            _in_thread(run, settings, host, cancellation, environment)
+    finally:
+        result = run.result()
+        emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
     return result
 
 
@@ -135,22 +135,28 @@ def _in_thread(
 
     An asyncio loop of its own also works where the caller is inside of one, as in a notebook.
     """
-    thread = threading.Thread(
-        target=_run_loop, args=(run, settings, host, cancellation, env), name="nbgroups-experiment"
-    )
-    thread.start()
+    over = threading.Event()
+
+    def work() -> None:
+        try:
+            _run_loop(run, settings, host, cancellation, env)
+        finally:
+            over.set()
+
+    threading.Thread(target=work, name="nbgroups-experiment").start()
     try:
-        _join(thread)
+        _wait(over)
     except BaseException as exc:
         cancellation.cancel(type(exc).__name__)
-        _join(thread)
+        _wait(over)
         raise
 
 
-def _join(thread: threading.Thread) -> None:
-    # A join without a timeout cannot be interrupted by Ctrl-C on Windows.
-    while thread.is_alive():
-        thread.join(timeout=1.0)
+def _wait(over: threading.Event) -> None:
+    # Not Thread.join: before Python 3.13 an interrupted join takes the thread for ended. And a wait
+    # without a timeout cannot be interrupted by Ctrl-C on Windows.
+    while not over.wait(timeout=1.0):
+        pass
 
 
 def _run_loop(
@@ -163,7 +169,11 @@ def _run_loop(
     async def cancellable() -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine that runs is a task
-        with cancellation.calling(lambda: loop.call_soon_threadsafe(task.cancel) and None):
+
+        def cancel() -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        with cancellation.calling(cancel):
             await _run_notebooks(run, settings, host, env)
 
     try:

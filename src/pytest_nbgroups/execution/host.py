@@ -208,10 +208,10 @@ def _open_channel(argument: str) -> socket.socket:
 
 def _open_tree() -> ProcessTree:
     if sys.platform == "win32":
-        from pytest_nbgroups.execution.windows_tree import WindowsTree  # noqa: PLC0415  one platform only
+        from pytest_nbgroups.execution.windows_tree import WindowsTree
 
         return WindowsTree()
-    from pytest_nbgroups.execution.process_tree import PosixTree  # noqa: PLC0415
+    from pytest_nbgroups.execution.process_tree import PosixTree
 
     return PosixTree()
 

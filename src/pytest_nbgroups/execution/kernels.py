@@ -71,7 +71,7 @@ class RunningKernel:
     _abandoned: bool = False
 
     async def interrupt(self) -> None:
-        """Interrupt as its kernelspec asks for: by signal or by message. Raises RuntimeError if it is dead."""
+        """Interrupt as its kernelspec asks for: by signal or by message; a dead kernel is left alone."""
         await self.manager.interrupt_kernel()
 
     def log_tail(self) -> str:

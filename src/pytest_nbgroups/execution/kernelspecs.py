@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import PurePath
+
 from jupyter_client.kernelspec import (  # noqa: TID253  the adapter
     KernelSpec,
     KernelSpecManager,
@@ -15,7 +16,6 @@ from jupyter_client.kernelspec import (  # noqa: TID253  the adapter
 )
 
 from pytest_nbgroups.errors import KernelStartError
-
 
 _LOCAL = "local-provisioner"
 _IPYKERNEL_MODULES = ("ipykernel", "ipykernel_launcher")

@@ -110,7 +110,7 @@ def _result(
         cells_total=len(progress.notebook.cells) if progress.notebook else 0,
         cells_executed=progress.cells_executed,
         executed_path=executed,
-        log_path=log if log.exists() else None,
+        log_path=log if log.exists() and log.stat().st_size else None,
         failure=progress.failure,
     )
 

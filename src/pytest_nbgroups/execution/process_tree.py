@@ -76,9 +76,9 @@ class PosixTree:
             known = self._members(known)
             if not known and self.is_empty():
                 return []
-            if time.monotonic() > end:
-                return [describe(pid) for pid in known]
             self._kill_each(known)
+            if time.monotonic() > end:
+                return [describe(pid) for pid in known] or ["a process that cannot be found"]
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 

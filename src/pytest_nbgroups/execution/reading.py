@@ -68,7 +68,7 @@ def _parse(text: str, path: Path) -> NotebookNode:
         # A missing or doubled cell id is mended in memory and does no harm here.
         warnings.simplefilter("ignore")
         try:
-            notebook = nbformat.reads(text, as_version=4)
+            notebook: NotebookNode = nbformat.reads(text, as_version=4)
             _check_cells(notebook)
         except Exception as exc:
             # nbformat's converters raise whatever a malformed file makes them run into.

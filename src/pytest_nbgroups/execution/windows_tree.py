@@ -32,7 +32,7 @@ if sys.platform == "win32":
             self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
         ) -> int:
             """Start the kernel as jupyter_client does, with an event for interrupts; give its pid."""
-            from _winapi import DUPLICATE_SAME_ACCESS, DuplicateHandle, GetCurrentProcess  # noqa: PLC0415
+            from _winapi import DUPLICATE_SAME_ACCESS, DuplicateHandle, GetCurrentProcess
 
             from jupyter_client.win_interrupt import create_interrupt_event
 

@@ -37,7 +37,7 @@ class ExperimentCollection:
         if not self.scope.claims(path) or not _may_hold_notebooks(path):
             return None
         is_package = (path / "__init__.py").is_file()
-        cls = ExperimentPackage if is_package else ExperimentDirectory
+        cls: type[Any] = ExperimentPackage if is_package else ExperimentDirectory
         node: ExperimentDirectory | ExperimentPackage = cls.from_parent(parent, path=path)
         node.collection = self
         return node
@@ -102,12 +102,19 @@ class _Experiments:
         customization = customize(self.config, hook, self.collection.scope.customization.patterns)
         is_ignored = partial(_is_ignored, self.config, hook, self.session)
         for experiment in read(self.collection.scope, self.path, customization, is_ignored):
-            asked = [n.path for n in experiment.notebooks if self.session.isinitpath(n.path)]
-            # An argument matches only a node whose path it is.
-            for path in asked or [self.path]:
-                yield ExperimentItem.from_parent(
-                    self, experiment=experiment, path=path, runner=self.collection.runner
-                )
+            yield ExperimentItem.from_parent(
+                self,
+                experiment=experiment,
+                path=self._path_of(experiment),
+                runner=self.collection.runner,
+            )
+
+    def _path_of(self: Any, experiment: Experiment) -> Path:
+        """The notebook that an argument names: it matches only a node whose path it is."""
+        candidates = [n.path for n in experiment.notebooks]
+        if experiment.problem:
+            candidates = sorted(self.path.glob(f"*{SUFFIX}"))
+        return next((p for p in candidates if self.session.isinitpath(p)), self.path)
 
 
 def _is_ignored(
@@ -118,7 +125,7 @@ def _is_ignored(
     return bool(hook.pytest_ignore_collect(collection_path=path, config=config))
 
 
-class ExperimentDirectory(_Experiments, pytest.Dir):
+class ExperimentDirectory(_Experiments, pytest.Dir):  # type: ignore[misc]  # final, but a directory all the same
     """A directory with notebooks."""
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pytest
 
-from pytest_nbgroups.units import parse_duration, parse_size
-
 if TYPE_CHECKING:
     from pytest_nbgroups.settings import RamBudget, Settings
+    from pytest_nbgroups.units import Size
 
 IniType: TypeAlias = Literal["string", "paths"]
 GROUP = "experiments"
 
 
-@dataclass(frozen=True, kw_only=True)
+# Without the methods that nothing here calls: this class is made in every run of pytest.
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Option:
     """One setting: an option with its ini twin, or one of the two alone."""
 
@@ -59,11 +59,23 @@ def _cpus(value: str) -> float:
     return number
 
 
+def _size(value: str) -> Size:
+    from pytest_nbgroups.units import parse_size
+
+    return parse_size(value)
+
+
+def _duration(value: str) -> float:
+    from pytest_nbgroups.units import parse_duration
+
+    return parse_duration(value)
+
+
 def _ram(value: str) -> RamBudget:
     from pytest_nbgroups.settings import RamBudget
 
     if not value.endswith("%"):
-        return RamBudget(size=parse_size(value))
+        return RamBudget(size=_size(value))
     try:
         percent = float(value[:-1])
     except ValueError:
@@ -98,21 +110,21 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="experiment_timeout",
         metavar="DURATION",
-        read=parse_duration,
+        read=_duration,
         default_text="none",
         help='Deadline of each experiment, such as "2h" or "1h30m".',
     ),
     Option(
         name="experiment_notebook_timeout",
         metavar="DURATION",
-        read=parse_duration,
+        read=_duration,
         default_text="none",
         help="Deadline of each notebook.",
     ),
     Option(
         name="experiment_cell_timeout",
         metavar="DURATION",
-        read=parse_duration,
+        read=_duration,
         default_text="none",
         help="Deadline of each cell.",
     ),
@@ -154,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="experiment_default_ram",
-        read=parse_size,
+        read=_size,
         default_text="2GB",
         has_flag=False,
         help="RAM reckoned for an experiment that declares none.",

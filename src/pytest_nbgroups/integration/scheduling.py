@@ -88,7 +88,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        worker = report.node.gateway.id  # type: ignore[attr-defined]  set by xdist
+        worker = report.node.gateway.id
         self._receiver.worker_crashed(crashitem, worker=worker, message=str(report.longrepr))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -111,7 +111,7 @@ class WorkerLink:
     """A worker's end of the channel."""
 
     def __init__(self, config: pytest.Config, cancellation: Cancellation) -> None:
-        self._channel = config.workerinput[CHANNEL]  # type: ignore[attr-defined]  set by xdist
+        self._channel = config.workerinput[CHANNEL]  # type: ignore[attr-defined]  # set by xdist
         self._cancellation = cancellation
         self._parent = os.getppid()
         self._channel.setcallback(self._hear, endmarker=None)
@@ -162,7 +162,7 @@ def make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # n
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class ExperimentScheduling(LoadScopeScheduling):  # type: ignore[misc]  xdist is not annotated
+    class ExperimentScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not annotated
         _directories: frozenset[str] | None = None
 
         def schedule(self) -> None:

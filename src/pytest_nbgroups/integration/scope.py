@@ -75,37 +75,57 @@ def complete_arguments(config: pytest.Config, settings: Settings) -> None:
 
 
 def resolve_item_arguments(config: pytest.Config, scope: Scope) -> None:
-    """Make ``A::notebooks`` and ``A/2-fit.ipynb`` arguments that pytest can match.
+    """Make ``A::notebooks`` and ``A/2-fit.ipynb`` arguments that pytest can match, one for an item.
 
     pytest takes no ``::`` after a directory, so such an argument becomes the path of one of the
     item's notebooks. Raises pytest.UsageError where it names no item or an excluded notebook.
     """
-    for position, argument in enumerate(config.args):
-        path, (_, separator, item) = _path_of(config, argument), argument.partition(SEPARATOR)
-        if separator and path.is_dir() and scope.claims(path):
-            experiments = read(scope, path)
-            if experiments:
-                config.args[position] = str(_notebook_of(argument, item, experiments))
-        elif not separator and path.suffix == SUFFIX and scope.claims(path.parent):
-            _refuse_excluded(argument, path, read(scope, path.parent))
+    resolved: dict[tuple[Path, str] | str, str] = {}
+    for argument in config.args:
+        experiment = _experiment_of(config, scope, argument)
+        if experiment is None:
+            resolved[argument] = argument
+        else:
+            key = (experiment.directory, experiment.item_name)
+            resolved.setdefault(key, str(_matched_path(experiment, _path_of(config, argument))))
+    config.args[:] = resolved.values()
 
 
-def _notebook_of(argument: str, item: str, experiments: Sequence[Experiment]) -> Path:
+def _experiment_of(config: pytest.Config, scope: Scope, argument: str) -> Experiment | None:
+    """The experiment that an argument singles out; None for any other argument."""
+    path, (_, separator, item) = _path_of(config, argument), argument.partition(SEPARATOR)
+    if separator and path.is_dir() and scope.claims(path):
+        experiments = read(scope, path)
+        return _named(argument, item, experiments) if experiments else None
+    if not separator and path.suffix == SUFFIX and path.is_file() and scope.claims(path.parent):
+        return _holding(argument, path, read(scope, path.parent))
+    return None
+
+
+def _named(argument: str, item: str, experiments: Sequence[Experiment]) -> Experiment:
     for experiment in experiments:
         if experiment.item_name == item:
-            directory = experiment.directory
-            names = [n.path for n in experiment.notebooks] or sorted(directory.glob(f"*{SUFFIX}"))
-            return names[0]
+            return experiment
     known = ", ".join(f"{argument.partition(SEPARATOR)[0]}::{e.item_name}" for e in experiments)
     raise pytest.UsageError(f"not found: {argument}; there is {known}")
 
 
-def _refuse_excluded(argument: str, path: Path, experiments: Sequence[Experiment]) -> None:
+def _holding(argument: str, path: Path, experiments: Sequence[Experiment]) -> Experiment | None:
     for experiment in experiments:
         if path.name in experiment.excluded:
-            raise pytest.UsageError(
-                f"{argument} is excluded from its experiment: {experiment.excluded[path.name]}"
-            )
+            reason = experiment.excluded[path.name]
+            raise pytest.UsageError(f"{argument} is excluded from its experiment: {reason}")
+        if experiment.problem or any(n.path == path for n in experiment.notebooks):
+            return experiment
+    return None
+
+
+def _matched_path(experiment: Experiment, given: Path) -> Path:
+    """A path that the experiment's item can take, so that the argument matches that item alone."""
+    if given.suffix == SUFFIX:
+        return given
+    names = [n.path for n in experiment.notebooks] or sorted(given.glob(f"*{SUFFIX}"))
+    return names[0] if names else given
 
 
 def read(

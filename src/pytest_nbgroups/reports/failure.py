@@ -32,7 +32,7 @@ def failure_headline(result: ExperimentResult) -> str:
     ``2-fit.ipynb, cell 5: ValueError: bad value``; the reason where it was skipped or interrupted.
     """
     if result.error is not None:
-        return one_line(result.error.message)
+        return _message(result.error)
     if (notebook := result.failed_notebook) is not None:
         return notebook_headline(notebook)
     if result.outcome is ExperimentOutcome.PASSED:
@@ -56,7 +56,11 @@ def notebook_headline(notebook: NotebookResult) -> str:
 def what_failed(failure: Failure) -> str:
     """The cell and the message in one line: ``cell 5: ValueError: bad value``."""
     cell = f"cell {failure.cell.number}: " if failure.cell and _is_in_cell(failure) else ""
-    return f"{cell}{one_line(failure.message)}{_bare_line(failure)}"
+    return f"{cell}{_message(failure)}{_bare_line(failure)}"
+
+
+def _message(failure: Failure) -> str:
+    return one_line(failure.message) or failure.kind.value
 
 
 def _is_in_cell(failure: Failure) -> bool:

@@ -9,9 +9,14 @@ from itertools import groupby
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.reports.lines import plain_lines, without_middle
 
+TOLD_AGAIN = 2
+"""How often a frame may follow itself before a remark says how often."""
+
 # IPython's frames are parted by empty lines; each begins with "File ..." or "Cell In[3], line 7".
 _RULE = re.compile(r"-{20,}")
-_TITLE = re.compile(r"\S+ +Traceback \(most recent call last\):?|An exception has occurred, use %tb .*")
+_TITLE = re.compile(
+    r"\S+ +Traceback \(most recent call last\):?|An exception has occurred, use %tb .*"
+)
 _ARROW = re.compile(r"-+> ?\d")
 
 
@@ -73,4 +78,7 @@ def _told_once(frames: Iterable[list[str]]) -> Iterator[list[str]]:
     """A recursion's frames once, with how often they come."""
     for frame, same in groupby(frames):
         times = sum(1 for _ in same)
-        yield [*frame, f"... the same frame {times - 1} more times"] if times > 2 else frame * times  # noqa: PLR2004  two frames read better than a remark
+        if times > TOLD_AGAIN:
+            yield [*frame, f"... the same frame {times - 1} more times"]
+        else:
+            yield from [frame] * times

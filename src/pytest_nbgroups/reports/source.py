@@ -13,7 +13,7 @@ def source_lines(cell: CellReference, *, around: int) -> list[str]:
     failing line is not known; a line tells of those left out.
     """
     lines = _numbered(cell.source)
-    marked = cell.line or 0
+    marked = cell.line if cell.line is not None and cell.line <= len(lines) else 0
     first = max(1, marked - around) if marked else 1
     last = min(len(lines), marked + around if marked else 2 * around)
     return [

@@ -98,7 +98,11 @@ def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
         "worker": [row.worker for row in rows],
         "reason": [row.reason for row in rows],
     }
-    filled = {name: [name, *cells] for name, cells in columns.items() if any(cells)}
+    filled = {
+        name: [name, *cells]
+        for name, cells in columns.items()
+        if any(cells) or name not in {"worker", "reason"}
+    }
     widths = _widths(filled, width)
     texts = [
         GAP.join(_cell(name, filled[name][index], widths[name]) for name in widths)

@@ -25,7 +25,7 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets an
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Path:
     """A short XDG_RUNTIME_DIR of our own."""
-    folder = Path(tempfile.mkdtemp(prefix="xdg", dir="/tmp"))  # noqa: S108  pytest's may be too long
+    folder = Path(tempfile.mkdtemp(prefix="xdg", dir="/tmp"))  # pytest's may be too long
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     return folder
 

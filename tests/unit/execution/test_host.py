@@ -20,9 +20,7 @@ class FakeTree:
         self.left: list[str] = []
         self.refusal: Exception | None = None
 
-    def start(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
-    ) -> int:
+    def start(self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str) -> int:
         if self.refusal is not None:
             raise self.refusal
         self.started = (list(argv), cwd, dict(env), log_path)
@@ -37,7 +35,11 @@ class FakeTree:
     def signal(self, signum: int) -> bool:
         return signum == 2
 
-    def kill(self, deadline_s: float, on_reaped: Callable[[tuple[int, int]], None]) -> list[str]:
+    def kill(
+        self,
+        deadline_s: float,  # noqa: ARG002
+        on_reaped: Callable[[tuple[int, int]], None],
+    ) -> list[str]:
         if (ended := self.reap()) is not None:
             on_reaped(ended)
         return self.left

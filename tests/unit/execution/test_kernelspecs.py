@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.factory import KernelProvisionerFactory  # noqa: TID253
 
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.execution.kernelspecs import find_kernel_spec, installation, runs_ipykernel

@@ -31,5 +31,5 @@ def test_a_message_is_one_line() -> None:
 @pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n"])
 def test_what_is_no_message_is_refused(line: bytes) -> None:
     """A line that is no JSON object is an error, not silence."""
-    with pytest.raises(ValueError, match="Expecting value|expected a JSON object"):
+    with pytest.raises(ValueError, match=r"Expecting value|expected a JSON object"):
         list(LineBuffer().feed(line))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+import unicodedata
+from html import unescape
+
+from hypothesis import given
+from report_samples import NODEID, cell_failure, failed, recorded, result, results, texts
+
+from pytest_nbgroups.model import ExperimentResult
+from pytest_nbgroups.reports.failure import failure_lines
+from pytest_nbgroups.reports.lines import one_line
+from pytest_nbgroups.reports.markdown import escaped, summary_markdown
+from pytest_nbgroups.reports.table import table_rows
+
+
+def test_the_summary_of_a_session() -> None:
+    """A heading, the table, and a folded block for the failure."""
+    rows = table_rows(recorded(result(), result("passed", name="Lung_2"), worker="gw0"))
+    details = {NODEID: ["E   ValueError: <bad> & worse", "", "rerun: pytest"]}
+    assert (
+        summary_markdown(rows, details=details, duration_s=75.0)
+        == """\
+### Experiments: 1 failed, 1 passed in 1m15s
+
+| experiment | outcome | notebooks | time | worker | reason |
+|:--|:--|--:|--:|:--|:--|
+| Heart | failed | 1/3 | 1m14s | gw0 | 2-fit.ipynb, cell 5: ValueError: bad value |
+| Lung&#95;2 | passed | 3/3 | 1m14s | gw0 |  |
+
+<details><summary>Heart: 2-fit.ipynb, cell 5: ValueError: bad value</summary>
+
+<pre>
+E   ValueError: &lt;bad&gt; &amp; worse
+
+rerun: pytest
+</pre>
+
+</details>
+"""
+    )
+
+
+def test_without_experiments_there_is_no_summary() -> None:
+    """A step that ran none says nothing."""
+    assert summary_markdown((), details={}) == ""
+
+
+def test_the_duration_may_be_left_out() -> None:
+    """The heading then has the totals alone."""
+    rows = table_rows(recorded(result("passed")))
+    assert summary_markdown(rows, details={}).startswith("### Experiments: 1 passed\n")
+
+
+def test_what_means_something_is_escaped() -> None:
+    """Pipes, line ends, code, emphasis, HTML and TeX show as they stand."""
+    assert escaped("a|b\n`c` *d* <e> $f$") == (
+        "a&#124;b &#96;c&#96; &#42;d&#42; &#60;e&#62; &#36;f&#36;"
+    )
+
+
+def test_a_message_cannot_break_the_table() -> None:
+    """A row stays a row of six cells."""
+    failure = cell_failure(message="ValueError: a|b\n|c|</details>")
+    rows = table_rows(recorded(result(notebooks=(failed(failure=failure),))))
+    (row,) = [line for line in summary_markdown(rows, details={}).splitlines() if "Heart" in line]
+    assert row.count("|") == 7
+    assert row.endswith("ValueError: a&#124;b &#124;c&#124;&#60;/details&#62; |")
+
+
+@given(texts)
+def test_escaping_loses_nothing(text: str) -> None:
+    """HTML shows the text again, and nothing of Markdown is left in it."""
+    assert unescape(escaped(text)) == one_line(text)
+    assert not re.search(r"[|`<>*_\\\[\]~$]", escaped(text))
+
+
+@given(results())
+def test_any_result_can_be_summarized(of: ExperimentResult) -> None:
+    """Line ends are its only control characters, and its table has one row of six cells."""
+    rows = table_rows(recorded(of))
+    lines = failure_lines(of, rerun_command="pytest")
+    text = summary_markdown(rows, details={rows[0].nodeid: lines})
+    assert not {"Cc", "Cs"} & set(map(unicodedata.category, text.replace("\n", "")))
+    assert text.splitlines()[4].count("|") == 7
+    assert text.count("<details>") == text.count("</details>") == 1

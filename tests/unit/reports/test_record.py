@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from report_samples import (
+    NAMES,
+    NODEID,
+    cell_started,
+    failed,
+    notebook_finished,
+    notebook_started,
+    passed,
+    result,
+    started,
+)
+
+from pytest_nbgroups.events import Event, ExperimentFinished
+from pytest_nbgroups.model import (
+    ExperimentOutcome,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    NotebookOutcome,
+    NotebookResult,
+)
+from pytest_nbgroups.reports.progress import Running
+from pytest_nbgroups.reports.record import Attempt, ExperimentRecord, SessionRecord
+
+
+def fed(*events: Event, worker: str = "gw1", into: SessionRecord | None = None) -> SessionRecord:
+    record = into or SessionRecord()
+    for event in events:
+        record.add(event, worker=worker, nodeid=NODEID)
+    return record
+
+
+def finished(of: ExperimentResult) -> ExperimentFinished:
+    return ExperimentFinished(experiment=of.name, at=2000.0, result=of)
+
+
+IN_SECOND = (
+    started(1000.0, timeout_s=3600.0),
+    notebook_started(1, 1001.0),
+    notebook_finished(1, 1004.0, passed()),
+    notebook_started(2, 1005.0, timeout_s=1800.0),
+    cell_started(1, 1006.0),
+    cell_started(5, 1010.0, timeout_s=600.0),
+)
+
+
+def test_nothing_has_happened_at_first() -> None:
+    """A record without events is empty."""
+    record = SessionRecord()
+    assert (record.running(), record.experiments(), record.attempts(NODEID)) == ((), (), ())
+
+
+def test_a_running_experiment_says_where_it_is() -> None:
+    """Notebook, cell, since when, and the limit that ends first."""
+    assert fed(*IN_SECOND).running() == (
+        Running(
+            nodeid=NODEID,
+            experiment="Heart",
+            worker="gw1",
+            started_at=1000.0,
+            notebooks=NAMES,
+            finished=1,
+            notebook="2-fit.ipynb",
+            notebook_started_at=1005.0,
+            cell=5,
+            cells=12,
+            cell_started_at=1010.0,
+            deadline_at=1610.0,
+        ),
+    )
+
+
+def test_between_notebooks_there_is_none() -> None:
+    """A finished notebook takes its cell and its deadlines with it."""
+    (running,) = fed(*IN_SECOND, notebook_finished(2, 1020.0, passed(NAMES[1]))).running()
+    assert (running.finished, running.notebook, running.cell) == (2, None, None)
+    assert running.deadline_at == 4600.0
+
+
+def test_a_starting_notebook_has_no_cell_of_the_one_before() -> None:
+    """While a kernel starts no cell runs."""
+    (running,) = fed(*IN_SECOND, notebook_started(3, 1020.0)).running()
+    assert (running.notebook, running.cell, running.cells) == ("3-eval.ipynb", None, None)
+
+
+def test_a_finished_experiment_runs_no_more() -> None:
+    """It has one attempt, and its result is what pytest reports."""
+    record = fed(*IN_SECOND, finished(result()))
+    assert record.running() == ()
+    assert record.experiments() == (
+        ExperimentRecord(nodeid=NODEID, attempts=(Attempt(worker="gw1", result=result()),)),
+    )
+    assert record.experiments()[0].worker == "gw1"
+
+
+def test_a_skipped_experiment_only_finishes() -> None:
+    """No start is needed for an experiment that never ran."""
+    record = fed(finished(result("skipped", reason="needs Docker")))
+    assert record.experiments()[0].result.reason == "needs Docker"
+
+
+def test_a_rerun_adds_an_attempt() -> None:
+    """The last one counts, on whichever worker it ran."""
+    record = fed(started(), finished(result()))
+    again = result("passed", started_at=3000.0)
+    fed(started(3000.0), finished(again), worker="gw2", into=record)
+    (experiment,) = record.experiments()
+    assert record.attempts(NODEID) == (
+        Attempt(worker="gw1", result=result()),
+        Attempt(worker="gw2", result=again),
+    )
+    assert (experiment.result, experiment.worker) == (again, "gw2")
+
+
+def test_a_result_that_comes_twice_counts_once() -> None:
+    """Over the channel and with the report of the item."""
+    record = fed(started(), finished(result()), finished(result()))
+    assert len(record.attempts(NODEID)) == 1
+
+
+def test_experiments_are_in_order_of_start() -> None:
+    """Not in the order in which they finish."""
+    record = SessionRecord()
+    record.add(started(), worker="", nodeid="a")
+    record.add(started(), worker="", nodeid="b")
+    assert [running.nodeid for running in record.running()] == ["a", "b"]
+    for nodeid in ("b", "a"):
+        record.add(finished(result()), worker="", nodeid=nodeid)
+    assert [experiment.nodeid for experiment in record.experiments()] == ["a", "b"]
+
+
+def test_a_crash_fails_the_experiment_and_keeps_what_ran() -> None:
+    """Finished notebooks stay, the running one is interrupted, later ones have not run."""
+    record = fed(*IN_SECOND)
+    crashed = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=1030.0)
+    assert crashed == ExperimentResult(
+        name="Heart",
+        directory=Path("experiments/Heart"),
+        outcome=ExperimentOutcome.FAILED,
+        reason="worker gw1 crashed",
+        started_at=1000.0,
+        duration_s=30.0,
+        error=Failure(kind=FailureKind.ERROR, message="worker gw1 crashed"),
+        notebooks=(
+            passed(),
+            NotebookResult(
+                name="2-fit.ipynb",
+                outcome=NotebookOutcome.INTERRUPTED,
+                duration_s=25.0,
+                cells_total=12,
+                cells_executed=1,
+            ),
+            NotebookResult(name="3-eval.ipynb", outcome=NotebookOutcome.NOT_RUN),
+        ),
+    )
+    assert record.running() == ()
+    assert record.attempts(NODEID) == (Attempt(worker="gw1", result=crashed),)
+
+
+def test_a_crash_between_notebooks_interrupts_none() -> None:
+    """What had not started has not run."""
+    crashed = fed(*IN_SECOND[:3]).crashed(NODEID, "gw1", "worker gw1 crashed", at=1030.0)
+    outcomes = [notebook.outcome.value for notebook in crashed.notebooks]
+    assert outcomes == ["passed", "not_run", "not_run"]
+
+
+def test_a_crash_before_any_event_is_an_experiment_too() -> None:
+    """It is named as told, else by its node id."""
+    record = SessionRecord()
+    named = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=5.0, name="Heart")
+    unnamed = record.crashed("b/Lung::notebooks", "gw2", "worker gw2 crashed", at=6.0)
+    assert (named.name, unnamed.name) == ("Heart", "b/Lung")
+    assert unnamed.directory == Path("b/Lung")
+    assert len(record.experiments()) == 2
+
+
+def test_a_crash_after_the_end_fails_what_had_passed() -> None:
+    """Pytest never heard of the result, and reports a failure."""
+    record = fed(started(), finished(result("passed")))
+    crashed = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=3000.0)
+    assert crashed.outcome == "failed"
+    assert crashed.notebooks == result("passed").notebooks
+    assert record.attempts(NODEID) == (Attempt(worker="gw1", result=crashed),)
+
+
+def test_a_crash_of_a_rerun_leaves_the_first_attempt() -> None:
+    """Each attempt keeps its own result."""
+    record = fed(started(), finished(result()), started(3000.0))
+    record.crashed(NODEID, "gw1", "worker gw1 crashed", at=3001.0)
+    outcomes = [attempt.result.reason for attempt in record.attempts(NODEID)]
+    assert outcomes == [None, "worker gw1 crashed"]
+
+
+def test_a_crash_of_another_worker_is_another_attempt() -> None:
+    """What the first worker had finished is not undone."""
+    record = fed(started(), finished(result("passed")))
+    record.crashed(NODEID, "gw2", "worker gw2 crashed", at=3001.0)
+    assert [attempt.worker for attempt in record.attempts(NODEID)] == ["gw1", "gw2"]
+
+
+def test_the_end_of_the_session_interrupts_what_runs() -> None:
+    """Nothing is lost: each experiment that had started has an outcome."""
+    record = fed(*IN_SECOND)
+    (interrupted,) = record.interrupted_rest(at=1030.0)
+    assert (interrupted.outcome, interrupted.reason) == (
+        "interrupted",
+        "the session ended while it ran",
+    )
+    assert [notebook.outcome.value for notebook in interrupted.notebooks] == [
+        "passed",
+        "interrupted",
+        "not_run",
+    ]
+    assert record.running() == ()
+    assert record.interrupted_rest(at=1031.0) == ()
+
+
+def test_events_after_the_end_change_nothing() -> None:
+    """A worker may still speak while it is being stopped."""
+    record = fed(*IN_SECOND)
+    record.interrupted_rest(at=1030.0)
+    fed(
+        notebook_finished(2, 1031.0, failed()),
+        cell_started(6, 1031.0),
+        finished(result("passed")),
+        into=record,
+    )
+    assert [attempt.result.outcome.value for attempt in record.attempts(NODEID)] == ["interrupted"]
+
+
+def test_a_start_while_it_runs_gives_up_the_run_before() -> None:
+    """A worker that vanished without a word leaves no ghost."""
+    record = fed(*IN_SECOND)
+    fed(started(4000.0), worker="gw2", into=record)
+    (attempt,) = record.attempts(NODEID)
+    assert (attempt.worker, attempt.result.reason) == (
+        "gw1",
+        "it was started again before it had finished",
+    )
+    assert [running.worker for running in record.running()] == ["gw2"]
+
+
+def test_a_late_result_of_another_worker_does_not_end_the_run() -> None:
+    """The run on the second worker goes on."""
+    record = fed(started(1000.0))
+    fed(started(4000.0), worker="gw2", into=record)
+    fed(finished(result()), into=record)
+    assert [running.worker for running in record.running()] == ["gw2"]
+    assert len(record.attempts(NODEID)) == 1

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from report_samples import HEART, NODEID, ROOT, cell_failure, failed, passed, result, results
+
+from pytest_nbgroups.events import ExperimentFinished
+from pytest_nbgroups.model import Budget, ExperimentResult, Failure, FailureKind, Gpu
+from pytest_nbgroups.reports.record import SessionRecord
+from pytest_nbgroups.reports.schema import SESSION_SCHEMA
+from pytest_nbgroups.reports.session_file import (
+    SessionMetadata,
+    session_dict,
+    session_id,
+    write_record,
+)
+
+GPU = Gpu(uuid="GPU-1", index=0, name="A100", total_bytes=80, free_bytes=70)
+METADATA = SessionMetadata(
+    id="2025-01-31T12-30-05Z-1a2b3c",
+    pytest_version="9.2.0",
+    plugin_version="1.0",
+    python_version="3.11.7",
+    argv=("--run-experiments", "-n", "2"),
+    rootdir=ROOT,
+    started_at=990.0,
+    finished_at=1100.0,
+    exit_status=1,
+    budget=Budget(
+        cpus=8.0,
+        cpus_source="affinity",
+        ram_bytes=17,
+        ram_capacity_bytes=20,
+        ram_source="cgroup",
+        gpus=(GPU,),
+    ),
+    workers=("gw0", "gw1"),
+    warnings=("history.sqlite: \x1b[31mread-only",),
+)
+
+
+def data(*of: ExperimentResult, metadata: SessionMetadata = METADATA) -> dict[str, Any]:
+    record = SessionRecord()
+    for each in of:
+        finished = ExperimentFinished(experiment=each.name, at=2000.0, result=each)
+        record.add(finished, worker="gw1", nodeid=NODEID)
+    return session_dict(record, metadata)
+
+
+def strict(schema: Any) -> Any:
+    """The schema with every key that it does not describe forbidden."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: strict(value) for key, value in schema.items()}
+    return {**inner, "additionalProperties": False} if "properties" in inner else inner
+
+
+def check(of: dict[str, Any]) -> None:
+    jsonschema.Draft7Validator(strict(SESSION_SCHEMA)).validate(of)
+
+
+def test_the_record_of_a_failure() -> None:
+    """All of the file, literally."""
+    failure = {
+        "kind": "cell",
+        "message": "ValueError: bad value",
+        "cell": {
+            "number": 5,
+            "count": 12,
+            "source": "data = load()\nfit(data)\n",
+            "execution_count": 3,
+            "line": 2,
+        },
+        "traceback": cell_failure().traceback,
+        "output": "epoch 1\nepoch 2",
+        "remedy": "",
+    }
+    notebook = {
+        "name": "2-fit.ipynb",
+        "outcome": "failed",
+        "reason": None,
+        "duration_s": 71.0,
+        "kernel": "python3",
+        "cells_total": 12,
+        "cells_executed": 4,
+        "executed_path": ".experiments/notebooks/Heart/2-fit.ipynb",
+        "log_path": ".experiments/logs/Heart/2-fit.log",
+        "failure": failure,
+    }
+    attempt = {
+        "worker": "gw1",
+        "started_at": 1000.0,
+        "finished_at": 1074.214,
+        "duration_s": 74.214,
+        "outcome": "failed",
+        "reason": "2-fit.ipynb, cell 5: ValueError: bad value",
+        "failure": None,
+        "notebooks": [notebook],
+        "warnings": ["2-fit.ipynb: not saved"],
+        "lease": None,
+        "peak_bytes": None,
+    }
+    experiment = {
+        "name": "Heart",
+        "nodeid": NODEID,
+        "directory": "experiments/Heart",
+        "outcome": "failed",
+        "reason": "2-fit.ipynb, cell 5: ValueError: bad value",
+        "attempts": [attempt],
+    }
+    gpu = {
+        "uuid": "GPU-1",
+        "index": 0,
+        "name": "A100",
+        "total_bytes": 80,
+        "free_bytes": 70,
+        "utilization": 0.0,
+        "unified": False,
+        "usable": True,
+        "parent_uuid": None,
+    }
+    budget = {
+        "cpus": 8.0,
+        "cpus_source": "affinity",
+        "ram_bytes": 17,
+        "ram_capacity_bytes": 20,
+        "ram_source": "cgroup",
+        "gpus": [gpu],
+        "gpus_reason": "",
+        "notes": [],
+    }
+    expected = {
+        "schema": 1,
+        "id": "2025-01-31T12-30-05Z-1a2b3c",
+        "pytest_version": "9.2.0",
+        "plugin_version": "1.0",
+        "python_version": "3.11.7",
+        "argv": ["--run-experiments", "-n", "2"],
+        "rootdir": "/repo",
+        "started_at": 990.0,
+        "finished_at": 1100.0,
+        "exit_status": 1,
+        "budget": budget,
+        "workers": ["gw0", "gw1"],
+        "warnings": ["history.sqlite: read-only"],
+        "experiments": [experiment],
+    }
+    of = data(result(notebooks=(failed(),), warnings=("2-fit.ipynb: not saved",)))
+    assert of == expected
+    assert json.dumps(of) == json.dumps(expected), "the order of the keys is fixed"
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        (),
+        (result(),),
+        (result(), result("passed", started_at=3000.0)),
+        (result("skipped", reason="needs Docker"),),
+        (result("interrupted"),),
+        (result(error=Failure(kind=FailureKind.DECLARATION, message="bad")),),
+    ],
+)
+def test_the_schema_describes_what_is_written(of: tuple[ExperimentResult, ...]) -> None:
+    """Each key that occurs is described, and each that is described occurs."""
+    check(data(*of))
+
+
+def test_the_schema_describes_a_session_that_knows_little() -> None:
+    """One without workers that has not ended yet."""
+    little = replace(METADATA, budget=None, workers=(), finished_at=None, exit_status=None)
+    check(data(metadata=little))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("schema",),
+        ("budget", "gpus", 0, "uuid"),
+        ("experiments", 0, "attempts", 0, "notebooks", 1, "failure", "cell", "number"),
+    ],
+)
+def test_the_schema_rejects_what_is_missing(path: tuple[Any, ...]) -> None:
+    """A reader may rely on every key."""
+    of = copy.deepcopy(data(result()))
+    inner: Any = of
+    for key in path[:-1]:
+        inner = inner[key]
+    del inner[path[-1]]
+    with pytest.raises(jsonschema.ValidationError):
+        check(of)
+
+
+def properties(schema: Any) -> Iterator[tuple[str, Any]]:
+    """Every property that the schema has, at any depth."""
+    for name, inner in schema.get("properties", {}).items():
+        yield name, inner
+        yield from properties(inner)
+    if "items" in schema:
+        yield from properties(schema["items"])
+
+
+def test_the_schema_explains_every_key() -> None:
+    """The page of the documentation is made from it."""
+    jsonschema.Draft7Validator.check_schema(SESSION_SCHEMA)
+    described = list(properties(SESSION_SCHEMA))
+    assert len(described) > 60
+    for name, inner in described:
+        assert inner["description"].endswith((".", "null.")), name
+
+
+def test_a_rerun_is_a_second_attempt() -> None:
+    """The experiment's outcome is that of the last one."""
+    (experiment,) = data(result(), result("passed", started_at=3000.0))["experiments"]
+    assert [attempt["outcome"] for attempt in experiment["attempts"]] == ["failed", "passed"]
+    assert (experiment["outcome"], experiment["reason"]) == ("passed", None)
+
+
+def test_without_workers_there_is_none() -> None:
+    """Null, not an empty name."""
+    record = SessionRecord()
+    finished = ExperimentFinished(experiment="Heart", at=1.0, result=result())
+    record.add(finished, worker="", nodeid=NODEID)
+    of = session_dict(record, METADATA)
+    assert of["experiments"][0]["attempts"][0]["worker"] is None
+
+
+def test_paths_outside_of_the_rootdir_are_absolute() -> None:
+    """``--experiment-artifacts`` may name any folder."""
+    notebook = passed(executed_path=Path("/scratch/a.ipynb"))
+    metadata = replace(METADATA, rootdir=HEART / "inner")
+    (experiment,) = data(result(notebooks=(notebook,)), metadata=metadata)["experiments"]
+    assert experiment["directory"] == "/repo/experiments/Heart"
+    assert experiment["attempts"][0]["notebooks"][0]["executed_path"] == "/scratch/a.ipynb"
+
+
+@given(results())
+def test_any_result_is_written_without_escapes(of: ExperimentResult) -> None:
+    """Whatever a notebook prints, the file is valid, plain JSON."""
+    read = json.loads(json.dumps(data(of)))
+    check(read)
+    (experiment,) = read["experiments"]
+    assert "\x1b" not in str(experiment["attempts"])
+
+
+def test_a_session_is_named_by_its_time() -> None:
+    """Names sort by time, and are file names on every system."""
+    assert session_id(1738326605.9, "1a2b3c") == "2025-01-31T12-30-05Z-1a2b3c"
+
+
+def test_the_record_is_written_twice(tmp_path: Path) -> None:
+    """By its name, and as the newest, in a folder that git ignores."""
+    folder = tmp_path / ".experiments"
+    assert write_record(folder, data(result())) == ()
+    named = folder / "sessions" / "2025-01-31T12-30-05Z-1a2b3c.json"
+    assert json.loads(named.read_text()) == data(result())
+    assert (folder / "session.json").read_text() == named.read_text()
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_an_unwritable_folder_is_a_warning(tmp_path: Path) -> None:
+    """It costs no result."""
+    folder = tmp_path / "file"
+    folder.write_text("")
+    assert write_record(folder, data()) == (
+        f"{folder}: the session record could not be written: File exists",
+    )

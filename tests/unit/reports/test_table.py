@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_samples import cell_failure, failed, passed, recorded, result, results
+
+from pytest_nbgroups.events import ExperimentFinished
+from pytest_nbgroups.model import NotebookOutcome, NotebookResult
+from pytest_nbgroups.reports.columns import display_width
+from pytest_nbgroups.reports.record import SessionRecord
+from pytest_nbgroups.reports.table import Row, TableLine, table_lines, table_rows, totals
+
+RESULTS = (
+    result("passed", name="Lung-GatedCT_To_USD"),
+    result(),
+    result("skipped", name="心臓", reason="needs Docker", duration_s=0.0),
+)
+
+
+def lines(width: int, *, worker: str = "") -> str:
+    rows = table_rows(recorded(*RESULTS, worker=worker))
+    return "\n".join(line.text for line in table_lines(rows, width))
+
+
+def test_the_table_of_a_session() -> None:
+    """One line for each experiment in order of start, with its reason where it did not pass."""
+    assert (
+        lines(100)
+        == """\
+experiment           outcome  notebooks   time  reason
+Lung-GatedCT_To_USD  passed         3/3  1m14s
+Heart                failed         1/3  1m14s  2-fit.ipynb, cell 5: ValueError: bad value
+心臓                 skipped        0/0  0.00s  needs Docker"""
+    )
+
+
+def test_workers_are_shown_where_there_are_any() -> None:
+    """Without pytest-xdist the column would be empty."""
+    assert lines(100, worker="gw1").splitlines()[:2] == [
+        "experiment           outcome  notebooks   time  worker  reason",
+        "Lung-GatedCT_To_USD  passed         3/3  1m14s  gw1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "header", "heart"),
+    [
+        (
+            80,
+            "experiment           outcome  notebooks   time  worker  reason",
+            "Heart                failed         1/3  1m14s  gw1     2-fit.ipynb, cell 5: ...",
+        ),
+        (
+            66,
+            "experiment           outcome  notebooks   time  worker",
+            "Heart                failed         1/3  1m14s  gw1",
+        ),
+        (
+            46,
+            "experiment           outcome  notebooks   time",
+            "Heart                failed         1/3  1m14s",
+        ),
+        (40, "experiment     outcome  notebooks   time", "Heart          failed         1/3  1m14s"),
+        (36, "experiment           outcome   time", "Heart                failed   1m14s"),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns(width: int, header: str, heart: str) -> None:
+    """First the texts are shortened, then columns go."""
+    shown = lines(width, worker="gw1").splitlines()
+    assert (shown[0], shown[2]) == (header, heart)
+
+
+def test_names_are_shortened_in_the_middle() -> None:
+    """Experiments of one project often begin alike and end in what tells them apart."""
+    rows = table_rows(recorded(result("passed", name="studies/heart/GatedCT_To_USD")))
+    assert table_lines(rows, 46)[1].text == "studies/...T_To_USD  passed         3/3  1m14s"
+
+
+def test_each_line_has_its_outcome() -> None:
+    """The terminal colours by it; the header has none."""
+    rows = table_rows(recorded(*RESULTS))
+    assert [line.outcome for line in table_lines(rows, 80)] == [
+        None,
+        "passed",
+        "failed",
+        "skipped",
+    ]
+
+
+def test_without_experiments_there_is_no_table() -> None:
+    """Not even a header."""
+    assert table_lines((), 80) == []
+
+
+def test_reused_notebooks_count_as_passed_and_skipped_ones_are_told() -> None:
+    """A passed experiment whose notebooks did not all run says so."""
+    notebooks = (
+        passed(),
+        NotebookResult(name="2.ipynb", outcome=NotebookOutcome.REUSED),
+        NotebookResult(name="3.ipynb", outcome=NotebookOutcome.SKIPPED),
+    )
+    (one,) = table_rows(recorded(result("passed", notebooks=notebooks)))
+    (two,) = table_rows(recorded(result("passed", notebooks=(*notebooks, notebooks[2]))))
+    assert (one.notebooks, one.reason) == ("2/3", "1 notebook skipped")
+    assert (two.notebooks, two.reason) == ("2/4", "2 notebooks skipped")
+
+
+def test_a_rerun_says_which_attempt_it_is() -> None:
+    """The last attempt is the one that is told."""
+    record = SessionRecord()
+    for each in (result(), result("passed", started_at=3000.0)):
+        finished = ExperimentFinished(experiment="Heart", at=1.0, result=each)
+        record.add(finished, worker="gw1", nodeid="h")
+    (row,) = table_rows(record.experiments())
+    assert row == Row(
+        nodeid="h",
+        experiment="Heart",
+        outcome=result("passed").outcome,
+        notebooks="3/3",
+        duration_s=74.214,
+        worker="gw1",
+        reason="attempt 2",
+    )
+
+
+def test_totals_name_what_went_wrong_first() -> None:
+    """Outcomes that did not occur are left out."""
+    assert totals(table_rows(recorded(*RESULTS))) == "1 failed, 1 passed, 1 skipped"
+    interrupted = table_rows(recorded(result("interrupted")))
+    assert totals(interrupted) == "1 interrupted"
+
+
+@given(st.lists(results(), max_size=4), st.integers(40, 200), st.sampled_from(["", "gw12"]))
+def test_no_line_is_wider_than_the_terminal(of: list, width: int, worker: str) -> None:  # type: ignore[type-arg]
+    """Nor has control characters, whatever the names and messages are."""
+    for line in table_lines(table_rows(recorded(*of, worker=worker)), width):
+        assert isinstance(line, TableLine)
+        assert display_width(line.text) <= width
+        assert not {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, line.text))
+
+
+def test_a_headline_is_one_line() -> None:
+    """A message of many lines does not break the table."""
+    failure = cell_failure(message="ValueError: a\nb|c")
+    (row,) = table_rows(recorded(result(notebooks=(failed(failure=failure),))))
+    assert row.reason == "2-fit.ipynb, cell 5: ValueError: a b|c"
