@@ -20,14 +20,15 @@ default_role = "any"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+autodoc_class_signature = "separated"  # the fields below a class say what its signature would
+autodoc_default_options = {"undoc-members": True, "exclude-members": "__init__"}
 autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
-autodoc_use_type_comments = False
+autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 # Annotations name what other projects document, and what is this project's own affair.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(?:pytest|_pytest|collections|pathlib|typing|enum|dataclasses)\..*"),
-    (r"py:.*", r"(?:Path|Mapping|Sequence|Callable|StrEnum)"),
+    (r"py:.*", r"(?:pytest|_pytest|collections|os|pathlib|typing)\..*"),
+    (r"py:.*", r"(?:Path|Mapping|Sequence)"),
 ]
 
 html_theme = "furo"

@@ -41,7 +41,7 @@ class Options(_Generated):
 
     def lines(self) -> Iterator[str]:
         for option in filter(self._shown[self.arguments[0]], OPTIONS):
-            yield from (_option_title(option), f": {_plain_percent(option.help)}", "")
+            yield from (_option_title(option), f": {_help(option)}", "")
             yield from (f"  Default: {option.default_text}.{_twin(option)}", "")
 
 
@@ -53,8 +53,9 @@ def _twin(option: Option) -> str:
     return f" Ini key: `{option.ini}`." if option.flag and option.ini else ""
 
 
-def _plain_percent(text: str) -> str:
-    return text.replace("%%", "%")
+def _help(option: Option) -> str:
+    """The text of ``--help``, where ``%%`` is a ``%``; the default has a line of its own here."""
+    return option.help.partition(" Default:")[0].replace("%%", "%")
 
 
 class Keys(_Generated):
@@ -94,7 +95,8 @@ class SessionSchema(_Generated):
 def _object(title: str, schema: JsonSchema) -> Iterator[str]:
     yield from (f"**{title}.** {schema['description']}", "")
     for name, part in schema["properties"].items():
-        yield from (f"`{name}`", f": {_type_text(part)}. {part['description']}", "")
+        text = _type_text(part)
+        yield from (f"`{name}`", f": {text[0].upper()}{text[1:]}. {part['description']}", "")
     for name, part in schema["properties"].items():
         element = part.get("items", part)
         if "properties" in element:
@@ -111,7 +113,7 @@ def _type_text(schema: JsonSchema) -> str:
         text = "one of " + ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
     if "items" in schema:
         text = text.replace("array", f"array of {_type_text(schema['items'])}", 1)
-    return text[0].upper() + text[1:] if text[0].isalpha() else text
+    return text
 
 
 def write_json_schema(app: Sphinx, failure: Exception | None) -> None:

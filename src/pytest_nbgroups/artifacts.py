@@ -29,12 +29,16 @@ class Artifacts:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 so that a reader sees the old file or the new one whole. Raises OSError."""
+    """Write UTF-8 so that a reader sees the old file or the new one whole. Raises OSError.
+
+    What UTF-8 cannot hold, such as half of an emoji, is written as JSON escapes it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    # A name has at most 255 bytes, a character up to four.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode("utf-8", errors="backslashreplace"))
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
     except BaseException:

@@ -13,6 +13,9 @@ from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.keys import KEYS, TABLES, Table
 from pytest_nbgroups.model import Resources
 
+_WHOLE_GPUS = {"gpus", "gpu_min_memory"}
+_GPU_SHARE = {"gpu_memory"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -66,13 +69,26 @@ class Declaration:
         """Combine with a declaration of lower precedence; ``exclude`` and ``env`` are joined."""
         names = dict.fromkeys([*lower.notebook_tables, *self.notebook_tables])
         return Declaration(
-            resources_table=_over(self.resources_table, lower.resources_table),
+            resources_table=_over(
+                self.resources_table,
+                _without_other_gpus(lower.resources_table, self.resources_table),
+            ),
             run_table=_over(self.run_table, lower.run_table),
             notebook_tables={
                 n: _over(self.notebook_tables.get(n, {}), lower.notebook_tables.get(n, {}))
                 for n in names
             },
         )
+
+
+def _without_other_gpus(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Whole GPUs and a share of one are two answers to one question: the upper one counts."""
+    dropped: set[str] = set()
+    if _GPU_SHARE & upper.keys():
+        dropped = _WHOLE_GPUS
+    elif _WHOLE_GPUS & upper.keys():
+        dropped = _GPU_SHARE
+    return {key: value for key, value in lower.items() if key not in dropped}
 
 
 def _over(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,8 +103,8 @@ def _over(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
 def read_declaration(data: Mapping[str, object], *, source: str, prefix: str = "") -> Declaration:
     """Check parsed TOML against the table.
 
-    ``source`` names the file and ``prefix`` the enclosing TOML table in messages. Raises
-    DeclarationError that lists every fault: where, the value given, and what is accepted.
+    ``source`` names the file and ``prefix`` the enclosing table, written as in TOML, in messages.
+    Raises DeclarationError that lists every fault: where, the value given, and what is accepted.
     """
     faults: list[str] = []
     tables = {name: _table(data, name, prefix, faults) for name in TABLES}
@@ -152,7 +168,7 @@ def _unknown(
             close = difflib.get_close_matches(name, accepted, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             place = f"[{where}] " if where else ""
-            yield f"{place}{name}: unknown {what}; {hint}accepted are {', '.join(accepted)}"
+            yield f"{place}{_quoted(name)}: unknown {what}; {hint}accepted are {', '.join(accepted)}"
 
 
 def _contradictions(resources: Mapping[str, Any], where: str) -> Iterable[str]:
@@ -170,15 +186,21 @@ def _contradictions(resources: Mapping[str, Any], where: str) -> Iterable[str]:
         )
 
 
-def _join(*parts: str) -> str:
-    quoted = (
-        p if re.fullmatch(r"[\w.\-\"*]+", p) and ".ipynb" not in p else f'"{p}"' for p in parts if p
-    )
-    return ".".join(quoted)
+def _join(prefix: str, *names: str) -> str:
+    return ".".join([*filter(None, [prefix]), *map(_quoted, names)])
+
+
+def _quoted(name: str) -> str:
+    """A key as TOML writes it."""
+    bare = re.fullmatch(r"[A-Za-z0-9_-]+", name)
+    return name if bare else json.dumps(name, ensure_ascii=False)
 
 
 def _echo(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # thousands of digits or of brackets
+        return "..."
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  one line of a message
 
 
@@ -201,7 +223,9 @@ def read_patterns(tool_table: object, *, source: str) -> dict[str, Declaration]:
         )
     return {
         pattern: read_declaration(
-            table, source=source, prefix=f'tool.nbgroups.experiments."{pattern}"'
+            table,
+            source=source,
+            prefix=f"tool.nbgroups.experiments.{json.dumps(pattern, ensure_ascii=False)}",
         )
         for pattern, table in patterns.items()
     }

@@ -69,6 +69,8 @@ def read_experiments(
         return ()
     try:
         return _read(directory, name, names, settings, customization or Customization())
+    except OSError as exc:  # it may be listed but not entered
+        return (_broken(name, directory, f"{directory}: cannot be read: {_reason(exc)}"),)
     except NbgroupsError as exc:
         return (_broken(name, directory, str(exc)),)
 
@@ -84,8 +86,15 @@ def _reason(exc: OSError) -> str:
 def notebook_names(directory: Path, is_ignored: IsIgnored) -> list[str]:
     """File names of the notebooks directly in a directory, unordered. Raises OSError."""
     with os.scandir(directory) as entries:
-        found = [e.name for e in entries if e.name.endswith(SUFFIX) and e.is_file()]
+        found = [e.name for e in entries if e.name.endswith(SUFFIX) and _is(e.is_file)]
     return [n for n in found if not n.startswith(".") and not is_ignored(directory / n)]
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def experiment_name(directory: Path, settings: Settings) -> str:
@@ -108,7 +117,7 @@ def _read(
     selection = _select(directory, names, declared.run, settings, customization)
     if not selection.names:
         return ()
-    _check_notebook_tables(declared, names, directory)
+    _check_notebook_tables(declared, names, _shown(directory / DECLARATION_FILE, settings))
     experiment = Experiment(
         name=name,
         directory=directory,
@@ -151,7 +160,7 @@ def declaration_of(
 ) -> Declaration:
     """Combine the matching pyproject patterns, least specific first, and experiment.toml over them."""
     declared = Declaration()
-    matching = [p for p in patterns if fnmatchcase(name, p)]
+    matching = [p for p in patterns if name == p or fnmatchcase(name, p)]
     for pattern in sorted(matching, key=specificity):
         declared = patterns[pattern].over(declared)
     path = directory / DECLARATION_FILE
@@ -162,13 +171,12 @@ def declaration_of(
 
 def _toml(path: Path) -> Mapping[str, object]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise DeclarationError(f"{path}: cannot be read: {_reason(exc)}") from exc
     except UnicodeDecodeError as exc:
         raise DeclarationError(f"{path}: is not UTF-8 ({exc}); save it as UTF-8") from exc
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # TOMLDecodeError is a ValueError
         raise DeclarationError(f"{path}: is not valid TOML: {exc}") from exc
 
 
@@ -209,14 +217,19 @@ def _checked(chosen: Sequence[Path], directory: Path) -> tuple[str, ...]:
                 f"pytest_experiment_notebooks returned {str(path)!r}, which is no file directly in "
                 f"{directory}; return some of the paths that it was given"
             )
-    return tuple(Path(path).name for path in chosen)
+    names = tuple(Path(path).name for path in chosen)
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise SelectionError(
+            f"pytest_experiment_notebooks returned {repeated!r} twice; return each notebook once"
+        )
+    return names
 
 
-def _check_notebook_tables(declared: Declaration, names: Sequence[str], directory: Path) -> None:
+def _check_notebook_tables(declared: Declaration, names: Sequence[str], source: str) -> None:
     for name in declared.notebook_tables:
         if name not in names:
             raise DeclarationError(
-                f'{directory / DECLARATION_FILE}: [notebooks."{name}"]: there is no such notebook; '
+                f'{source}: [notebooks."{name}"]: there is no such notebook; '
                 f"the directory has {', '.join(sorted(names))}"
             )
 
@@ -253,7 +266,7 @@ def _walk(directory: Path, is_ignored: IsIgnored, above: frozenset[str]) -> Iter
     yield directory
     try:
         with os.scandir(directory) as entries:
-            folders = sorted(e.name for e in entries if e.is_dir())
+            folders = sorted(e.name for e in entries if _is(e.is_dir))
     except OSError:
         return
     for name in folders:

@@ -11,13 +11,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias, cast
 
-from pytest_nbgroups.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
+from pytest_nbgroups.units import (
+    DURATION_EXAMPLES,
+    DURATION_LIMIT,
+    SIZE_EXAMPLES,
+    SIZE_LIMIT,
+    parse_duration,
+    parse_size,
+)
 
 Table: TypeAlias = Literal["resources", "run", "notebooks"]
 JsonSchema: TypeAlias = dict[str, Any]
 
 _REQUIREMENT = re.compile(r"(module|command|env):\S+")
 _MARK = re.compile(r"[A-Za-z_]\w*")
+
+# Searched for, as JSON schemas do.
+_ANY = re.compile("")
+_TEXT = re.compile(r"\S")
+_VARIABLE = re.compile(r"^[^=\u0000]+$")
+
+_NUMBER_LIMIT = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +53,11 @@ class Key:
 
 
 def _positive_number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**31:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 < value < _NUMBER_LIMIT
+    ):
         raise ValueError("expected a number above zero, such as 2 or 0.5")
     return float(value)
 
@@ -57,7 +75,7 @@ def _flag(value: object) -> bool:
 
 
 def _text(value: object, *, meaning: str) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not _TEXT.search(value):
         raise ValueError(f"expected {meaning}")
     return value
 
@@ -66,7 +84,7 @@ def _texts(
     value: object, *, meaning: str, pattern: re.Pattern[str] | None = None
 ) -> tuple[str, ...]:
     good = isinstance(value, list) and all(
-        isinstance(item, str) and (pattern.fullmatch(item) if pattern else item.strip())
+        isinstance(item, str) and (pattern.fullmatch(item) if pattern else _TEXT.search(item))
         for item in value
     )
     if not good:
@@ -74,10 +92,12 @@ def _texts(
     return tuple(cast("list[str]", value))
 
 
-def _mapping(value: object, *, meaning: str, empty_values: bool) -> dict[str, str]:
+def _mapping(
+    value: object, *, meaning: str, names: re.Pattern[str], texts: re.Pattern[str]
+) -> dict[str, str]:
     good = isinstance(value, dict) and all(
-        key and isinstance(item, str) and (empty_values or item.strip())
-        for key, item in value.items()
+        names.search(name) and isinstance(text, str) and texts.search(text)
+        for name, text in value.items()
     )
     if not good:
         raise ValueError(f"expected {meaning}")
@@ -89,8 +109,11 @@ _SIZE = Kind(
     schema={
         "description": SIZE_EXAMPLES,
         "oneOf": [
-            {"type": "integer", "exclusiveMinimum": 0},
-            {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]?\s*$"},
+            {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": SIZE_LIMIT},
+            {
+                "type": "string",
+                "pattern": r"^\s*(?=[^1-9]*[1-9])[0-9]+(\.[0-9]+)?\s*(([kKmMgGtT][iI]?)?[bB])?\s*$",
+            },
         ],
     },
 )
@@ -99,34 +122,45 @@ _DURATION = Kind(
     schema={
         "description": DURATION_EXAMPLES,
         "oneOf": [
-            {"type": "number", "exclusiveMinimum": 0},
-            {"type": "string", "pattern": r"^(\s*\d+(\.\d+)?\s*(ms|sec|s|min|m|h|d)?\s*)+$"},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": DURATION_LIMIT},
+            {
+                "type": "string",
+                "pattern": r"^\s*(?=[^1-9]*[1-9])([0-9]+(\.[0-9]+)?\s*|([0-9]+(\.[0-9]+)?\s*(ms|sec|s|min|m|h|d)\s*)+)$",
+            },
         ],
     },
 )
 _FLAG = Kind(read=_flag, schema={"type": "boolean"})
-_NUMBER = Kind(read=_positive_number, schema={"type": "number", "exclusiveMinimum": 0})
+_NUMBER = Kind(
+    read=_positive_number,
+    schema={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": _NUMBER_LIMIT},
+)
 _COUNT = Kind(read=_count, schema={"type": "integer", "minimum": 0})
 
 
 def _text_kind(meaning: str) -> Kind:
-    return Kind(read=partial(_text, meaning=meaning), schema={"type": "string", "minLength": 1})
-
-
-def _texts_kind(meaning: str, pattern: re.Pattern[str] | None = None) -> Kind:
-    item: JsonSchema = {"type": "string", "minLength": 1}
-    if pattern is not None:
-        item = {"type": "string", "pattern": f"^{pattern.pattern}$"}
     return Kind(
-        read=partial(_texts, meaning=meaning, pattern=pattern),
-        schema={"type": "array", "items": item},
+        read=partial(_text, meaning=meaning),
+        schema={"type": "string", "pattern": _TEXT.pattern},
     )
 
 
-def _mapping_kind(meaning: str, *, empty_values: bool = False) -> Kind:
+def _texts_kind(meaning: str, pattern: re.Pattern[str] | None = None) -> Kind:
+    searched = f"^{pattern.pattern}$" if pattern else _TEXT.pattern
     return Kind(
-        read=partial(_mapping, meaning=meaning, empty_values=empty_values),
-        schema={"type": "object", "additionalProperties": {"type": "string"}},
+        read=partial(_texts, meaning=meaning, pattern=pattern),
+        schema={"type": "array", "items": {"type": "string", "pattern": searched}},
+    )
+
+
+def _mapping_kind(meaning: str, *, names: re.Pattern[str], texts: re.Pattern[str]) -> Kind:
+    return Kind(
+        read=partial(_mapping, meaning=meaning, names=names, texts=texts),
+        schema={
+            "type": "object",
+            "propertyNames": {"pattern": names.pattern},
+            "additionalProperties": {"type": "string", "pattern": texts.pattern},
+        },
     )
 
 
@@ -145,13 +179,13 @@ KEYS: tuple[Key, ...] = (
     Key(table="resources", name="locks", kind=_texts_kind('a list of names, such as ["slicer-data"]'), help="Experiments that name one lock must not overlap."),
     Key(table="resources", name="exclusive", kind=_FLAG, help="No other experiment may run beside it."),
     Key(table="run", name="order", kind=_texts_kind('a list of file names, such as ["load.ipynb", "fit.ipynb"]'), help="Every notebook that is not excluded, in the order to run. Default: natural order of *.ipynb."),
-    Key(table="run", name="exclude", kind=_mapping_kind('a table of file pattern = reason, such as { "scratch*.ipynb" = "work in progress" }'), help="Notebooks to leave out: pattern = reason."),
+    Key(table="run", name="exclude", kind=_mapping_kind('a table of file pattern = reason, such as { "scratch*.ipynb" = "work in progress" }', names=_TEXT, texts=_TEXT), help="Notebooks to leave out: pattern = reason."),
     Key(table="run", name="independent", kind=_FLAG, help="The notebooks are unrelated: each is an experiment of its own, in no order."),
     Key(table="run", name="kernel", kind=_KERNEL, help="Kernel for its notebooks. Default: the one that each notebook names."),
     Key(table="run", name="timeout", kind=_DURATION, help="Deadline of the whole experiment."),
     Key(table="run", name="notebook_timeout", kind=_DURATION, help="Deadline of each notebook."),
     Key(table="run", name="cell_timeout", kind=_DURATION, help="Deadline of each cell."),
-    Key(table="run", name="env", kind=_mapping_kind('a table of NAME = "text", such as { OMP_PLACES = "cores" }', empty_values=True), help="Environment variables for its kernels."),
+    Key(table="run", name="env", kind=_mapping_kind('a table of NAME = "text", such as { OMP_PLACES = "cores" }', names=_VARIABLE, texts=_ANY), help="Environment variables for its kernels."),
     Key(table="run", name="requires", kind=_REQUIRES, help="What must be there (module:, command:, env:); else it is skipped, naming what is missing."),
     Key(table="run", name="skip", kind=_REASON, help="Skip it, for this reason."),
     Key(table="run", name="marks", kind=_texts_kind('a list of marker names, such as ["slow"]', _MARK), help="pytest markers for its item."),
@@ -164,6 +198,10 @@ KEYS: tuple[Key, ...] = (
 
 TABLES: tuple[Table, ...] = ("resources", "run", "notebooks")
 
+_SHARE_OF_ONE_GPU: JsonSchema = {
+    "gpu_memory": {"properties": {"gpus": {"const": 1}, "gpu_min_memory": False}}
+}
+
 
 def json_schema() -> JsonSchema:
     """JSON schema of experiment.toml, for editors."""
@@ -173,7 +211,7 @@ def json_schema() -> JsonSchema:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "resources": _table_schema("resources"),
+            "resources": {**_table_schema("resources"), "dependencies": _SHARE_OF_ONE_GPU},
             "run": _table_schema("run"),
             "notebooks": {"type": "object", "additionalProperties": _table_schema("notebooks")},
         },

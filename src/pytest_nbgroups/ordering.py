@@ -29,7 +29,8 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
 
     Ties (``a.ipynb``, ``A.ipynb``; ``1-`` and ``01-``) fall back to the plain name, so the order is total.
     """
-    parts = _DIGITS.split(unicodedata.normalize("NFC", name))
+    # Without the suffix: "fit" comes before "fit2", while "fit.ipynb" would not.
+    parts = _DIGITS.split(unicodedata.normalize("NFC", name.removesuffix(".ipynb")))
     key = tuple(
         (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
         for part in parts
@@ -51,7 +52,7 @@ def select(
     ``order`` names every notebook that is not excluded, each once. Raises SelectionError where it
     names a missing or excluded file, repeats one or leaves one out.
     """
-    excluded = _excluded(names := list(names), exclude or {})
+    excluded = _excluded(names := sorted(names, key=natural_key), exclude or {})
     kept = [name for name in names if name not in excluded]
     if order is not None:
         return Selection(names=_explicit(kept, order, excluded), excluded=excluded)
@@ -66,7 +67,7 @@ def _excluded(names: Iterable[str], patterns: Mapping[str, str]) -> dict[str, st
         name: reason
         for name in names
         for pattern, reason in patterns.items()
-        if fnmatchcase(name, pattern)
+        if name == pattern or fnmatchcase(name, pattern)  # a name may have brackets in it
     }
 
 

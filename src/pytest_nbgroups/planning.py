@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_nbgroups.model import Budget, Resources
+from pytest_nbgroups.model import Budget, Gpu, Resources
 from pytest_nbgroups.units import Size, format_size
 
 
@@ -93,7 +93,7 @@ def _obstacle(able: Sequence[Resources], count: int, budget: Budget, default_ram
         return f"{budget.cpus:g} cpus"
     if ram > budget.ram_bytes:
         return f"{format_size(budget.ram_bytes)} of RAM"
-    if _gpus_needed(able, count, budget) > len(budget.gpus):
+    if not _gpus_suffice(able, count, budget.gpus):
         return f"{len(budget.gpus)} gpu{'s' if len(budget.gpus) != 1 else ''}"
     return ""
 
@@ -107,7 +107,23 @@ def _shared_lock(able: Sequence[Resources]) -> str | None:
     return next((lock for lock, times in uses.items() if times > 1), None)
 
 
-def _gpus_needed(able: Sequence[Resources], count: int, budget: Budget) -> int:
+def _gpus_suffice(able: Sequence[Resources], count: int, gpus: Sequence[Gpu]) -> bool:
+    """Whether any ``count`` fit: of the GPUs with so much memory, no more are needed than there are."""
+    for least in {_gpu_bytes(resources) for resources in able}:
+        asking = [resources for resources in able if _gpu_bytes(resources) >= least]
+        large = [gpu for gpu in gpus if gpu.total_bytes >= least]
+        if _gpus_needed(asking, count, large) > len(large):
+            return False
+    return True
+
+
+def _gpu_bytes(resources: Resources) -> int:
+    """Memory that a GPU must have to serve at all."""
+    memory = resources.gpu_memory or resources.gpu_min_memory
+    return memory.bytes if memory else 0
+
+
+def _gpus_needed(able: Sequence[Resources], count: int, gpus: Sequence[Gpu]) -> int:
     """GPUs that the ``count`` greediest need: whole ones, and shares as many to a GPU as surely fit."""
     shares = [r.gpu_memory.bytes for r in able if r.gpu_memory is not None]
     whole = sorted((r.gpu_count for r in able if r.gpu_memory is None), reverse=True)
@@ -115,6 +131,6 @@ def _gpus_needed(able: Sequence[Resources], count: int, budget: Budget) -> int:
     sharing = min(len(shares), count - len(whole))
     if sharing <= 0:
         return sum(whole)
-    smallest = min((gpu.total_bytes for gpu in budget.gpus), default=0)
+    smallest = min((gpu.total_bytes for gpu in gpus), default=0)
     per_gpu = max(1, smallest // max(shares))
     return sum(whole) + math.ceil(sharing / per_gpu)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# ECMA-48: CSI sequences, OSC strings up to BEL or ST, and the two-character escapes.
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+# ECMA-48: CSI sequences, OSC strings up to BEL, ST or the end of their line, and the two-character escapes.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -22,7 +22,7 @@ def plain_text(text: str) -> str:
 def last_lines(text: str, count: int, *, width: int = 500) -> str:
     """The last ``count`` lines that are not blank at the end, each cut to ``width`` characters."""
     lines = text.rstrip().splitlines()[-count:]
-    return "\n".join(line if len(line) <= width else f"{line[:width]}…" for line in lines)
+    return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in lines)
 
 
 def first_line(text: str, *, width: int = 300) -> str:

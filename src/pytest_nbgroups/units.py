@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 
@@ -26,8 +25,13 @@ _DURATION_FACTORS = {
     "h": 3600.0,
     "d": 86400.0,
 }
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
-_DURATION_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|sec|s|min|m|h|d)\s*")
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_SECONDS = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*")
+_DURATION_PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|sec|s|min|m|h|d)\s*")
+
+# What is read stays below these, so that nothing overflows that computes with it.
+SIZE_LIMIT = 2**63
+DURATION_LIMIT = 2**31
 
 SIZE_EXAMPLES = (
     'a size such as "4GB" (10^9 bytes), "4GiB" (2^30), "512MB", or a whole number of bytes'
@@ -51,20 +55,27 @@ def parse_size(value: object) -> Size:
 
     Raises ValueError with what is accepted for anything else, zero and negative sizes included.
     """
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    size = _size(value)
+    if size is None or size.bytes >= SIZE_LIMIT:
         raise ValueError(f"expected {SIZE_EXAMPLES}")
-    match = _SIZE.fullmatch(str(value))
-    factor = _SIZE_FACTORS.get(match[2].upper() or "B") if match else None
-    if match is None or factor is None:
-        raise ValueError(f"expected {SIZE_EXAMPLES}")
-    size = Size(round(float(match[1]) * factor), str(value).strip() if match[2] else "")
     if size.bytes <= 0:
         raise ValueError(f"expected more than zero: {SIZE_EXAMPLES}")
     return size
 
 
+def _size(value: object) -> Size | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Size(value)
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    factor = _SIZE_FACTORS.get(match[2].upper() or "B") if match else None
+    if match is None or factor is None:
+        return None
+    count = min(float(match[1]) * factor, SIZE_LIMIT)
+    return Size(round(count), match[0].strip() if match[2] else "")
+
+
 def format_size(count: int) -> str:
-    """Render bytes with a binary unit and three significant digits: ``17.2 GiB``."""
+    """Render bytes with a binary unit and one decimal: ``17.2 GiB``."""
     amount, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
     while amount >= 1024 and unit != "TiB":  # noqa: PLR2004  the step between binary units
@@ -79,9 +90,9 @@ def parse_duration(value: object) -> float:
     Raises ValueError with what is accepted for anything else, zero and negative ones included.
     """
     seconds = _seconds(value)
-    if seconds is None:
+    if seconds is None or seconds >= DURATION_LIMIT:
         raise ValueError(f"expected {DURATION_EXAMPLES}")
-    if not 0 < seconds < math.inf:
+    if seconds <= 0:
         raise ValueError(f"expected more than zero: {DURATION_EXAMPLES}")
     return seconds
 
@@ -90,14 +101,11 @@ def _seconds(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return float(value)
+        return float(value) if abs(value) < DURATION_LIMIT else None
     if not isinstance(value, str):
         return None
-    try:
-        return float(value) if math.isfinite(float(value)) else None
-    except ValueError:
-        pass
-    return _sum_of_parts(value)
+    plain = _SECONDS.fullmatch(value)
+    return float(plain[1]) if plain else _sum_of_parts(value)
 
 
 def _sum_of_parts(text: str) -> float | None:
@@ -115,7 +123,7 @@ def format_duration(seconds: float) -> str:
     """Render seconds for people: ``0.42s``, ``12.3s``, ``4m05s``, ``1h30m``."""
     if seconds < 10:  # noqa: PLR2004  two decimals say something below ten seconds only
         return f"{seconds:.2f}s"
-    if seconds < 60:  # noqa: PLR2004
+    if round(seconds, 1) < 60:  # noqa: PLR2004
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -108,10 +110,12 @@ class Finished:
 
     def section(self, title: str) -> str:
         """The text from a heading of pytest's to the next."""
-        _, _, rest = self.text.partition(f" {title} ")
-        lines = rest.splitlines()[1:]
-        end = next((i for i, line in enumerate(lines) if line[:5] in {"=====", "_____"}), None)
-        return "\n".join(lines[:end])
+        heading = re.compile(r"^[=_]{2,} .* [=_]{2,}$")
+        lines = iter(self.text.splitlines())
+        for line in lines:
+            if heading.match(line) and line.strip("=_ ") == title:
+                break
+        return "\n".join(itertools.takewhile(lambda line: not heading.match(line), lines))
 
 
 @dataclass(kw_only=True)

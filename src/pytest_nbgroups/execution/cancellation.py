@@ -11,7 +11,9 @@ class Cancellation:
     """Set once, with a reason; tells whoever listens at that moment, or at once if it is set."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Held while listeners are called, so that none is called once its context has ended. A
+        # signal handler may ask for the stop again in the midst of it.
+        self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
         self.reason: str | None = None
 
@@ -21,18 +23,16 @@ class Cancellation:
             if self.reason is not None:
                 return
             self.reason = reason
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener()
+            for listener in list(self._listeners):
+                listener()
 
     @contextmanager
     def calling(self, listener: Callable[[], None]) -> Iterator[None]:
         """Call ``listener`` once if the stop is asked for while the context lasts, or was before."""
         with self._lock:
             self._listeners.append(listener)
-            already = self.reason is not None
-        if already:
-            listener()
+            if self.reason is not None:
+                listener()
         try:
             yield
         finally:

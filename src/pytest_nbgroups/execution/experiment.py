@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pytest_nbgroups.artifacts import Artifacts
 from pytest_nbgroups.events import (
     ExperimentFinished,
     ExperimentStarted,
@@ -190,6 +191,10 @@ async def _run_notebooks(
     run: _Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
 ) -> None:
     experiment = run.experiment
+    try:
+        Artifacts(folder=settings.artifacts).prepare()
+    except OSError as exc:
+        run.warnings.append(f"{settings.artifacts}: nothing can be written there: {exc.strerror}")
     run.emit(
         ExperimentStarted(
             experiment=experiment.name,

@@ -19,15 +19,22 @@ OUTPUT_LINES = 10
 # "Cell In[3], line 2" since IPython 8.7, "Input In [3], in <cell line: 2>()" before.
 _CELL_LINE = re.compile(r"(?:Cell|Input) In ?\[(\d+)\],? (?:line |in <cell line: )(\d+)")
 
+# What Python writes between an exception and the one that came of it.
+_CHAINED = re.compile(
+    r"^(?:The above exception was the direct cause|During handling of the above exception)",
+    re.MULTILINE,
+)
+
 
 def cell_reference(
     notebook: NotebookNode, index: int, *, traceback: str = "", execution_count: int | None = None
 ) -> CellReference:
     """Refer to ``notebook.cells[index]``, with the failing line where the traceback names it."""
     cell = notebook.cells[index]
+    last = _CHAINED.split(traceback)[-1]
     lines = [
         int(line)
-        for count, line in _CELL_LINE.findall(traceback)
+        for count, line in _CELL_LINE.findall(last)
         if execution_count is None or int(count) == execution_count
     ]
     return CellReference(

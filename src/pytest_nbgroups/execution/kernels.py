@@ -30,8 +30,12 @@ from pytest_nbgroups.execution.startup import (
 )
 from pytest_nbgroups.settings import Transport
 
-SHUTDOWN_S = 5.0
-"""How long a kernel may take for its exit handlers when asked politely to end."""
+SHUTDOWN_S = 3.0
+"""How long a kernel may take for its exit handlers when asked to end; Jupyter gives them 2.5 s.
+
+On a busy machine one ipykernel in fifty uses all of it: its main thread waits for the control thread, which waits
+ten seconds for output to be flushed by a third one that has ended. By then its exit handlers have run.
+"""
 __all__ = ["RunningKernel", "find_kernel_spec", "running_kernel"]
 
 _TCP_ATTEMPTS = 3

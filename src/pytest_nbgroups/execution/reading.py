@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_nbgroups.errors import NotebookError
 from pytest_nbgroups.text import first_line
@@ -69,6 +69,7 @@ def _parse(text: str, path: Path) -> NotebookNode:
         warnings.simplefilter("ignore")
         try:
             notebook: NotebookNode = nbformat.reads(text, as_version=4)
+            _check_metadata(notebook)
             _check_cells(notebook)
         except Exception as exc:
             # nbformat's converters raise whatever a malformed file makes them run into.
@@ -80,6 +81,20 @@ def _parse(text: str, path: Path) -> NotebookNode:
     return notebook
 
 
+def _check_metadata(notebook: NotebookNode) -> None:
+    metadata = notebook.setdefault("metadata", {})
+    _check_kind(metadata, dict, "metadata is no object")
+    for name in ("kernelspec", "language_info"):
+        entry = metadata.get(name, {})
+        _check_kind(entry, dict, f"metadata.{name} is no object")
+        _check_kind(entry.get("name", ""), str, f"metadata.{name}.name is no text")
+
+
+def _check_kind(value: Any, kind: type, fault: str) -> None:  # noqa: ANN401  any JSON
+    if not isinstance(value, kind):
+        raise NotebookError(fault)
+
+
 def _check_cells(notebook: NotebookNode) -> None:
     """What execution relies on. Other departures from the format are harmless and common."""
     if not isinstance(notebook.get("cells"), list):
@@ -89,4 +104,6 @@ def _check_cells(notebook: NotebookNode) -> None:
             raise NotebookError(f"cell {number} has no cell_type")
         if not isinstance(cell.get("source"), str):
             raise NotebookError(f"cell {number} has no source")
-        cell.setdefault("metadata", {})
+        metadata = cell.setdefault("metadata", {})
+        _check_kind(metadata, dict, f"cell {number} has metadata that is no object")
+        _check_kind(metadata.get("tags", []), list, f"cell {number} has tags that are no list")

@@ -55,8 +55,22 @@ class ExperimentCollection:
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         return True if self.scope.is_artifacts(collection_path) else None
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """A skipped experiment is found at its directory, not where our code says so."""
+        report = yield
+        if (
+            isinstance(item, ExperimentItem)
+            and report.skipped
+            and isinstance(report.longrepr, tuple)
+        ):
+            report.longrepr = (str(item.path), None, report.longrepr[2])  # type: ignore[assignment]
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         """Two notebooks given of one experiment are one item; two of one name cannot both run."""
         kept: dict[str, pytest.Item] = {}
         for item in items:
@@ -64,6 +78,10 @@ class ExperimentCollection:
         if len(kept) < len(items) and any(isinstance(i, ExperimentItem) for i in items):
             items[:] = [i for i in items if not _is_repeated(i, kept)]
         _refuse_shared_names(items)
+        yield
+        for item in items:
+            if isinstance(item, ExperimentItem):
+                item.exempt_from_timeout()
 
 
 def _is_repeated(item: pytest.Item, first: dict[str, pytest.Item]) -> bool:
@@ -148,6 +166,8 @@ class ExperimentItem(pytest.Item):
         super().__init__(name=experiment.item_name, **kwargs)
         self.experiment = experiment
         self.runner = runner
+        # xdist's loadgroup changes the node id for its own ends.
+        self.own_nodeid = self.nodeid
         self.extra_keyword_matches.update(n.path.stem for n in experiment.notebooks)
         try:
             self._mark()
@@ -161,15 +181,23 @@ class ExperimentItem(pytest.Item):
         self.add_marker("experiment")
         if self.experiment.resources.gpu_count:
             self.add_marker("gpu")
-        plugins = self.config.pluginmanager
-        if plugins.hasplugin("xdist"):
+        if self.config.pluginmanager.hasplugin("xdist"):
             self.add_marker(pytest.mark.xdist_group(self.nodeid.rpartition("::")[0]))
-        # An ini default that is meant for unit tests must not end an experiment.
-        if plugins.hasplugin("timeout") and "timeout" not in self.experiment.marks:
-            self.add_marker(pytest.mark.timeout(0))
+
+    def exempt_from_timeout(self) -> None:
+        """Keep pytest-timeout's ini default, meant for unit tests, from ending an experiment.
+
+        Called when every conftest.py has marked what it wants. A marker without a value, which is
+        all that ``marks`` can give, would end the session with pytest-timeout's TypeError.
+        """
+        own = self.get_closest_marker("timeout")
+        if self.config.pluginmanager.hasplugin("timeout") and not (
+            own and (own.args or own.kwargs)
+        ):
+            self.add_marker(pytest.mark.timeout(0), append=False)
 
     def runtest(self) -> None:
-        result = self.runner.run(self.experiment, item=self)
+        result = self.runner.run(self.experiment, item=self, nodeid=self.own_nodeid)
         self.user_properties.extend(properties(result))
         raise_outcome(result)
 
@@ -179,7 +207,7 @@ class ExperimentItem(pytest.Item):
         style: Any = None,  # noqa: ANN401
     ) -> str | TerminalRepr:
         if isinstance(excinfo.value, ExperimentFailed):
-            return self.runner.failure_repr(excinfo.value.result, nodeid=self.nodeid)
+            return self.runner.failure_repr(excinfo.value.result, nodeid=self.own_nodeid)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:

@@ -23,6 +23,7 @@ class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
 
 def raise_outcome(result: ExperimentResult) -> None:
     """Raise what pytest takes for the outcome; return where the experiment passed."""
+    __tracebackhide__ = True
     match result.outcome:
         case ExperimentOutcome.FAILED:
             raise ExperimentFailed(result)

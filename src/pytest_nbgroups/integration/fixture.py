@@ -13,7 +13,7 @@ from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
 from pytest_nbgroups.integration.failures import raise_outcome
 from pytest_nbgroups.integration.scope import Scope, read
-from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.model import Experiment, ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.properties import properties
 
 
@@ -26,11 +26,17 @@ class RunExperiment:
 
     def __call__(self, path: str | Path) -> ExperimentResult:
         """Run the experiment; the test fails or is skipped as it does."""
+        __tracebackhide__ = True
         experiment = self._find(Path(path))
         self._refuse_collected(experiment)
         item = self._request.node
-        result = self._collection.runner.run(self._declared(experiment), item=item)
+        result = self._collection.runner.run(
+            self._declared(experiment), item=item, nodeid=item.nodeid
+        )
         item.user_properties.extend(properties(result))
+        if result.outcome is ExperimentOutcome.FAILED:
+            told = self._collection.runner.failure_repr(result, nodeid=item.nodeid)
+            pytest.fail(str(told).strip(), pytrace=False)
         raise_outcome(result)
         return result
 

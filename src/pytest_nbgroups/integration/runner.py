@@ -49,11 +49,11 @@ class Runner:
     def close(self) -> None:
         self._host.close()
 
-    def run(self, experiment: Experiment, *, item: pytest.Item) -> ExperimentResult:
-        """Run an experiment for an item; its events carry the item's node id."""
+    def run(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> ExperimentResult:
+        """Run an experiment for an item; its events carry the node id."""
         return run_experiment(
             self._granted(experiment),
-            partial(self._deliver, nodeid=item.nodeid),
+            partial(self._deliver, nodeid=nodeid),
             settings=self.settings,
             host=self._host,
             cancellation=self.cancellation,

@@ -89,7 +89,9 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         worker = report.node.gateway.id
-        self._receiver.worker_crashed(crashitem, worker=worker, message=str(report.longrepr))
+        path, separator, item = crashitem.partition("::")
+        nodeid = f"{path}{separator}{item.partition('@')[0]}"  # without loadgroup's suffix
+        self._receiver.worker_crashed(nodeid, worker=worker, message=str(report.longrepr))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self.cancel(str(excinfo.value) or excinfo.typename)
@@ -173,6 +175,29 @@ def make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # n
 
         def _split_scope(self, nodeid: str) -> str:
             return _unit_of(nodeid, self._directories or frozenset())
+
+        def remove_node(self, node: WorkerController) -> str | None:
+            """As xdist's, which would hand the item that took its worker down to the next one."""
+            workload = self.assigned_work.pop(node)
+            pending = [item for unit in workload.values() for item in unit if not unit[item]]
+            if not pending:
+                return None
+            crashed: str = pending[0]
+            workload[self._split_scope(crashed)][crashed] = True
+            left = {scope: unit for scope, unit in workload.items() if not all(unit.values())}
+            self.workqueue.update(left)
+            for other in self.assigned_work:
+                self._reschedule(other)
+            return crashed
+
+        def _reschedule(self, node: WorkerController) -> None:
+            """Never leave a worker a single item: it would wait for the next before it starts it.
+
+            xdist does so to a worker that takes the place of one that has crashed.
+            """
+            super()._reschedule(node)
+            if self._pending_of(self.assigned_work[node]) == 1:
+                super()._reschedule(node)
 
     return ExperimentScheduling(config, log)
 

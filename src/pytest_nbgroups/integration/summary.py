@@ -8,14 +8,14 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
 from pytest_nbgroups.integration.failures import text_of_failure
 from pytest_nbgroups.model import Budget, ExperimentOutcome
-from pytest_nbgroups.reports.github import annotations, append_summary
+from pytest_nbgroups.reports.github import append_summary, error_annotations
 from pytest_nbgroups.reports.markdown import summary_markdown
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import (
@@ -32,6 +32,13 @@ _COLORS = {
     ExperimentOutcome.SKIPPED: "yellow",
     ExperimentOutcome.INTERRUPTED: "yellow",
 }
+
+
+def _plugin_version() -> str:
+    try:
+        return version("pytest-nbgroups")
+    except PackageNotFoundError:  # imported from a source tree that is not installed
+        return "unknown"
 
 
 @dataclass(kw_only=True)
@@ -59,7 +66,7 @@ class Summary:
         return SessionMetadata(
             id=session_id(self._started_at, self._token),
             pytest_version=pytest.__version__,
-            plugin_version=version("pytest-nbgroups"),
+            plugin_version=_plugin_version(),
             python_version=platform.python_version(),
             argv=tuple(str(argument) for argument in params.args),
             rootdir=self.config.rootpath,
@@ -92,7 +99,7 @@ class Summary:
     ) -> None:
         experiments, rootdir = record.experiments(), self.config.rootpath
         workspace = Path(os.environ.get("GITHUB_WORKSPACE", rootdir))
-        for line in annotations(experiments, rootdir=rootdir, workspace=workspace):
+        for line in error_annotations(experiments, rootdir=rootdir, workspace=workspace):
             reporter.write_line(line)
         target = os.environ.get("GITHUB_STEP_SUMMARY")
         if target is None:

@@ -67,9 +67,9 @@ class Telling:
         for running in self.record.running():
             if running.nodeid == nodeid:
                 return running.experiment
+        path, _, item = nodeid.partition("::")
         for experiment in self.experiments():
-            path = self.config.rootpath / nodeid.partition("::")[0]
-            if experiment.directory == path and nodeid.endswith(f"::{experiment.item_name}"):
+            if experiment.directory == self.config.rootpath / path and experiment.item_name == item:
                 return experiment.name
         return None
 

@@ -24,10 +24,10 @@ def find_budget(
     proc: Path = Path("/proc"),
     root: Path = Path("/"),
 ) -> Budget:
-    """The part of this machine, container or allocation that a session may use; asked once for each.
+    """The part of this machine, container or allocation that a session may use.
 
-    Never raises for what it finds: what cannot be read sets no limit. ``root`` stands before the cgroup
-    mount points.
+    Called once in a session. Never raises for what it finds: what cannot be read sets no limit.
+    ``root`` stands before the cgroup mount points.
     """
     return combine(
         settings,

@@ -29,8 +29,8 @@ class GpuFindings:
 def find_gpus(env: Mapping[str, str]) -> GpuFindings:
     """Every GPU that this process may use, in CUDA's order; a GPU in MIG mode as its MIG devices.
 
-    Never raises for what NVML answers: without a library or driver there are none, and a GPU that fails
-    is left out with a note. Takes some milliseconds, and a second where the driver is not persistent.
+    Never raises for what NVML answers: without a library or driver there are none, and a GPU that
+    fails is left out with a note. Can take a second where the driver is not in persistence mode.
     """
     try:
         import pynvml
@@ -130,7 +130,7 @@ def _describe(nvml: ModuleType, handle: Handle, *, index: int, parent: Handle | 
 
 
 def _memory(nvml: ModuleType, handle: Handle) -> tuple[int, int, bool]:
-    """Total and free bytes, and whether they are the host's: Grace, Jetson and the like have no other."""
+    """Total and free bytes, and whether they are the host's: GB10, Jetson and others share it."""
     try:
         info = nvml.nvmlDeviceGetMemoryInfo(handle)
     except nvml.NVMLError_NotSupported:

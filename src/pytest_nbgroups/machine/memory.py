@@ -24,7 +24,7 @@ class RamLimit:
     source: str
     """For people: ``physical memory``, ``cgroup memory.max of /job``, ``SLURM_MEM_PER_NODE``."""
     allotted: bool
-    """A cgroup or SLURM sets it, so it is for us alone; physical memory is shared with the system."""
+    """A cgroup or SLURM sets it, so it is ours alone; physical memory is the system's too."""
 
 
 def find_ram(
@@ -52,7 +52,8 @@ def find_ram(
 def cgroup_limits(cgroup: Cgroup) -> Iterator[RamLimit]:
     """The limits of every level: a parent's binds as much as one's own.
 
-    Zero is no limit: under it nothing could run, and ``memory.high`` is set to it for a moment to reclaim.
+    Zero is no limit: under it nothing could run, and ``memory.high`` is zero for moments only, to
+    make the kernel reclaim.
     """
     for level in cgroup.levels:
         for file in _FILES[cgroup.version]:

@@ -1,8 +1,8 @@
 """What a SLURM job may use of this node, as its environment says.
 
-The variables: https://slurm.schedmd.com/sbatch.html and https://slurm.schedmd.com/srun.html, "output
-environment variables". They are read only within a job (``SLURM_JOB_ID``): the same names are also options
-of commands that have yet to start one.
+The variables: https://slurm.schedmd.com/sbatch.html and https://slurm.schedmd.com/srun.html,
+"output environment variables". They are read only within a job (``SLURM_JOB_ID``): the same names
+are also options of commands that have yet to start one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ _RESERVED_STEPS = 0xFFFFFFF0  # from here on: batch script, interactive shell, e
 def slurm_cpus(env: Mapping[str, str]) -> tuple[int, str] | None:
     """CPUs for this process on this node, and the variable that says so; ``None`` outside a job.
 
-    A step that ``srun`` starts as several tasks gives each ``SLURM_CPUS_PER_TASK``, which is also set, but
-    no limit, in the batch script. ``SLURM_CPUS_ON_NODE`` is what the job or step has on the node.
+    ``SLURM_CPUS_ON_NODE`` is what the job or step has on the node. A step that ``srun`` starts as
+    several tasks gives each ``SLURM_CPUS_PER_TASK``; the batch script also has that variable, but
+    there it is no limit.
     """
     names = ["SLURM_CPUS_ON_NODE"]
     if _in_step(env) or "SLURM_CPUS_ON_NODE" not in env:

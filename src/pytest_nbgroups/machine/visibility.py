@@ -25,11 +25,11 @@ class Visible:
 def cuda_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
     """Apply ``CUDA_VISIBLE_DEVICES`` as CUDA does; never raises.
 
-    Unset shows all, empty none. Entries are NVML indices, or the beginnings of UUIDs that fit one device
-    each. The first entry that names no device ends the list, as does one of another kind than the first;
-    a device named twice leaves none. An index is read like ``strtoul`` does: ``1gpu`` is 1. A GPU in MIG
-    mode stands for its first MIG device. CUDA shows a process one MIG device only; all those named are
-    given here, because each is leased to a process of its own.
+    Unset shows all, empty none. Entries are NVML indices, or the beginnings of UUIDs that fit one
+    device each. The first entry that names no device ends the list, as does one of another kind
+    than the first; a device named twice leaves none. An index is read like ``strtoul`` does:
+    ``1gpu`` is 1. A GPU in MIG mode stands for its first MIG device. CUDA shows a process one MIG
+    device only; all those named are given here, because each is leased to a process of its own.
 
     https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
     For what that leaves unsaid (duplicates, mixed kinds): ``_parse_visible_devices`` in PyTorch's
@@ -55,8 +55,9 @@ def cuda_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
 def container_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
     """Leave out what ``NVIDIA_VISIBLE_DEVICES`` does not grant; never raises.
 
-    A privileged container sees every GPU of its host but owns only these. Only a list of UUIDs, or of
-    their beginnings, says so: indices are the host's, and ``all``, ``none`` and ``void`` tell the runtime what to mount.
+    A privileged container sees every GPU of its host but owns only these. Only a list of UUIDs, or
+    of their beginnings, says so: indices are the host's, and ``all``, ``none`` and ``void`` tell
+    the container runtime what to mount.
 
     https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
     """
@@ -74,7 +75,7 @@ def container_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
 
 
 def order_remark(gpus: Sequence[Gpu], env: Mapping[str, str]) -> str:
-    """A warning where indices in ``CUDA_VISIBLE_DEVICES`` may not mean what NVML's mean; else empty.
+    """A warning where indices in ``CUDA_VISIBLE_DEVICES`` may not be NVML's; else empty.
 
     CUDA's default order is "fastest first", which is NVML's only where all GPUs are alike.
     """

@@ -158,5 +158,7 @@ def _facts(
 
 
 def _mentions_gpu(failure: Failure) -> bool:
+    if failure.kind is FailureKind.DECLARATION:
+        return False
     texts = (failure.message, failure.traceback, failure.output)
     return any(_MENTIONS_GPU.search(text) for text in texts)

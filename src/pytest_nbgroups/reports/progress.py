@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pytest_nbgroups.events import (
     CellStarted,
-    Event,
     ExperimentStarted,
     NotebookFinished,
     NotebookStarted,
@@ -56,7 +55,7 @@ class Progress:
     cell: CellStarted | None = None
     cells_started: int = 0
 
-    def follow(self, event: Event) -> None:
+    def follow(self, event: NotebookStarted | CellStarted | NotebookFinished) -> None:
         match event:
             case NotebookStarted():
                 self.notebook, self.cell, self.cells_started = event, None, 0
@@ -65,8 +64,6 @@ class Progress:
             case NotebookFinished():
                 self.finished.append(event.result)
                 self.notebook, self.cell = None, None
-            case _:
-                pass
 
     def snapshot(self) -> Running:
         notebook, cell = self.notebook, self.cell

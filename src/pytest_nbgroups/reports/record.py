@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pytest_nbgroups.events import Event, ExperimentFinished, ExperimentStarted
+from pytest_nbgroups.events import (
+    CellStarted,
+    Event,
+    ExperimentFinished,
+    ExperimentStarted,
+    NotebookFinished,
+    NotebookStarted,
+)
 from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, Failure, FailureKind
 from pytest_nbgroups.reports.progress import Progress, Running, unseen
 
@@ -65,7 +72,7 @@ class SessionRecord:
                 if nodeid in self._running and self._running[nodeid].worker == worker:
                     del self._running[nodeid]
                 self._finish(nodeid, Attempt(worker=worker, result=event.result))
-            case _:
+            case NotebookStarted() | CellStarted() | NotebookFinished():
                 if progress := self._running.get(nodeid):
                     progress.follow(event)
 

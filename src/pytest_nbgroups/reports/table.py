@@ -15,7 +15,7 @@ from pytest_nbgroups.units import format_duration
 
 GAP = "  "
 NARROWEST_NAME = 12
-NARROWEST_REASON = 16
+INDENT = "    "
 _DONE = {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
 
 
@@ -85,11 +85,30 @@ def totals(rows: Iterable[Row]) -> str:
 def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
     """The table with its header, no line wider than ``width`` columns; nothing without rows.
 
-    Where it is too wide, names and reasons are shortened, and at last the reasons, the workers and
-    the counts of notebooks are left out. Workers and reasons are also left out where none has one.
+    Where the reasons do not fit beside the rest, each stands below its row instead. Then names are
+    shortened, and at last the workers and the counts of notebooks left out. Workers and reasons are
+    also left out where none has one.
     """
     if not rows:
         return []
+    columns = _columns(rows)
+    beside = sum(_natural(columns).values()) + len(GAP) * (len(columns) - 1) <= width
+    if not beside:
+        columns.pop("reason", None)
+    widths = _widths(columns, width)
+    lines = []
+    for index, row in enumerate([None, *rows]):
+        text = GAP.join(_cell(name, columns[name][index], widths[name]) for name in widths)
+        outcome = row.outcome if row else None
+        lines.append(TableLine(text=shorten_end(text.rstrip(), width), outcome=outcome))
+        if row and row.reason and not beside:
+            below = shorten_end(f"{INDENT}{row.reason}", width)
+            lines.append(TableLine(text=below, outcome=outcome))
+    return lines
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Header and cells of each column that has any."""
     columns = {
         "experiment": [row.experiment for row in rows],
         "outcome": [row.outcome.value for row in rows],
@@ -98,44 +117,30 @@ def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
         "worker": [row.worker for row in rows],
         "reason": [row.reason for row in rows],
     }
-    filled = {
+    return {
         name: [name, *cells]
         for name, cells in columns.items()
         if any(cells) or name not in {"worker", "reason"}
     }
-    widths = _widths(filled, width)
-    texts = [
-        GAP.join(_cell(name, filled[name][index], widths[name]) for name in widths)
-        for index in range(len(rows) + 1)
-    ]
-    outcomes = [None, *(row.outcome for row in rows)]
-    return [
-        TableLine(text=shorten_end(text.rstrip(), width), outcome=outcome)
-        for text, outcome in zip(texts, outcomes, strict=True)
-    ]
+
+
+def _natural(columns: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    return {name: max(map(display_width, cells)) for name, cells in columns.items()}
 
 
 def _widths(columns: Mapping[str, Sequence[str]], width: int) -> dict[str, int]:
-    """Width of each column that is shown, in the order of the columns."""
-    widths = {name: max(map(display_width, cells)) for name, cells in columns.items()}
+    """Width of each column that is shown, in their order; the names take what the others leave."""
+    widths = _natural(columns)
+    wanted = widths["experiment"]
     for name in ("worker", "notebooks"):
-        if _room(widths, width) < NARROWEST_NAME:
+        if _room(widths, width) < min(NARROWEST_NAME, wanted):
             widths.pop(name, None)
-    room = _room(widths, width)
-    if "reason" in widths:
-        share = room - len(GAP) - min(widths["experiment"], room // 2)
-        if share < min(NARROWEST_REASON, widths["reason"]):
-            del widths["reason"]
-        else:
-            widths["reason"] = min(widths["reason"], share)
-            room -= widths["reason"] + len(GAP)
-    widths["experiment"] = min(widths["experiment"], max(room, 1))
+    widths["experiment"] = min(wanted, max(_room(widths, width), 1))
     return widths
 
 
 def _room(widths: Mapping[str, int], width: int) -> int:
-    """What the other columns leave to the names and the reasons."""
-    return width - sum(w + len(GAP) for n, w in widths.items() if n not in {"experiment", "reason"})
+    return width - sum(w + len(GAP) for name, w in widths.items() if name != "experiment")
 
 
 def _cell(name: str, text: str, width: int) -> str:

@@ -157,9 +157,10 @@ def test_what_can_be_done_without(find: Find) -> None:
     assert (gpu["name"], gpu["utilization"], gpu["usable"]) == ("NVIDIA GPU", 0.0, True)
 
 
-def test_unified_memory(find: Find) -> None:
+@pytest.mark.parametrize("total", ["none", "0"])
+def test_unified_memory(find: Find, total: str) -> None:
     """A GPU without memory of its own has the host's."""
-    (gpu,) = find("gpu uuid=GPU-a name=NVIDIA_GB10 total=none\n")["gpus"]
+    (gpu,) = find(f"gpu uuid=GPU-a name=NVIDIA_GB10 total={total}\n")["gpus"]
     assert gpu["unified"]
     assert gpu["total_bytes"] == host_bytes()
     assert 0 < gpu["free_bytes"] <= gpu["total_bytes"]
@@ -197,6 +198,12 @@ def test_prohibited(find: Find) -> None:
     found = find("gpu uuid=GPU-a mode=2\ngpu uuid=GPU-b mode=3\n")
     assert uuids(found) == ["GPU-b"]
     assert found["notes"] == ["GPU 0 is left out: its compute mode is prohibited"]
+
+
+def test_prohibited_mig(find: Find) -> None:
+    """The compute mode of a MIG device is that of its GPU."""
+    found = find("gpu uuid=GPU-a mig=1 mode=2\nmig uuid=MIG-1\n")
+    assert (found["gpus"], found["reason"]) == ([], "no NVIDIA GPU is usable")
 
 
 def test_only_prohibited(find: Find) -> None:

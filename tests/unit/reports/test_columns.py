@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
@@ -9,7 +9,15 @@ from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, sho
 
 @pytest.mark.parametrize(
     ("text", "columns"),
-    [("", 0), ("abc", 3), ("漢字", 4), ("e\u0301", 1), ("ﾊｰﾄ", 3), ("\uff21", 2)],
+    [
+        ("", 0),
+        ("abc", 3),
+        ("漢字", 4),
+        ("e\u0301", 1),
+        ("ﾊｰﾄ", 3),
+        ("\uff21", 2),
+        ("a\u200d\u20dd", 1),
+    ],
 )
 def test_display_width(text: str, columns: int) -> None:
     """Wide characters take two columns, combining ones none."""
@@ -37,6 +45,7 @@ def test_shorten_end() -> None:
     assert shorten_end("ValueError: bad value", 14) == "ValueError:..."
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(0, 50))
 def test_shortened_texts_fit(text: str, width: int) -> None:
     """No text is wider than asked."""

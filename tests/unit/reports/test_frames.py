@@ -110,6 +110,22 @@ def test_two_equal_frames_are_both_told() -> None:
     assert frames == [*FRAME.splitlines(), "", *FRAME.splitlines()]
 
 
+def test_a_third_equal_frame_is_a_remark() -> None:
+    """From there on it is shorter."""
+    traceback = RECURSION.format(frames="\n\n".join([FRAME] * 3))
+    frames, _ = split_traceback(cell_failure(traceback=traceback), short=False)
+    assert frames == [*FRAME.splitlines(), "... the same frame 2 more times"]
+
+
+def test_the_error_is_the_last_of_its_name() -> None:
+    """A chain may be of exceptions of one class."""
+    traceback = "ValueError: first\n\nDuring handling of it:\n\nValueError: bad value"
+    assert split_traceback(cell_failure(traceback=traceback), short=False) == (
+        ["ValueError: first", "", "During handling of it:"],
+        ["ValueError: bad value"],
+    )
+
+
 def test_a_long_traceback_loses_its_middle() -> None:
     """The frames nearest to the cell and nearest to the error stay."""
     traceback = "\n".join(f"at step {n}" for n in range(1000)) + "\nValueError: bad value"

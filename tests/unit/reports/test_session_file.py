@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from report_samples import HEART, NODEID, ROOT, cell_failure, failed, passed, result, results
 
 from pytest_nbgroups.events import ExperimentFinished
@@ -146,7 +147,7 @@ def test_the_record_of_a_failure() -> None:
         "plugin_version": "1.0",
         "python_version": "3.11.7",
         "argv": ["--run-experiments", "-n", "2"],
-        "rootdir": "/repo",
+        "rootdir": str(ROOT),
         "started_at": 990.0,
         "finished_at": 1100.0,
         "exit_status": 1,
@@ -244,6 +245,7 @@ def test_paths_outside_of_the_rootdir_are_absolute() -> None:
     assert experiment["attempts"][0]["notebooks"][0]["executed_path"] == "/scratch/a.ipynb"
 
 
+@settings(deadline=None)
 @given(results())
 def test_any_result_is_written_without_escapes(of: ExperimentResult) -> None:
     """Whatever a notebook prints, the file is valid, plain JSON."""
@@ -272,6 +274,7 @@ def test_an_unwritable_folder_is_a_warning(tmp_path: Path) -> None:
     """It costs no result."""
     folder = tmp_path / "file"
     folder.write_text("")
-    assert write_record(folder, data()) == (
-        f"{folder}: the session record could not be written: File exists",
+    (warning,) = write_record(folder, data())
+    assert re.fullmatch(
+        rf"{re.escape(str(folder))}: the session record could not be written: \w.+", warning
     )

@@ -1,0 +1,91 @@
+"""What the tests of every folder share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Imported once, not anew in every run of pytest in pytest.
+import pytest_nbgroups.integration.session  # noqa: F401
+
+pytest_plugins = ["pytester"]
+
+# What CI, a shell or an outer pytest-xdist may set, and pytest or the plugin would read.
+_FOREIGN = (
+    "CI",
+    "COLUMNS",
+    "CUDA_VISIBLE_DEVICES",
+    "FORCE_COLOR",
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+    "GITHUB_WORKSPACE",
+    "NO_COLOR",
+    "PYTEST_PLUGINS",
+    "PYTEST_XDIST_AUTO_NUM_WORKERS",
+    "PYTEST_XDIST_TESTRUNUID",
+    "PYTEST_XDIST_WORKER",
+    "PYTEST_XDIST_WORKER_COUNT",
+)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(request: pytest.FixtureRequest) -> None:
+    """Shield runs of pytest in pytest from the environment and the plugins of the outer one."""
+    if "pytester" in request.fixturenames:
+        request.getfixturevalue("pytester")  # which clears PYTEST_ADDOPTS
+        monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        for name in _FOREIGN:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        monkeypatch.setenv("PYTEST_ADDOPTS", "-p nbgroups -p xdist")
+
+
+@pytest.fixture
+def experiment(pytester: pytest.Pytester) -> Callable[..., Path]:
+    """Write a directory of notebooks, given by their stems, and its experiment.toml."""
+
+    def write(directory: str, *stems: str, toml: str = "", code: str = "pass") -> Path:
+        folder = pytester.path / directory
+        folder.mkdir(parents=True, exist_ok=True)
+        cell = {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "a",
+            "metadata": {},
+            "outputs": [],
+            "source": code,
+        }
+        notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        for stem in stems or ("1-load", "2-fit"):
+            (folder / f"{stem}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+        if toml:
+            (folder / "experiment.toml").write_text(toml, encoding="utf-8")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def skipped(experiment: Callable[..., Path]) -> Callable[..., Path]:
+    """Write an experiment that goes through the whole of a session without a kernel."""
+
+    def write(directory: str, *stems: str, reason: str = "needs Docker", toml: str = "") -> Path:
+        # The [run] table comes first and stays open, so that `toml` may go on with its keys.
+        return experiment(directory, *stems, toml=f'[run]\nskip = "{reason}"\n{toml}')
+
+    return write
+
+
+@pytest.fixture
+def collected(pytester: pytest.Pytester) -> Callable[..., list[str]]:
+    """Collect, and give the node ids in their order."""
+
+    def node_ids(*arguments: str) -> list[str]:
+        result = pytester.runpytest_inprocess("--run-experiments", "--co", "-q", *arguments)
+        assert result.ret in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+        return [line for line in result.outlines if "::" in line]
+
+    return node_ids

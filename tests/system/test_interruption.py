@@ -1,0 +1,226 @@
+"""Ctrl-C, SIGTERM and SIGKILL: the session ends, what ran is saved, and nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil  # noqa: TID253  to look at processes
+import pytest
+from workbench import (
+    BLOCK,
+    ENDED_S,
+    PATIENCE_S,
+    STUBBORN_CHILD,
+    Finished,
+    Running,
+    Tree,
+    await_condition,
+    printed,
+    still_there,
+)
+
+if sys.platform == "win32":
+    pytest.skip("sends POSIX signals", allow_module_level=True)
+
+pytestmark = pytest.mark.timeout(300)
+
+DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+SERIAL, PARALLEL = "-n0", "-n2"
+both = pytest.mark.parametrize("workers", [SERIAL, PARALLEL])
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    """Two experiments that block, the second heeding no interrupt, and one that never has its turn."""
+    tree = Tree(tmp_path)
+    tree.notebook("a", "1-first.ipynb", "print('first')")
+    tree.notebook("a", "2-block.ipynb", "print('before')", STUBBORN_CHILD + BLOCK, "print('after')")
+    tree.notebook("a", "3-never.ipynb", "open('ran', 'w')")
+    tree.notebook("b", "1-block.ipynb", "print('before')", DEAF + STUBBORN_CHILD + BLOCK)
+    tree.notebook("b", "2-never.ipynb", "open('ran', 'w')")
+    tree.notebook("c", "1-never.ipynb", "open('ran', 'w')")
+    yield tree
+    tree.close()
+
+
+def _await_blocked(tree: Tree, run: Running, workers: str) -> None:
+    """Wait until everything that starts at once is in its blocking cell, and remember all processes."""
+    names = ["a"] if workers == SERIAL else ["a", "b"]
+    run.await_file(*(tree.root / "experiments" / name / "kernel.pid" for name in names))
+    run.look()
+    for name in names:
+        for file in ("kernel.pid", "child.pid"):
+            assert _pid(tree, name, file) in run.family
+
+
+def _pid(tree: Tree, experiment: str, file: str = "kernel.pid") -> int:
+    return int((tree.root / "experiments" / experiment / file).read_text())
+
+
+def _ends_at_once(run: Running) -> Finished:
+    """The run ends in time, and so does all that it has started."""
+    started = time.monotonic()
+    finished = run.wait(PATIENCE_S)
+    assert time.monotonic() - started < ENDED_S, finished.text
+    assert still_there(run.family.values()) == []
+    return finished
+
+
+def _assert_interrupted(finished: Finished, workers: str) -> None:
+    assert finished.returncode == pytest.ExitCode.INTERRUPTED, finished.text
+    assert "INTERNALERROR" not in finished.text
+    assert "Traceback" not in finished.text
+    assert finished.session["exit_status"] == 2
+    outcomes = {e["name"]: e["outcome"] for e in finished.session["experiments"]}
+    running = ["a"] if workers == SERIAL else ["a", "b"]
+    assert outcomes == dict.fromkeys(running, "interrupted")
+    assert finished.outcomes("a") == ["passed", "interrupted", "not_run"]
+    before, blocked, after = finished.executed("a", "2-block.ipynb").cells
+    assert printed(before) == "before\n"
+    assert blocked.execution_count == 2
+    assert after.execution_count is None
+    if workers == PARALLEL:
+        assert finished.outcomes("b") == ["interrupted", "not_run"]
+        assert printed(finished.executed("b", "1-block.ipynb").cells[0]) == "before\n"
+    assert not list((finished.root / "experiments").glob("*/ran"))
+
+
+@both
+@pytest.mark.parametrize(
+    ("signum", "to_group"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["SIGINT", "SIGTERM", "SIGTERM to the group"],
+)
+def test_a_signal(tree: Tree, workers: str, signum: signal.Signals, *, to_group: bool) -> None:
+    """To pytest alone, as from a service manager, or to its whole group, as from a batch system."""
+    run = tree.start(workers)
+    _await_blocked(tree, run, workers)
+    (os.killpg if to_group else os.kill)(run.process.pid, signum)
+    _assert_interrupted(_ends_at_once(run), workers)
+
+
+@both
+def test_ctrl_c_at_a_terminal(tree: Tree, workers: str) -> None:
+    """The terminal sends it to every process of the foreground group: pytest and its workers."""
+    master, slave = os.openpty()
+    transcript = tree.root / "terminal.txt"
+
+    def copy() -> None:
+        with transcript.open("wb") as file, suppress(OSError):  # EIO once the last process has gone
+            while data := os.read(master, 65536):
+                file.write(data)
+
+    reader = threading.Thread(target=copy)
+    streams = {"stdin": slave, "stdout": slave, "stderr": slave, "start_new_session": False}
+    run = tree.start(workers, preexec=lambda: os.login_tty(slave), **streams)
+    os.close(slave)
+    reader.start()
+    try:
+        _await_blocked(tree, run, workers)
+        os.write(master, b"\x03")
+        finished = _ends_at_once(run)
+    finally:
+        run.kill()
+        reader.join(PATIENCE_S)
+        os.close(master)
+    text = transcript.read_text("utf-8", errors="replace")
+    _assert_interrupted(Finished(root=tree.root, returncode=finished.returncode, text=text), workers)
+    assert "interrupted in 2-block.ipynb" in text
+
+
+def test_ctrl_c_twice(tree: Tree) -> None:
+    """Impatience does not leave a kernel behind."""
+    run = tree.start(SERIAL)
+    _await_blocked(tree, run, SERIAL)
+    for _ in range(2):
+        os.kill(run.process.pid, signal.SIGINT)
+        await_condition(lambda: run.process.poll() is not None, 0.3)
+    finished = _ends_at_once(run)
+    assert finished.returncode == pytest.ExitCode.INTERRUPTED
+
+
+@both
+def test_pytest_is_killed(tree: Tree, workers: str) -> None:
+    """SIGKILL of pytest, or of the controller: kernels, their children and the workers end."""
+    run = tree.start(workers)
+    _await_blocked(tree, run, workers)
+    run.process.kill()
+    run.process.wait()
+    assert still_there(run.family.values()) == []
+    assert not list((tree.root / "experiments").glob("*/ran"))
+
+
+def test_what_ran_before_the_controller_was_killed_is_saved(tree: Tree) -> None:
+    """The workers have the time to write what their notebooks had so far."""
+    run = tree.start(PARALLEL)
+    _await_blocked(tree, run, PARALLEL)
+    run.process.kill()
+    run.process.wait()
+    assert still_there(run.family.values()) == []
+    folder = tree.root / ".experiments/notebooks"
+    finished = Finished(root=tree.root, returncode=-9, text="")
+    assert printed(finished.executed("a", "1-first.ipynb").cells[0]) == "first\n"
+    assert (folder / "a/2-block.ipynb").exists()
+    assert printed(finished.executed("a", "2-block.ipynb").cells[0]) == "before\n"
+
+
+def test_a_worker_is_killed(tree: Tree) -> None:
+    """Its experiment is reported once, as failed; its kernel is gone; the others run to their end."""
+    run = tree.start(PARALLEL, "-v", "--junitxml=junit.xml")
+    _await_blocked(tree, run, PARALLEL)
+    kernel = psutil.Process(_pid(tree, "a"))
+    below = [kernel, psutil.Process(_pid(tree, "a", "child.pid"))]
+    host = kernel.parent()
+    assert host is not None
+    worker = host.parent()
+    assert worker is not None
+    assert worker.ppid() == run.process.pid
+    worker.kill()
+    assert still_there([worker, host, *below]) == []
+    psutil.Process(_pid(tree, "b")).kill()  # so that its experiment, which blocks, has an end
+    finished = run.wait()
+    assert still_there(run.family.values()) == []
+    assert finished.returncode == pytest.ExitCode.TESTS_FAILED
+    outcomes = {e["name"]: e["outcome"] for e in finished.session["experiments"]}
+    assert outcomes == {"a": "failed", "b": "failed", "c": "passed"}
+    assert finished.outcomes("a") == ["passed", "interrupted", "not_run"]
+    assert "crashed while running" in finished.failure("a")["message"]
+    names = sorted(case.attrib["classname"] for case in finished.junit.iter("testcase"))
+    assert len(names) == 3, names
+    table = finished.section("experiments").splitlines()
+    assert len([line for line in table if line.startswith("a ")]) == 1
+
+
+def test_a_kernel_host_is_killed(tree: Tree) -> None:
+    """The experiment fails with that reason, and neither a kernel nor a child of it is left."""
+    run = tree.start(SERIAL, "experiments/a", "experiments/c")
+    _await_blocked(tree, run, SERIAL)
+    kernel = psutil.Process(_pid(tree, "a"))
+    host = kernel.parent()
+    assert host is not None
+    host.kill()
+    finished = run.wait()
+    assert finished.returncode == pytest.ExitCode.TESTS_FAILED
+    outcomes = {e["name"]: e["outcome"] for e in finished.session["experiments"]}
+    assert outcomes == {"a": "failed", "c": "passed"}
+    assert kernel.pid in run.family
+    assert still_there([kernel]) == []
+
+
+def test_x_stops_what_runs(tree: Tree) -> None:
+    """With -x the failure of one experiment leaves nothing of the other running."""
+    tree.notebook("b", "1-block.ipynb", STUBBORN_CHILD + "1 / 0")
+    run = tree.start(PARALLEL, "-x")
+    run.await_file(tree.root / "experiments/a/kernel.pid")
+    run.look()
+    run.process.send_signal(signal.SIGINT)
+    finished = run.wait(PATIENCE_S)
+    assert still_there(run.family.values()) == []
+    assert not list((finished.root / "experiments").glob("*/ran"))

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_nbgroups.artifacts import Artifacts, write_atomically
+
+
+def test_paths() -> None:
+    """Of an experiment that lies below a folder of its root."""
+    artifacts = Artifacts(folder=Path("out"))
+    assert artifacts.executed("a/b", "1-x.ipynb") == Path("out/notebooks/a/b/1-x.ipynb")
+    assert artifacts.log("a/b", "1-x.ipynb") == Path("out/logs/a/b/1-x.log")
+    assert artifacts.log("a", "1.5-x.y.ipynb") == Path("out/logs/a/1.5-x.y.log")
+
+
+def test_nothing_is_created_before_it_is_used(tmp_path: Path) -> None:
+    """Asking for a path leaves no trace."""
+    artifacts = Artifacts(folder=tmp_path / "out")
+    artifacts.executed("a", "1.ipynb")
+    artifacts.log("a", "1.ipynb")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_ignores_itself(tmp_path: Path) -> None:
+    """Results do not end up in a commit; a user's own rules stay."""
+    artifacts = Artifacts(folder=tmp_path / "deep" / "out")
+    artifacts.prepare()
+    ignore = tmp_path / "deep" / "out" / ".gitignore"
+    assert ignore.read_text() == "*\n"
+    ignore.write_text("!keep\n")
+    artifacts.prepare()
+    assert ignore.read_text() == "!keep\n"
+
+
+def test_write_creates_and_replaces(tmp_path: Path) -> None:
+    """In UTF-8 with line ends as given, and nothing else is left in the folder."""
+    path = tmp_path / "new" / "a.txt"
+    write_atomically(path, "first\n")
+    write_atomically(path, "zweites é\r\n")
+    assert path.read_bytes() == "zweites é\r\n".encode()
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_others_may_read_what_is_written(tmp_path: Path) -> None:
+    """As the umask says, not as temporary files are."""
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a.txt", "")
+        assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("name", ["x" * 249 + ".ipynb", "心" * 83 + ".ipynb", "a\nb.ipynb"])
+def test_any_name_that_a_file_can_have(tmp_path: Path, name: str) -> None:
+    """The temporary name beside it is not longer than a name can be."""
+    try:
+        (tmp_path / name).touch()
+    except OSError:
+        pytest.skip("the file system has no such names")
+    write_atomically(tmp_path / name, "text")
+    assert (tmp_path / name).read_text() == "text"
+
+
+def test_halves_of_characters_are_escaped(tmp_path: Path) -> None:
+    """JSON may hold them, UTF-8 may not."""
+    write_atomically(tmp_path / "a.json", '"\ud83d"')
+    assert (tmp_path / "a.json").read_bytes() == b'"\\ud83d"'
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Neither a temporary file nor a change."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"folder"):
+        write_atomically(tmp_path / "folder", "text")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_interrupted_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between the write and its end."""
+    path = tmp_path / "a.txt"
+    write_atomically(path, "old")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
