@@ -50,7 +50,7 @@ def experiment(pytester: pytest.Pytester) -> Callable[..., Path]:
     def write(directory: str, *stems: str, toml: str = "", code: str = "pass") -> Path:
         folder = pytester.path / directory
         folder.mkdir(parents=True, exist_ok=True)
-        cell = {
+        cell: dict[str, object] = {
             "cell_type": "code",
             "execution_count": None,
             "id": "a",

@@ -75,9 +75,7 @@ def test_a_path_given_replaces_the_roots(
     assert collected("tests") == ["tests/test_unit.py::test_ordinary"]
 
 
-def test_configured_roots(
-    experiment: Write, collected: Collect, pytester: pytest.Pytester
-) -> None:
+def test_configured_roots(experiment: Write, collected: Collect, pytester: pytest.Pytester) -> None:
     """Several roots may be configured; the default one then counts no more."""
     experiment("experiments/A")
     experiment("studies/B")
@@ -96,8 +94,10 @@ def test_a_configured_root_that_does_not_exist(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            f"ERROR: tox.ini: experiment_roots names '{pytester.path / 'studies'}', which is no "
-            "directory; create it or correct the path"
+            (
+                f"ERROR: tox.ini: experiment_roots names '{pytester.path / 'studies'}', which is no "
+                "directory; create it or correct the path"
+            )
         ]
     )
 
@@ -231,7 +231,7 @@ def test_package_fixtures_reach_their_tests(skipped: Write, pytester: pytest.Pyt
     pytester.runpytest_inprocess("--run-experiments").assert_outcomes(passed=1, skipped=1)
 
 
-@pytest.mark.parametrize("name", ["with blanks", "Füße - 試験", "a+b", "1.5 T", "it's", "a,b"])  # noqa: RUF001
+@pytest.mark.parametrize("name", ["with blanks", "Füße - 試験", "a+b", "1.5 T", "it's", "a,b"])
 def test_unusual_names(name: str, experiment: Write, collected: Collect) -> None:
     """Names with blanks, brackets and letters of any kind are collected, and may be given back."""
     experiment(f"experiments/{name}", f"1-{name}", "2-fit")
@@ -278,7 +278,7 @@ def test_a_loop_of_links(experiment: Write, pytester: pytest.Pytester) -> None:
         ("docs", (".",), ["docs::notebooks"]),
     ],
 )
-def test_called_from_a_subdirectory(  # noqa: PLR0913  the fixtures and the parameters
+def test_called_from_a_subdirectory(  # noqa: PLR0913, PLR0917  fixtures and parameters
     folder: str,
     arguments: tuple[str, ...],
     expected: list[str],

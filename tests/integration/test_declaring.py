@@ -69,8 +69,10 @@ def test_notes_without_numbers(skipped: Write, pytester: pytest.Pytester) -> Non
     result = pytester.runpytest_inprocess("--run-experiments")
     result.stdout.fnmatch_lines(
         [
-            "  A: 2 notebooks have no numeric prefix ('fit.ipynb', 'load.ipynb'); their order is "
-            "alphabetical, set order in experiment.toml to fix it"
+            (
+                "  A: 2 notebooks have no numeric prefix ('fit.ipynb', 'load.ipynb'); their order is "
+                "alphabetical, set order in experiment.toml to fix it"
+            )
         ]
     )
 
@@ -89,8 +91,10 @@ def test_many_notes(skipped: Write, pytester: pytest.Pytester) -> None:
     [
         (
             'order = ["1-load.ipynb", "3-none.ipynb", "2-fit.ipynb"]',
-            "order names '3-none.ipynb', which is not in the directory; it has '1-load.ipynb', "
-            "'2-fit.ipynb'",
+            (
+                "order names '3-none.ipynb', which is not in the directory; it has '1-load.ipynb', "
+                "'2-fit.ipynb'"
+            ),
         ),
         (
             'order = ["1-load.ipynb"]',
@@ -106,9 +110,7 @@ def test_many_notes(skipped: Write, pytester: pytest.Pytester) -> None:
         ),
     ],
 )
-def test_a_bad_order(
-    toml: str, message: str, experiment: Write, pytester: pytest.Pytester
-) -> None:
+def test_a_bad_order(toml: str, message: str, experiment: Write, pytester: pytest.Pytester) -> None:
     """An order that does not fit the directory fails the experiment and says what does not fit."""
     experiment("experiments/A", toml=f"[run]\n{toml}\n")
     assert failure(pytester) == f"experiments/A/experiment.toml: {message}"
@@ -255,13 +257,17 @@ def test_a_bad_pyproject(
         ),
         (
             "[resources]\nram = '-4GB'",
-            '[resources] ram = "-4GB": expected a size such as "4GB" (10^9 bytes), "4GiB" (2^30), '
-            '"512MB", or a whole number of bytes',
+            (
+                '[resources] ram = "-4GB": expected a size such as "4GB" (10^9 bytes), "4GiB" (2^30), '
+                '"512MB", or a whole number of bytes'
+            ),
         ),
         (
             "[resources]\nram = -4",
-            "[resources] ram = -4: expected more than zero: a size such as "
-            '"4GB" (10^9 bytes), "4GiB" (2^30), "512MB", or a whole number of bytes',
+            (
+                "[resources] ram = -4: expected more than zero: a size such as "
+                '"4GB" (10^9 bytes), "4GiB" (2^30), "512MB", or a whole number of bytes'
+            ),
         ),
         (
             "[resources]\nexclusive = 'yes'",
@@ -273,13 +279,17 @@ def test_a_bad_pyproject(
         ),
         (
             "[resources]\ngpus = 2\ngpu_memory = '8GB'",
-            "[resources] gpus = 2 with gpu_memory: gpu_memory is a share of one GPU; remove gpus, "
-            "or declare whole GPUs with gpu_min_memory",
+            (
+                "[resources] gpus = 2 with gpu_memory: gpu_memory is a share of one GPU; remove gpus, "
+                "or declare whole GPUs with gpu_min_memory"
+            ),
         ),
         (
             "[run]\ntimeout = '2 fortnights'",
-            '[run] timeout = "2 fortnights": expected a duration such as "90s", "30min", "1h30m", '
-            "or a number of seconds",
+            (
+                '[run] timeout = "2 fortnights": expected a duration such as "90s", "30min", "1h30m", '
+                "or a number of seconds"
+            ),
         ),
         (
             "[run]\nskip = true",
@@ -287,45 +297,61 @@ def test_a_bad_pyproject(
         ),
         (
             "[run]\nrequires = ['torch']",
-            '[run] requires = ["torch"]: expected a list such as ["module:torch", '
-            '"command:ffmpeg", "env:HF_TOKEN"]',
+            (
+                '[run] requires = ["torch"]: expected a list such as ["module:torch", '
+                '"command:ffmpeg", "env:HF_TOKEN"]'
+            ),
         ),
         (
             "[run]\nexclude = ['a.ipynb']",
-            '[run] exclude = ["a.ipynb"]: expected a table of file pattern = reason, such as '
-            '{ "scratch*.ipynb" = "work in progress" }',
+            (
+                '[run] exclude = ["a.ipynb"]: expected a table of file pattern = reason, such as '
+                '{ "scratch*.ipynb" = "work in progress" }'
+            ),
         ),
         (
             "[run]\nenv = { N = 1 }",
-            '[run] env = {"N": 1}: expected a table of NAME = "text", such as '
-            '{ OMP_PLACES = "cores" }',
+            (
+                '[run] env = {"N": 1}: expected a table of NAME = "text", such as '
+                '{ OMP_PLACES = "cores" }'
+            ),
         ),
         (
             "[run]\ntimout = 1",
-            "[run] timout: unknown key; did you mean timeout? accepted are cell_timeout, env, "
-            "exclude, independent, kernel, marks, notebook_timeout, order, requires, skip, timeout",
+            (
+                "[run] timout: unknown key; did you mean timeout? accepted are cell_timeout, env, "
+                "exclude, independent, kernel, marks, notebook_timeout, order, requires, skip, timeout"
+            ),
         ),
         (
             "[resource]\ncpus = 1",
-            "resource: unknown table; did you mean resources? accepted are notebooks, resources, "
-            "run",
+            (
+                "resource: unknown table; did you mean resources? accepted are notebooks, resources, "
+                "run"
+            ),
         ),
         ("resources = 2", "resources = 2: expected a table, written [resources]"),
         (
             "[notebooks.'2-fit.ipynb']\nram = '1GB'",
-            '[notebooks."2-fit.ipynb"] ram: unknown key; accepted are cell_timeout, kernel, '
-            "requires, skip, timeout",
+            (
+                '[notebooks."2-fit.ipynb"] ram: unknown key; accepted are cell_timeout, kernel, '
+                "requires, skip, timeout"
+            ),
         ),
         (
             "[notebooks.'3-plot.ipynb']\nskip = 'x'",
-            '[notebooks."3-plot.ipynb"]: there is no such notebook; the directory has 1-load.ipynb, '
-            "2-fit.ipynb",
+            (
+                '[notebooks."3-plot.ipynb"]: there is no such notebook; the directory has 1-load.ipynb, '
+                "2-fit.ipynb"
+            ),
         ),
         (
             "[resources]\ncpus = 0\ngpus = -1",
-            "[resources] cpus = 0: expected a number above zero, such as 2 or 0.5\n"
-            "experiments/A/experiment.toml: [resources] gpus = -1: expected a whole number, 0 or "
-            "more",
+            (
+                "[resources] cpus = 0: expected a number above zero, such as 2 or 0.5\n"
+                "experiments/A/experiment.toml: [resources] gpus = -1: expected a whole number, 0 or "
+                "more"
+            ),
         ),
     ],
 )
@@ -383,8 +409,10 @@ def test_two_experiments_of_one_name(skipped: Write, pytester: pytest.Pytester) 
     result.assert_outcomes(failed=1, skipped=1)
     result.stdout.fnmatch_lines(
         [
-            "E   its name 'A' is also that of studies/A::notebooks, so their artifacts would "
-            "overwrite each other; rename one of the two"
+            (
+                "E   its name 'A' is also that of studies/A::notebooks, so their artifacts would "
+                "overwrite each other; rename one of the two"
+            )
         ]
     )
 
@@ -438,9 +466,7 @@ def test_the_notebooks_hook(experiment: Write, pytester: pytest.Pytester) -> Non
 
 def test_a_bad_notebooks_hook(experiment: Write, pytester: pytest.Pytester) -> None:
     """A hook that returns what is no notebook of the directory fails the experiment."""
-    pytester.makeconftest(
-        "def pytest_experiment_notebooks(path): return [path / 'none.ipynb']\n"
-    )
+    pytester.makeconftest("def pytest_experiment_notebooks(path): return [path / 'none.ipynb']\n")
     folder = experiment("experiments/A")
     assert failure(pytester) == (
         f"pytest_experiment_notebooks returned {str(folder / 'none.ipynb')!r}, which is no file "
@@ -486,9 +512,7 @@ def test_the_event_hook(experiment: Write, skipped: Write, pytester: pytest.Pyte
         """
     )
     skipped("experiments/A")
-    experiment(
-        "experiments/B", "1-load", toml='[notebooks."1-load.ipynb"]\nskip = "not needed"\n'
-    )
+    experiment("experiments/B", "1-load", toml='[notebooks."1-load.ipynb"]\nskip = "not needed"\n')
     result = pytester.runpytest_inprocess("--run-experiments")
     result.assert_outcomes(skipped=2)
     assert (pytester.path / "heard").read_text().splitlines() == [
@@ -553,7 +577,7 @@ def test_precedence_of_deadlines(experiment: Write, pytester: pytest.Pytester) -
         ("experiment_cpus", "-2", "expected a number above zero, such as 4 or 0.5"),
         ("experiment_timeout", "soon", 'expected a duration such as "90s", "30min"*'),
         ("experiment_default_ram", "2XB", 'expected a size such as "4GB"*'),
-        ("experiment_ram", "120%", "*such as [\"]60%[\"] up to 100%"),
+        ("experiment_ram", "120%", '*such as ["]60%["] up to 100%'),
     ],
 )
 def test_a_bad_ini_value(
@@ -579,9 +603,7 @@ def test_a_bad_ini_value(
         ("--experiment-kernel", " ", "expected a name"),
     ],
 )
-def test_a_bad_option(
-    option: str, value: str, message: str, pytester: pytest.Pytester
-) -> None:
+def test_a_bad_option(option: str, value: str, message: str, pytester: pytest.Pytester) -> None:
     """A bad value of an option is a usage error that says what is accepted."""
     result = pytester.runpytest_inprocess("--run-experiments", option, value)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -24,7 +24,9 @@ def test_where_a_path_is_looked_up(skipped: Write, pytester: pytest.Pytester) ->
         (pytester.path / "tests" / f"test_{name}.py").write_text(
             f"def test_it(run_experiment): run_experiment({path!r})\n"
         )
-    result = pytester.runpytest_inprocess("-rs", "--run-experiments", *map(str, sorted_tests(pytester)))
+    result = pytester.runpytest_inprocess(
+        "-rs", "--run-experiments", *map(str, sorted_tests(pytester))
+    )
     assert [line.rpartition(": ")[2] for line in result.outlines if "SKIPPED [1]" in line] == [
         "beside the test",
         "in a root",
@@ -66,8 +68,10 @@ def test_a_failure(experiment: Write, pytester: pytest.Pytester) -> None:
         [
             "experiment A",
             "",
-            "E   experiments/A/experiment.toml: order names '9-none.ipynb', which is not in the "
-            "directory; it has '1-load.ipynb', '2-fit.ipynb'",
+            (
+                "E   experiments/A/experiment.toml: order names '9-none.ipynb', which is not in the "
+                "directory; it has '1-load.ipynb', '2-fit.ipynb'"
+            ),
             "",
             "rerun: pytest --run-experiments test_a_failure.py::test_it",
         ],
@@ -124,8 +128,10 @@ def test_a_bad_marker(skipped: Write, pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1, deselected=1)
     result.stdout.fnmatch_lines(
         [
-            "E   test_a_bad_marker.py::test_it, marker: [[]resources] gpus = 1.5: expected a whole "
-            "number, 0 or more"
+            (
+                "E   test_a_bad_marker.py::test_it, marker: [[]resources] gpus = 1.5: expected a whole "
+                "number, 0 or more"
+            )
         ]
     )
 
@@ -138,8 +144,10 @@ def test_collected_as_well(skipped: Write, pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1, skipped=1)
     result.stdout.fnmatch_lines(
         [
-            f"{folder} is run by test_collected_as_well.py::test_it and by "
-            "experiments/A::notebooks in one session; deselect one of them"
+            (
+                f"{folder} is run by test_collected_as_well.py::test_it and by "
+                "experiments/A::notebooks in one session; deselect one of them"
+            )
         ]
     )
 
@@ -152,8 +160,10 @@ def test_an_unknown_path(pytester: pytest.Pytester) -> None:
     root = pytester.path
     result.stdout.fnmatch_lines(
         [
-            f"E*run_experiment('Nowhere'): no such directory below {root}, {root / 'experiments'}, "
-            f"{root}"
+            (
+                f"E*run_experiment('Nowhere'): no such directory below {root}, {root / 'experiments'}, "
+                f"{root}"
+            )
         ]
     )
 
@@ -192,4 +202,4 @@ def test_in_a_worker(experiment: Write, pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--run-experiments", "-n1")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["experiment data/A", "E   data/A/experiment.toml: order names *"])
-    result.stdout.re_match_lines([r"data/A +failed +0/0 +\d\.\d\ds +gw0 +data/A/experiment"])
+    result.stdout.re_match_lines([r"data/A +failed +0/0 +\d\.\d\ds +gw0"])

@@ -93,7 +93,9 @@ def test_last_failed_once_it_is_mended(pytester: pytest.Pytester) -> None:
 def test_failed_first(pytester: pytest.Pytester, collected: Collect) -> None:
     """--ff runs the failed experiment before the others."""
     pytester.runpytest_inprocess("--run-experiments")
-    assert collected("--ff") == [f"experiments/{name}::notebooks" for name in ("Heart", "Brain", "Lung")]
+    assert collected("--ff") == [
+        f"experiments/{name}::notebooks" for name in ("Heart", "Brain", "Lung")
+    ]
 
 
 @pytest.mark.usefixtures("three")
@@ -154,4 +156,6 @@ def test_collect_only(pytester: pytest.Pytester) -> None:
 def test_collect_only_with_workers(pytester: pytest.Pytester) -> None:
     """--collect-only starts no worker, whatever -n says."""
     result = pytester.runpytest_subprocess("--run-experiments", "--co", "-q", "-n", "auto")
-    assert result.outlines[:3] == [f"experiments/{name}::notebooks" for name in ("Brain", "Heart", "Lung")]
+    assert result.outlines[:3] == [
+        f"experiments/{name}::notebooks" for name in ("Brain", "Heart", "Lung")
+    ]

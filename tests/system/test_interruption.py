@@ -214,13 +214,22 @@ def test_a_kernel_host_is_killed(tree: Tree) -> None:
     assert still_there([kernel]) == []
 
 
-def test_x_stops_what_runs(tree: Tree) -> None:
-    """With -x the failure of one experiment leaves nothing of the other running."""
-    tree.notebook("b", "1-block.ipynb", STUBBORN_CHILD + "1 / 0")
+def test_x_ends_what_runs(tree: Tree) -> None:
+    """With -x the failure of one experiment interrupts the other; what it ran is saved."""
+    fails = (
+        "import time\nfrom pathlib import Path\n"
+        "while not Path('../a/kernel.pid').exists():\n    time.sleep(0.05)\n"
+        "Path('failing').touch()\n1 / 0"
+    )
+    tree.notebook("b", "1-block.ipynb", fails)
     run = tree.start(PARALLEL, "-x")
     run.await_file(tree.root / "experiments/a/kernel.pid")
     run.look()
-    run.process.send_signal(signal.SIGINT)
+    run.await_file(tree.root / "experiments/b/failing")
     finished = run.wait(PATIENCE_S)
     assert still_there(run.family.values()) == []
+    outcomes = {e["name"]: e["outcome"] for e in finished.session["experiments"]}
+    assert outcomes == {"a": "interrupted", "b": "failed"}
+    assert finished.outcomes("a") == ["passed", "interrupted", "not_run"]
+    assert printed(finished.executed("a", "2-block.ipynb").cells[0]) == "before\n"
     assert not list((finished.root / "experiments").glob("*/ran"))

@@ -387,9 +387,11 @@ def test_a_mute_kernel_is_killed(room: Room) -> None:
     room.install("mute", [sys.executable, "-c", CHILD + "import time; time.sleep(600)"])
 
     async def scene() -> None:
+        begun = time.monotonic()
         with pytest.raises(StartTimeoutError, match=r"did not answer within 0\.50s"):
             async with room.kernel("mute", startup_timeout=0.5):
                 pass
+        assert 0.5 <= time.monotonic() - begun < 5
         assert psutil.Process(room.host.pid).children() == []
 
     run(scene())

@@ -171,7 +171,7 @@ class Tree:
     def __init__(self, root: Path, *, ini: str = INI) -> None:
         self.root = root
         self.runs: list[Running] = []
-        root.mkdir(parents=True, exist_ok=True)
+        (root / ".temporary").mkdir(parents=True, exist_ok=True)
         (root / "pytest.ini").write_text(ini)
 
     def directory(self, experiment: str) -> Path:
@@ -205,11 +205,17 @@ class Tree:
     def toml(self, experiment: str, text: str) -> None:
         self.file(experiment, "experiment.toml", text)
 
-    def kernelspec(self, name: str, argv: Sequence[str], language: str = "python") -> None:
+    def kernelspec(
+        self,
+        name: str,
+        argv: Sequence[str],
+        language: str = "python",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         """Install a kernel below the tree; see `environment`."""
         folder = self.root / "jupyter" / "kernels" / name
         folder.mkdir(parents=True)
-        spec = {"argv": list(argv), "display_name": name, "language": language}
+        spec = {"argv": list(argv), "display_name": name, "language": language, "env": env or {}}
         (folder / "kernel.json").write_text(json.dumps(spec))
 
     def environment(self) -> dict[str, str]:
@@ -221,6 +227,8 @@ class Tree:
             "COLUMNS": "160",
             "JUPYTER_PATH": str(self.root / "jupyter"),
             "PYTHONPATH": str(self.root),
+            # pytest cleans up there in the end, which takes its time where others have been at work.
+            "PYTEST_DEBUG_TEMPROOT": str(self.root / ".temporary"),
         }
 
     def start(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import re
 from typing import Any
@@ -105,8 +105,10 @@ def test_every_fault_is_listed() -> None:
     """Nobody wants to learn of them one by one."""
     assert faults({"resources": {"cpu": 2, "gpus": 1.5}, "run": {"skip": True}, "extra": {}}) == [
         "extra: unknown table; accepted are notebooks, resources, run",
-        "[resources] cpu: unknown key; did you mean cpus? accepted are cpus, exclusive, gpu_memory, "
-        "gpu_min_memory, gpus, locks, ram",
+        (
+            "[resources] cpu: unknown key; did you mean cpus? accepted are cpus, exclusive, gpu_memory, "
+            "gpu_min_memory, gpus, locks, ram"
+        ),
         "[resources] gpus = 1.5: expected a whole number, 0 or more",
         '[run] skip = true: expected the reason as text, such as "needs Docker"',
     ]
@@ -119,7 +121,7 @@ def test_every_fault_is_listed() -> None:
         ("é\n", '"é\\n"'),
         (True, "true"),
         (math.nan, "NaN"),
-        (datetime.date(2024, 5, 6), '"2024-05-06"'),
+        (dt.date(2024, 5, 6), '"2024-05-06"'),
         ("x" * 100, '"' + "x" * 56 + "..."),
         pytest.param(int("f" * 5000, 16), "...", id="thousands of digits"),
     ],
@@ -135,8 +137,10 @@ def test_tables_must_be_tables() -> None:
     """A key where a table belongs is told how to be written."""
     assert faults({"resources": 3, "notebooks": {"a.ipynb": "why"}}) == [
         "resources = 3: expected a table, written [resources]",
-        '[notebooks] a.ipynb = "why": expected a table for each notebook, written '
-        '[notebooks."<file name>"]',
+        (
+            '[notebooks] a.ipynb = "why": expected a table for each notebook, written '
+            '[notebooks."<file name>"]'
+        ),
     ]
 
 
@@ -165,16 +169,20 @@ def test_unknown_keys_are_quoted_where_toml_would() -> None:
 def test_a_share_is_of_one_gpu(gpus: int) -> None:
     """A share of several GPUs means nothing."""
     assert faults({"resources": {"gpus": gpus, "gpu_memory": "8GB"}}) == [
-        f"[resources] gpus = {gpus} with gpu_memory: gpu_memory is a share of one GPU; "
-        "remove gpus, or declare whole GPUs with gpu_min_memory"
+        (
+            f"[resources] gpus = {gpus} with gpu_memory: gpu_memory is a share of one GPU; "
+            "remove gpus, or declare whole GPUs with gpu_min_memory"
+        )
     ]
 
 
 def test_a_share_or_whole_gpus() -> None:
     """Both at once contradict each other."""
     assert faults({"resources": {"gpu_memory": "8GB", "gpu_min_memory": "24GB"}}) == [
-        "[resources] gpu_memory with gpu_min_memory: the first is a share of one GPU, the second "
-        "asks for whole ones; keep one of them"
+        (
+            "[resources] gpu_memory with gpu_min_memory: the first is a share of one GPU, the second "
+            "asks for whole ones; keep one of them"
+        )
     ]
 
 
@@ -196,9 +204,7 @@ def test_the_upper_declaration_wins() -> None:
 
 
 def test_tables_of_texts_are_joined() -> None:
-    """``env`` and ``exclude`` are added to, the upper one winning name by name, and its patterns
-    coming last.
-    """
+    """``env`` and ``exclude`` are added to; the upper ones win and come last."""
     lower = read({"run": {"env": {"A": "1", "B": "1"}, "exclude": {"*": "all"}}})
     upper = read({"run": {"env": {"B": "2", "C": "2"}, "exclude": {"x*": "mine"}}})
     run = upper.over(lower).run
@@ -245,7 +251,10 @@ def test_anything_else_is_a_declaration_error(data: dict[str, Any]) -> None:
     try:
         read(data)
     except DeclarationError as exc:
-        assert str(exc).isprintable() or "\n" in str(exc)
+        message = str(exc)
+    else:
+        message = ""
+    assert all(line.startswith("A/experiment.toml: ") for line in message.split("\n") if message)
 
 
 @settings(MODEST, max_examples=100)
@@ -257,10 +266,10 @@ def test_editors_accept_what_the_plugin_accepts(data: dict[str, Any]) -> None:
     """The JSON schema and the reader agree, document by document."""
     try:
         read(data)
-    except DeclarationError as exc:
-        assert not SCHEMA.is_valid(data), exc
-    else:
-        SCHEMA.validate(data)
+        accepted = True
+    except DeclarationError:
+        accepted = False
+    assert SCHEMA.is_valid(data) is accepted
 
 
 @pytest.mark.parametrize("key", [k for k in KEYS if k.table != "notebooks"], ids=lambda k: k.name)
@@ -296,8 +305,10 @@ def test_patterns() -> None:
         ([], "p: tool.nbgroups = []: expected a table"),
         (
             {"experiment": {}},
-            "p: [tool.nbgroups] experiment: unknown key; did you mean experiments? "
-            "accepted are experiments",
+            (
+                "p: [tool.nbgroups] experiment: unknown key; did you mean experiments? "
+                "accepted are experiments"
+            ),
         ),
         (
             {"experiments": []},
@@ -309,8 +320,10 @@ def test_patterns() -> None:
         ),
         (
             {"experiments": {"a b/*": {"run": {"skip": ""}}}},
-            'p: [tool.nbgroups.experiments."a b/*".run] skip = "": expected the reason as text, '
-            'such as "needs Docker"',
+            (
+                'p: [tool.nbgroups.experiments."a b/*".run] skip = "": expected the reason as text, '
+                'such as "needs Docker"'
+            ),
         ),
         (
             {"experiments": {"A": {"run": 3}}},

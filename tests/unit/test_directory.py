@@ -112,9 +112,7 @@ def test_without_notebooks_there_is_no_experiment(tmp_path: Path) -> None:
         (["a", "b"], "b/A", "A"),
     ],
 )
-def test_names_of_experiments(
-    tmp_path: Path, roots: list[str], directory: str, name: str
-) -> None:
+def test_names_of_experiments(tmp_path: Path, roots: list[str], directory: str, name: str) -> None:
     """Relative to the outermost root, else to the rootdir, else the directory's own."""
 
     def below(path: str) -> Path:
@@ -232,7 +230,7 @@ def test_patterns_match_whole_names(tmp_path: Path) -> None:
     assert experiment.resources == Resources(cpus=2.0, ram=Size(10**9))
 
 
-def test_independent_notebooks(read: Read, tmp_path: Path) -> None:
+def test_independent_notebooks(tmp_path: Path) -> None:
     """Each is an experiment of its own with all that is declared for the directory."""
     directory = write(
         tmp_path / "experiments" / "T",
@@ -250,7 +248,7 @@ def test_independent_notebooks(read: Read, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "problem"),
     [
-        ("run.skip = 1", "experiments/A/experiment.toml: [run] skip = 1: expected the reason as text, such as \"needs Docker\""),
+        ("run.skip = 1", 'experiments/A/experiment.toml: [run] skip = 1: expected the reason as text, such as "needs Docker"'),
         ("run.order = ['b.ipynb']", "experiments/A/experiment.toml: order names 'b.ipynb', which is not in the directory; it has '1.ipynb', '2.ipynb'"),
         ("[notebooks.'missing.ipynb']", 'experiments/A/experiment.toml: [notebooks."missing.ipynb"]: there is no such notebook; the directory has 1.ipynb, 2.ipynb'),
         ("run = [", "{path}: is not valid TOML: "),
@@ -268,7 +266,9 @@ def test_a_faulty_declaration_is_a_problem(
     experiment = read("1.ipynb", "2.ipynb", toml=toml)
     path = tmp_path / "experiments" / "A" / "experiment.toml"
     assert experiment.problem is not None
-    assert experiment.problem.startswith(problem.format(path=path) if "{path}" in problem else problem)
+    assert experiment.problem.startswith(
+        problem.format(path=path) if "{path}" in problem else problem
+    )
     assert experiment.name == "A"
     assert experiment.notebooks == ()
 

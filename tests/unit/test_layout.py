@@ -46,7 +46,7 @@ def test_other_names_are_not() -> None:
     with pytest.raises(
         AttributeError, match=r"^module 'pytest_nbgroups' has no attribute 'run_experiments'$"
     ):
-        pytest_nbgroups.run_experiments  # type: ignore[attr-defined]  # noqa: B018
+        pytest_nbgroups.run_experiments  # noqa: B018
 
 
 def modules_after(*statements: str) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -177,8 +178,11 @@ def _run_loop(
         with cancellation.calling(cancel):
             await _run_notebooks(run, settings, host, env)
 
+    # zmq needs a loop that can watch sockets, which on Windows is not the default one.
+    factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
     try:
-        asyncio.run(cancellable())
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(cancellable())
     except asyncio.CancelledError:
         pass
     except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, never a lost item

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import zmq.asyncio  # noqa: TID253  the adapter
-from jupyter_client.asynchronous.client import AsyncKernelClient  # noqa: TID253
-from jupyter_client.kernelspec import KernelSpec  # noqa: TID253
-from jupyter_client.manager import AsyncKernelManager  # noqa: TID253
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 
 from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.endpoint import Endpoint, open_endpoint

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import PurePath
 
-from jupyter_client.kernelspec import (  # noqa: TID253  the adapter
+from jupyter_client.kernelspec import (
     KernelSpec,
     KernelSpecManager,
     NoSuchKernel,

@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.connect import KernelConnectionInfo  # noqa: TID253  the adapter
-from jupyter_client.manager import KernelManager  # noqa: TID253
-from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase  # noqa: TID253
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess

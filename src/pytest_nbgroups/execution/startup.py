@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from jupyter_client.asynchronous.client import AsyncKernelClient  # noqa: TID253  the adapter
+from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.execution.failures import describe_exit

@@ -59,7 +59,9 @@ def failure_repr(
     config: pytest.Config, result: ExperimentResult, *, nodeid: str, gpus_visible: bool
 ) -> ReprExceptionInfo:
     """The failure text, in the shape that xdist carries and the short summary takes a line from."""
-    lines = text_of_failure(config, result, nodeid=nodeid, gpus_visible=gpus_visible)
+    lines = []  # with --tb=line pytest writes the location and its message alone
+    if config.getoption("tbstyle", "auto") != "line":
+        lines = text_of_failure(config, result, nodeid=nodeid, gpus_visible=gpus_visible)
     failed = result.failed_notebook
     path = result.directory / failed.name if failed else result.directory
     cell = result.failure.cell if result.failure else None

@@ -13,7 +13,6 @@ from _pytest._code.code import ReprExceptionInfo
 
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.experiment import run_experiment
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.integration.failures import failure_repr
 from pytest_nbgroups.model import Budget, Experiment, ExperimentResult, Resources
@@ -51,6 +50,9 @@ class Runner:
 
     def run(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> ExperimentResult:
         """Run an experiment for an item; its events carry the node id."""
+        # Brings in nbclient and zmq, which collection and xdist's controller can do without.
+        from pytest_nbgroups.execution.experiment import run_experiment
+
         return run_experiment(
             self._granted(experiment),
             partial(self._deliver, nodeid=nodeid),

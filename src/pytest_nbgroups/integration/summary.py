@@ -87,6 +87,7 @@ class Summary:
         if os.environ.get("GITHUB_ACTIONS") == "true":
             self._tell_github(record, rows, reporter)
         if self.config.get_verbosity() >= 0:
+            reporter.ensure_newline()
             reporter.section("experiments")
             for line in table_lines(rows, reporter._tw.fullwidth):  # noqa: SLF001  as plugins do
                 color = _COLORS.get(line.outcome) if line.outcome else None

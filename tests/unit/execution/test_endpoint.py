@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets an
 
 
 @pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A short XDG_RUNTIME_DIR of our own."""
-    folder = Path(tempfile.mkdtemp(prefix="xdg", dir="/tmp"))  # pytest's may be too long
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    return folder
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A short XDG_RUNTIME_DIR of our own; pytest's folders may be too long for sockets."""
+    with tempfile.TemporaryDirectory(prefix="xdg", dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
 
 
 @posix_only
@@ -41,7 +42,6 @@ def test_ipykernel_meets_on_unix_sockets(runtime: Path) -> None:
         assert list(endpoint.folder.iterdir()) == []
         endpoint.connection_file.touch()
     assert list(runtime.iterdir()) == []
-    runtime.rmdir()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,6 @@ def test_a_runtime_folder_that_others_can_enter_is_not_used(runtime: Path, mode:
     """The folder's own permissions are the first protection."""
     runtime.chmod(mode)
     assert str(runtime) not in list(folder_candidates(os.environ))
-    runtime.rmdir()
 
 
 @pytest.mark.parametrize("value", ["", "relative", "/does/not/exist"])
@@ -80,7 +79,6 @@ def test_a_runtime_folder_of_another_user_is_not_used(
     """After su the variable may still name the other user's folder."""
     monkeypatch.setattr(os, "geteuid", lambda: runtime.stat().st_uid + 1)
     assert str(runtime) not in list(folder_candidates(os.environ))
-    runtime.rmdir()
 
 
 def test_the_longest_socket_path_is_the_limit() -> None:

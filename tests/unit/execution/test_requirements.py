@@ -32,15 +32,15 @@ def test_an_empty_variable_is_missing() -> None:
     assert missing(["env:TOKEN"], {"TOKEN": ""}) == "needs the environment variable TOKEN"
 
 
-@pytest.mark.parametrize("name", ["no_such.inner", "json.no_such.x", ".relative", "__main__.x", "a..b"])
+@pytest.mark.parametrize(
+    "name", ["no_such.inner", "json.no_such.x", ".relative", "__main__.x", "a..b"]
+)
 def test_modules_that_cannot_be_there(name: str) -> None:
     """Whatever the import system thinks of such a name."""
     assert missing([f"module:{name}"], {}) == f"needs the Python module {name}"
 
 
-def test_a_package_that_breaks_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_that_breaks_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As torch does where its libraries do not fit: its submodules cannot be had."""
     (tmp_path / "breaks_on_import").mkdir()
     (tmp_path / "breaks_on_import" / "__init__.py").write_text("raise OSError('libcudart.so')")

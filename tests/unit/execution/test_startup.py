@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import socket
+from concurrent.futures import Future
 from pathlib import Path
+from queue import Empty
+from typing import Any, cast
 
 import pytest
 
 from pytest_nbgroups.errors import KernelStartError
+from pytest_nbgroups.execution import startup
+from pytest_nbgroups.execution.host_client import KernelProcess
 from pytest_nbgroups.execution.startup import (
     KernelLog,
     PortClashError,
@@ -102,6 +108,45 @@ def test_silence_is_told_with_the_limit(path: Path) -> None:
     assert isinstance(error, StartTimeoutError)
     assert isinstance(error, KernelStartError)
     assert isinstance(error, TimeoutError)
+
+
+class FakeClient:
+    """A kernel whose first status is lost, as before a subscription takes effect."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+
+    def kernel_info(self) -> str:
+        self.requests.append(f"request {len(self.requests)}")
+        return self.requests[-1]
+
+    async def get_shell_msg(self, timeout: float) -> dict[str, Any]:  # noqa: ARG002, ASYNC109
+        if len(self.requests) == 1:
+            raise Empty
+        return {"msg_type": "kernel_info_reply", "content": {"language_info": {"name": "x"}}}
+
+    async def get_iopub_msg(self, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109
+        if len(self.requests) < 3:
+            await asyncio.sleep(timeout)
+            raise Empty
+        return {
+            "msg_type": "status",
+            "content": {"execution_state": "idle"},
+            "parent_header": {"msg_id": self.requests[1]},
+        }
+
+    def _handle_kernel_info_reply(self, reply: dict[str, Any]) -> None:
+        self.handled = reply
+
+
+def test_a_kernel_is_ready_when_iopub_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply on shell alone is not enough: outputs of the first cell would be lost."""
+    monkeypatch.setattr(startup, "_IOPUB_S", 0.01)
+    client, process = FakeClient(), KernelProcess(pid=1, exited=Future())
+    waiting = startup.await_ready(cast("Any", client), process, 5)
+    assert asyncio.run(waiting) == {"language_info": {"name": "x"}}
+    assert len(client.requests) == 3
+    assert client.handled["msg_type"] == "kernel_info_reply"
 
 
 def test_a_refusal_of_the_system_is_passed_on() -> None:

@@ -1,0 +1,68 @@
+"""Registration in the root conftest.py, alone and beside the entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+Write: TypeAlias = Callable[..., Path]
+
+
+@pytest.fixture
+def registered(skipped: Write, pytester: pytest.Pytester) -> None:
+    """A repository that registers the plugin itself, with one experiment and one user of it."""
+    skipped("experiments/A")
+    pytester.makeconftest('pytest_plugins = ["pytest_nbgroups.register"]\n')
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.experiment
+        def test_marked(pytestconfig):
+            names = [name for name, _ in pytestconfig.pluginmanager.list_name_plugin()]
+            assert names.count("nbgroups") == 1
+        """
+    )
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_alone(workers: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no entry point is loaded the conftest.py registers the plugin, in workers too."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p xdist")
+    result = pytester.runpytest_subprocess("--run-experiments", "-n", workers, "--strict-markers")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["A * skipped * needs Docker"])
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_beside_the_entry_point(
+    workers: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the entry point it does nothing, and one plugin is registered."""
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    result = pytester.runpytest_subprocess("--run-experiments", "-n", workers, "--strict-markers")
+    result.assert_outcomes(passed=1, skipped=1)
+
+
+@pytest.mark.usefixtures("registered")
+def test_off(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registered so, the plugin is off by default as ever."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p xdist")
+    result = pytester.runpytest_subprocess("-rs", "--strict-markers")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED * needs --run-experiments"])
+
+
+@pytest.mark.usefixtures("registered")
+def test_blocked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """-p no:nbgroups is the last word: the conftest.py does not bring the plugin back."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p xdist")
+    result = pytester.runpytest_subprocess("-p", "no:nbgroups", "--run-experiments")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*unrecognized arguments: --run-experiments"])

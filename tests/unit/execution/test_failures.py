@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from nbclient.exceptions import CellExecutionError  # noqa: TID253
+from nbformat import NotebookNode, from_dict  # noqa: TID253
+
+from pytest_nbgroups.execution.deadlines import Limit
+from pytest_nbgroups.execution.failures import (
+    cell_failure,
+    cell_reference,
+    deadline_failure,
+    death_failure,
+    describe_exit,
+    printed,
+)
+from pytest_nbgroups.model import CellReference, Failure, FailureKind
+
+LIMIT = Limit(of="cell", seconds=600, ends_at=0)
+CELL = CellReference(number=3, count=5, source="x")
+
+
+def notebook(source: str = "a = 1\nb = 0\na / b", **cell: Any) -> NotebookNode:
+    """A text, and a cell of code."""
+    fields = {"cell_type": "code", "source": source, "outputs": [], "execution_count": 3, **cell}
+    made: NotebookNode = from_dict({"cells": [{"cell_type": "markdown", "source": "text"}, fields]})
+    return made
+
+
+def error(ename: str = "ZeroDivisionError", evalue: str = "division by zero") -> CellExecutionError:
+    """As nbclient raises it."""
+    return CellExecutionError("its own traceback", ename, evalue)
+
+
+@pytest.mark.parametrize(
+    ("traceback", "line"),
+    [
+        ("Cell In[3], line 2\n  1 x", 2),
+        ("Input In [3], in <cell line: 2>()", 2),
+        ("Cell In[3], line 3\n ...\nCell In[1], line 9, in f\n ...\nCell In[3], line 1, in g", 3),
+        ("Cell In[1], line 2", None),
+        ("Cell In[3], line 4", None),
+        ("Cell In[3], line 0", None),
+        ("File a.py:2", None),
+        ("", None),
+    ],
+)
+def test_the_failing_line(traceback: str, line: int | None) -> None:
+    """The outermost one of that cell, where the traceback names one that the cell has."""
+    found = cell_reference(notebook(), 1, traceback=traceback, execution_count=3)
+    assert found.line == line
+
+
+def test_a_cell_is_counted_among_all() -> None:
+    """Texts included, as a reader counts them."""
+    assert cell_reference(notebook(), 1) == CellReference(
+        number=2, count=2, source="a = 1\nb = 0\na / b"
+    )
+
+
+def test_a_cell_that_raised() -> None:
+    """Its error in one line, its traceback and the end of its output in plain text."""
+    outputs = [
+        {"output_type": "stream", "name": "stdout", "text": "\x1b[1mstep 1\x1b[0m\n"},
+        {"output_type": "stream", "name": "stderr", "text": "a warning\n"},
+        {"output_type": "display_data", "data": {}, "metadata": {}},
+        {
+            "output_type": "error",
+            "ename": "E",
+            "evalue": "v",
+            "traceback": ["\x1b[31mCell In[3], line 3\x1b[0m", "----> 3 a / b", ""],
+        },
+    ]
+    found = cell_failure(notebook(outputs=outputs), 1, error(evalue="\x1b[1mfirst\x1b[0m\nsecond"))
+    assert found == Failure(
+        kind=FailureKind.CELL,
+        message="ZeroDivisionError: first",
+        cell=CellReference(
+            number=2, count=2, source="a = 1\nb = 0\na / b", execution_count=3, line=3
+        ),
+        traceback="Cell In[3], line 3\n----> 3 a / b",
+        output="step 1\na warning",
+    )
+
+
+def test_a_cell_without_an_error_output() -> None:
+    """Some kernels answer with an error and publish none."""
+    assert cell_failure(notebook(), 1, error()).traceback == "its own traceback"
+
+
+@pytest.mark.parametrize(
+    ("ename", "evalue", "message"),
+    [
+        ("KeyError", "'x'", "KeyError: 'x'"),
+        ("KeyboardInterrupt", "", "KeyboardInterrupt"),
+        ("", "object 'x' not found", "object 'x' not found"),
+        ("", "", "the cell reported an error without a message"),
+    ],
+)
+def test_what_is_said_of_an_error(ename: str, evalue: str, message: str) -> None:
+    """Kernels of other languages leave the name or the value empty."""
+    assert cell_failure(notebook(), 1, error(ename, evalue)).message == message
+
+
+def test_printed_is_the_end_of_the_output() -> None:
+    """Ten lines, from both streams in the order in which they came."""
+    outputs = [
+        {"output_type": "stream", "name": "stdout", "text": f"line {number}\n"}
+        for number in range(12)
+    ]
+    assert printed(notebook(outputs=outputs).cells[1]).splitlines() == [
+        f"line {number}" for number in range(2, 12)
+    ]
+    assert printed(notebook().cells[0]) == ""
+
+
+def test_a_deadline_that_was_answered() -> None:
+    """The interrupt was enough."""
+    assert deadline_failure(LIMIT, cell=CELL, output="last words", killed_after_s=None) == Failure(
+        kind=FailureKind.DEADLINE,
+        message="cell 3 of 5 ran into the cell's limit of 10m00s; it was interrupted",
+        cell=CELL,
+        output="last words",
+        remedy="raise it with cell_timeout in experiment.toml or --experiment-cell-timeout",
+    )
+
+
+def test_a_deadline_that_was_not_answered() -> None:
+    """The tree was killed after the grace."""
+    assert deadline_failure(LIMIT, cell=CELL, killed_after_s=5.0).message == (
+        "cell 3 of 5 ran into the cell's limit of 10m00s; "
+        "it did not answer the interrupt within 5s and was killed"
+    )
+
+
+def test_a_deadline_before_the_first_cell() -> None:
+    """Kernels take time to start, too."""
+    limit = Limit(of="experiment", seconds=1, ends_at=0)
+    assert deadline_failure(limit, cell=None, killed_after_s=None).message == (
+        "the start of its kernel ran into the experiment's limit of 1.00s; it was interrupted"
+    )
+
+
+def test_a_kernel_that_died() -> None:
+    """Where, and of what."""
+    assert death_failure(3, cell=CELL, output="last words") == Failure(
+        kind=FailureKind.KERNEL_DIED,
+        message="the kernel died in cell 3 of 5: exit code 3",
+        cell=CELL,
+        output="last words",
+    )
+    assert death_failure(None, cell=None).message == ("the kernel died: its exit status is unknown")
+
+
+@pytest.mark.parametrize(
+    ("returncode", "words"),
+    [
+        (None, "its exit status is unknown"),
+        (0, "exit code 0, exit() or quit() in a cell?"),
+        (3, "exit code 3"),
+        (3221225477, "exit code 3221225477"),
+        (-15, "SIGTERM"),
+        (-999, "signal 999"),
+    ],
+)
+def test_exits_in_words(returncode: int | None, words: str) -> None:
+    """With a hint at the usual cause."""
+    assert describe_exit(returncode) == words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("returncode", "words"),
+    [
+        (-9, "SIGKILL, killed from outside or out of memory"),
+        (-11, "SIGSEGV, a crash in compiled code"),
+        (-6, "SIGABRT, aborted by compiled code"),
+    ],
+)
+def test_signals_in_words(returncode: int, words: str) -> None:
+    """A number says little to most people."""
+    assert describe_exit(returncode) == words
