@@ -41,7 +41,7 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     pyproject.toml, ValueError for a bad timeout, and KeyboardInterrupt, once nothing is left running.
     Resources are not checked: the caller decides what runs at once.
     """
-    root = Path(rootdir).absolute()
+    root = Path(os.path.abspath(rootdir))  # noqa: PTH100  follows no links, unlike resolve
     settings = Settings(
         rootdir=root,
         roots=(root / "experiments",),
@@ -53,7 +53,7 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
             cell_s=_seconds(cell_timeout),
         ),
     )
-    experiment = _find(root / path, settings)
+    experiment = _find(Path(os.path.abspath(root / path)), settings)  # noqa: PTH100
     with KernelHost() as host:
         return run(
             experiment,

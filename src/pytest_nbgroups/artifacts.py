@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +20,10 @@ class Artifacts:
         return self.folder / "logs" / experiment / f"{Path(notebook).stem}.log"
 
     def prepare(self) -> None:
-        """Create the folder and its ``.gitignore``. Raises OSError."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        ignore = self.folder / ".gitignore"
-        if not ignore.exists():
-            write_atomically(ignore, "*\n")
+        """Create the folder, ignored by git. A folder that is there is left as it is. Raises OSError."""
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.folder / ".gitignore", "*\n")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -34,19 +32,11 @@ def write_atomically(path: Path, text: str) -> None:
     What UTF-8 cannot hold, such as half of an emoji, is written as JSON escapes it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name has at most 255 bytes, a character up to four.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(text.encode("utf-8", errors="backslashreplace"))
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -113,11 +113,14 @@ def _read(
     settings: Settings,
     customization: Customization,
 ) -> tuple[Experiment, ...]:
-    declared = declaration_of(directory, name, settings, customization.patterns)
-    selection = _select(directory, names, declared.run, settings, customization)
+    file = _shown(directory / DECLARATION_FILE, settings)
+    own = _own_declaration(directory, file)
+    declared = own.over(_declared_elsewhere(name, customization.patterns))
+    order_source = file if "order" in own.run_table else "pyproject.toml"
+    selection = _select(directory, names, declared.run, settings, customization, order_source)
     if not selection.names:
         return ()
-    _check_notebook_tables(declared, names, _shown(directory / DECLARATION_FILE, settings))
+    _check_notebook_tables(own, names, file)
     experiment = Experiment(
         name=name,
         directory=directory,
@@ -155,17 +158,17 @@ def read_pyproject(rootdir: Path) -> dict[str, Declaration]:
     return read_patterns(table["nbgroups"], source=path.name)
 
 
-def declaration_of(
-    directory: Path, name: str, settings: Settings, patterns: Mapping[str, Declaration]
-) -> Declaration:
-    """Combine the matching pyproject patterns, least specific first, and experiment.toml over them."""
+def _own_declaration(directory: Path, shown: str) -> Declaration:
+    path = directory / DECLARATION_FILE
+    return read_declaration(_toml(path), source=shown) if path.is_file() else Declaration()
+
+
+def _declared_elsewhere(name: str, patterns: Mapping[str, Declaration]) -> Declaration:
+    """Combine the matching patterns of pyproject.toml, the more specific over the less."""
     declared = Declaration()
     matching = [p for p in patterns if name == p or fnmatchcase(name, p)]
     for pattern in sorted(matching, key=specificity):
         declared = patterns[pattern].over(declared)
-    path = directory / DECLARATION_FILE
-    if path.is_file():
-        declared = read_declaration(_toml(path), source=_shown(path, settings)).over(declared)
     return declared
 
 
@@ -193,6 +196,7 @@ def _select(
     run: RunOptions,
     settings: Settings,
     customization: Customization,
+    order_source: str,
 ) -> Selection:
     try:
         selection = select(
@@ -203,7 +207,7 @@ def _select(
             independent=run.independent,
         )
     except SelectionError as exc:
-        raise SelectionError(f"{_shown(directory / DECLARATION_FILE, settings)}: {exc}") from exc
+        raise SelectionError(f"{order_source}: {exc}") from exc
     chosen = customization.notebooks(directory, [directory / n for n in selection.names])
     if chosen is None:
         return selection

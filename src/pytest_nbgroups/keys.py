@@ -174,7 +174,7 @@ KEYS: tuple[Key, ...] = (
     Key(table="resources", name="cpus", kind=_NUMBER, help="CPUs it keeps busy. Default 1; more than there are is clamped with a note."),
     Key(table="resources", name="ram", kind=_SIZE, help="Peak memory of its largest notebook, child processes included."),
     Key(table="resources", name="gpus", kind=_COUNT, help="Whole GPUs."),
-    Key(table="resources", name="gpu_min_memory", kind=_SIZE, help="Memory that each of its GPUs must have."),
+    Key(table="resources", name="gpu_min_memory", kind=_SIZE, help="Memory that each of its GPUs must have; implies gpus = 1."),
     Key(table="resources", name="gpu_memory", kind=_SIZE, help="A share of one GPU instead of a whole one; implies gpus = 1."),
     Key(table="resources", name="locks", kind=_texts_kind('a list of names, such as ["slicer-data"]'), help="Experiments that name one lock must not overlap."),
     Key(table="resources", name="exclusive", kind=_FLAG, help="No other experiment may run beside it."),

@@ -71,10 +71,10 @@ class Resources:
 
     @property
     def gpu_count(self) -> int:
-        """Whole or shared GPUs needed; a share (``gpu_memory``) implies one."""
+        """Whole or shared GPUs needed; to declare GPU memory implies one."""
         if self.gpus is not None:
             return self.gpus
-        return 1 if self.gpu_memory is not None else 0
+        return 1 if self.gpu_memory or self.gpu_min_memory else 0
 
 
 @dataclass(frozen=True, kw_only=True)

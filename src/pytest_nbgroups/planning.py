@@ -90,7 +90,7 @@ def _obstacle(able: Sequence[Resources], count: int, budget: Budget, default_ram
     if _shared_lock(able):
         return f"the lock {_shared_lock(able)!r}"
     if cpus > budget.cpus:
-        return f"{budget.cpus:g} cpus"
+        return f"{budget.cpus:g} cpu{'s' if budget.cpus != 1 else ''}"
     if ram > budget.ram_bytes:
         return f"{format_size(budget.ram_bytes)} of RAM"
     if not _gpus_suffice(able, count, budget.gpus):

@@ -149,7 +149,8 @@ def test_folders_that_are_never_experiments(
     experiment("experiments/A/.ipynb_checkpoints", "1-load-checkpoint")
     experiment("experiments/.hidden/B")
     experiment("experiments/build/C")
-    experiment("experiments/results/notebooks/A")
+    results = experiment("experiments/results/notebooks/A")
+    (results / "test_result.py").write_text(A_TEST)
     experiment(".experiments/notebooks/A")
     pytester.makeini("[pytest]\nexperiment_artifacts = experiments/results")
     assert collected() == ["experiments/A::notebooks"]

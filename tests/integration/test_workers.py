@@ -317,7 +317,19 @@ def test_needs_that_are_never_met(
 
 
 def test_needs_that_are_never_met_in_a_worker(experiment: Write, pytester: pytest.Pytester) -> None:
-    """Workers decide with the controller's budget."""
+    """Workers decide with the budget that the controller found, and do not look for their own."""
+    pytester.makeconftest(
+        """
+        import os
+        from pytest_nbgroups.integration import session
+
+        def refuse(_settings):
+            raise AssertionError("asked in a worker")
+
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            session.find_budget = refuse
+        """
+    )
     experiment("experiments/A", toml='[resources]\nram = "200MB"\n')
     result = pytester.runpytest_subprocess(
         "--run-experiments", "--experiment-ram", "100MB", "-rs", "-n1"

@@ -145,8 +145,8 @@ def test_ctrl_c(tree: Tree) -> None:
 
     def interrupt() -> None:
         await_condition((directory / "kernel.pid").exists)
-        for name in ("kernel.pid", "child.pid"):
-            kernel.append(psutil.Process(int((directory / name).read_text())))
+        pids = [int((directory / name).read_text()) for name in ("kernel.pid", "child.pid")]
+        kernel.extend(map(psutil.Process, pids))
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)

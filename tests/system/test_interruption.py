@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil  # noqa: TID253  to look at processes
 import pytest
@@ -118,8 +119,10 @@ def test_ctrl_c_at_a_terminal(tree: Tree, workers: str) -> None:
                 file.write(data)
 
     reader = threading.Thread(target=copy)
-    streams = {"stdin": slave, "stdout": slave, "stderr": slave, "start_new_session": False}
-    run = tree.start(workers, preexec=lambda: os.login_tty(slave), **streams)
+    streams: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
+    run = tree.start(
+        workers, preexec=lambda: os.login_tty(slave), start_new_session=False, **streams
+    )
     os.close(slave)
     reader.start()
     try:
@@ -131,7 +134,9 @@ def test_ctrl_c_at_a_terminal(tree: Tree, workers: str) -> None:
         reader.join(PATIENCE_S)
         os.close(master)
     text = transcript.read_text("utf-8", errors="replace")
-    _assert_interrupted(Finished(root=tree.root, returncode=finished.returncode, text=text), workers)
+    _assert_interrupted(
+        Finished(root=tree.root, returncode=finished.returncode, text=text), workers
+    )
     assert "interrupted in 2-block.ipynb" in text
 
 

@@ -66,7 +66,10 @@ time.sleep(600)
 
 def code(source: str, *tags: str) -> nbformat.NotebookNode:
     """A code cell, with tags."""
-    return new_code_cell(source, metadata={"tags": list(tags)} if tags else {})
+    cell: nbformat.NotebookNode = new_code_cell(
+        source, metadata={"tags": list(tags)} if tags else {}
+    )
+    return cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,11 +245,11 @@ class Tree:
         output = self.root / f"output-{len(self.runs)}.txt"
         streams: Json = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
         with output.open("wb") as file:
-            process = subprocess.Popen(  # noqa: PLW1509  no thread of the tests holds a lock
+            process = subprocess.Popen(
                 [sys.executable, "-m", "pytest", "--run-experiments", *arguments],
                 cwd=self.root,
                 env={**self.environment(), **(env or {})},
-                preexec_fn=preexec,
+                preexec_fn=preexec,  # noqa: PLW1509  no thread of the tests holds a lock
                 **{"start_new_session": True, "stdout": file, **streams, **popen},
             )
         self.runs.append(Running(root=self.root, process=process, output=output))
@@ -292,7 +295,8 @@ def still_there(processes: Iterable[psutil.Process], within_s: float = GONE_S) -
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    return nbformat.read(path, as_version=4)
+    notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
+    return notebook
 
 
 def printed(cell: nbformat.NotebookNode) -> str:

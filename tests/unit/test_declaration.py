@@ -187,10 +187,10 @@ def test_a_share_or_whole_gpus() -> None:
 
 
 def test_a_share_implies_one_gpu() -> None:
-    """Saying so besides does no harm."""
+    """So does a minimum; saying it besides does no harm."""
     assert read({"resources": {"gpu_memory": "8GB"}}).resources.gpu_count == 1
     assert read({"resources": {"gpu_memory": "8GB", "gpus": 1}}).resources.gpu_count == 1
-    assert read({"resources": {"gpu_min_memory": "8GB"}}).resources.gpu_count == 0
+    assert read({"resources": {"gpu_min_memory": "8GB"}}).resources.gpu_count == 1
     assert read({"resources": {"gpus": 2}}).resources.gpu_count == 2
 
 

@@ -102,7 +102,7 @@ def test_more_gpus_are_never_worse(declared: list[Resources], count: int) -> Non
         ([Resources()] * 4, budget(), 4, ""),
         ([Resources()] * 5, budget(), 4, "4 cpus"),
         ([Resources()] * 3, budget(cpus=1.5), 1, "1.5 cpus"),
-        ([Resources(cpus=0.1)] * 11, budget(cpus=1, ram=99 * GB), 10, "1 cpus"),
+        ([Resources(cpus=0.1)] * 11, budget(cpus=1, ram=99 * GB), 10, "1 cpu"),
         ([Resources(cpus=99), Resources()], budget(), 1, "4 cpus"),
         ([Resources()] * 3, budget(ram=4 * 2**30), 2, "4 GiB of RAM"),
         ([Resources()] * 2, budget(ram=GB), 1, "953.7 MiB of RAM"),
@@ -201,7 +201,7 @@ def test_cpus_are_clamped() -> None:
             "needs 1 GPU with 9GB of memory, the largest has 7.5 GiB",
         ),
         (share("8GB"), budget(gpus=(8,)), None),
-        (Resources(gpu_min_memory=Size(GB)), budget(), None),
+        (Resources(gpu_min_memory=Size(GB)), budget(), "needs 1 GPU, found none"),
     ],
 )
 def test_what_can_never_be_granted(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.declaration import read_declaration
+from pytest_nbgroups.declaration import Declaration, read_declaration
 from pytest_nbgroups.directory import SUFFIX
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
 from pytest_nbgroups.integration.failures import raise_outcome
 from pytest_nbgroups.integration.scope import Scope, read
-from pytest_nbgroups.model import Experiment, ExperimentOutcome, ExperimentResult
+from pytest_nbgroups.model import Experiment, ExperimentOutcome, ExperimentResult, Resources
 from pytest_nbgroups.reports.properties import properties
 
 
@@ -63,9 +63,13 @@ class RunExperiment:
             )
         except DeclarationError as exc:
             return replace(experiment, problem=str(exc))
-        return replace(
-            experiment, resources=replace(experiment.resources, **declared.resources_table)
-        )
+        declared_below = {
+            f.name: value
+            for f in fields(Resources)
+            if (value := getattr(experiment.resources, f.name)) is not None
+        }
+        lower = Declaration(resources_table=declared_below)
+        return replace(experiment, resources=declared.over(lower).resources)
 
     def _refuse_collected(self, experiment: Experiment) -> None:
         for item in self._request.session.items:

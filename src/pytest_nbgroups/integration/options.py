@@ -215,13 +215,16 @@ def _read_argument(option: Option, value: str) -> Any:  # noqa: ANN401  what the
 
 
 def _read_ini(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
-    value = config.getini(option.name)
+    file = config.inipath.name if config.inipath else "the ini file"
+    try:
+        value = config.getini(option.name)
+    except TypeError as exc:  # pytest's own [tool.pytest] takes text for text only
+        raise pytest.UsageError(f"{file}: {exc}; write the value in quotes") from exc
     if value is None or value == "":
         return None
     try:
         return option.read(str(value))
     except ValueError as exc:
-        file = config.inipath.name if config.inipath else "the ini file"
         raise pytest.UsageError(f"{file}: {option.name} = {value!r}: {exc}") from exc
 
 

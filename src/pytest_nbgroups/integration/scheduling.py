@@ -67,6 +67,7 @@ class Controller:
         self._receiver = receiver
         self._budget = budget
         self._channels: dict[str, Any] = {}
+        self._failures = 0
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
@@ -92,6 +93,18 @@ class Controller:
         path, separator, item = crashitem.partition("::")
         nodeid = f"{path}{separator}{item.partition('@')[0]}"  # without loadgroup's suffix
         self._receiver.worker_crashed(nodeid, worker=worker, message=str(report.longrepr))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """End the session at once where ``-x`` or ``--maxfail`` says so.
+
+        xdist would wait for what runs, then run what is queued behind it, and it counts no crash.
+        """
+        self._failures += report.failed
+        if 0 < (self._config.getoption("maxfail") or 0) <= self._failures:
+            from xdist.dsession import Interrupted
+
+            raise Interrupted(f"stopping after {self._failures} failures")
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self.cancel(str(excinfo.value) or excinfo.typename)
