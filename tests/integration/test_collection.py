@@ -52,7 +52,7 @@ def test_no_default_root(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(A_TEST)
     result = pytester.runpytest_inprocess("--run-experiments")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["experiments: none found; is experiment_roots right?"])
+    result.stdout.fnmatch_lines(["experiments: none found below experiments"])
 
 
 def test_the_roots_are_collected_beside_testpaths(

@@ -430,7 +430,7 @@ def test_two_experiments_of_one_name(skipped: Write, pytester: pytest.Pytester) 
         ),
         (
             '[notebooks."1-load.ipynb"]\nskip = "a"\n[notebooks."2-fit.ipynb"]\nskip = "b"',
-            "all of its notebooks are skipped",
+            "all notebooks are skipped: a; b",
         ),
     ],
 )

@@ -30,7 +30,7 @@ def three(experiment: Write, skipped: Write) -> None:
         ("Brain", ["Brain"]),
         ("brain or lung", ["Brain", "Lung"]),
         ("2-train", ["Brain"]),
-        ("1-load", ["Brain", "Lung"]),
+        ("1-load", ["Brain", "Heart", "Lung"]),
         ("plot and lung", ["Lung"]),
         ("experiments and not 2-plot and not heart", ["Brain"]),
         ("ipynb", []),

@@ -109,7 +109,7 @@ def test_the_short_summary(pytester: pytest.Pytester, monkeypatch: pytest.Monkey
     monkeypatch.setenv("COLUMNS", "200")
     assert section(run(pytester, "-ra"), "short test summary info") == [
         "SKIPPED [1] experiments/Brain: needs Docker",
-        "SKIPPED [1] experiments/Lung: all of its notebooks are skipped",
+        "SKIPPED [1] experiments/Lung: all notebooks are skipped: no data; slow",
         (
             "FAILED experiments/Heart::notebooks - experiments/Heart/experiment.toml: [resources] gpus "
             "= 1.5: expected a whole number, 0 or more"
@@ -265,7 +265,7 @@ def test_junit(pytester: pytest.Pytester) -> None:
     assert "gpus = 1.5: expected a whole number" in (failure.get("message") or "")
     skipped = cases["experiments.Lung"].find("skipped")
     assert skipped is not None
-    assert skipped.get("message") == "all of its notebooks are skipped"
+    assert skipped.get("message") == "all notebooks are skipped: no data; slow"
 
 
 def test_no_escapes_in_files(

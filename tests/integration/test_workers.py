@@ -336,3 +336,13 @@ def test_needs_that_are_never_met_in_a_worker(experiment: Write, pytester: pytes
     )
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*needs 200MB of RAM, the budget is 95.4 MiB of *"])
+
+
+def test_other_modes_say_what_they_do_not_keep(pytester: pytest.Pytester, skipped: Write) -> None:
+    """Only --dist load keeps the tests beside notebooks after them; the header says so."""
+    skipped("experiments/Heart")
+    (pytester.path / "experiments/Heart/test_heart.py").write_text("def test_it(): pass\n")
+    result = pytester.runpytest_subprocess("--run-experiments", "-n2", "--dist", "worksteal")
+    result.stdout.fnmatch_lines(["  --dist worksteal may run tests beside notebooks, and nested*"])
+    result = pytester.runpytest_subprocess("--run-experiments", "-n2")
+    result.stdout.no_fnmatch_line("*may run tests beside notebooks*")

@@ -141,14 +141,14 @@ def test_ctrl_c_at_a_terminal(tree: Tree, workers: str) -> None:
 
 
 def test_ctrl_c_twice(tree: Tree) -> None:
-    """Impatience does not leave a kernel behind."""
+    """Impatience may cut pytest's own end short, but leaves nothing behind."""
     run = tree.start(SERIAL)
     _await_blocked(tree, run, SERIAL)
     for _ in range(2):
         os.kill(run.process.pid, signal.SIGINT)
         await_condition(lambda: run.process.poll() is not None, 0.3)
     finished = _ends_at_once(run)
-    assert finished.returncode == pytest.ExitCode.INTERRUPTED
+    assert finished.returncode in {pytest.ExitCode.INTERRUPTED, -signal.SIGINT}
 
 
 @both

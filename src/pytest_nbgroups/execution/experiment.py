@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -56,7 +57,7 @@ class _Run:
             name=self.experiment.name,
             directory=self.experiment.directory,
             outcome=self._outcome(),
-            reason=self.skip,
+            reason=self.skip or self._reason(),
             notebooks=tuple(self._all_notebooks()),
             started_at=self.started_at,
             duration_s=time.monotonic() - self.started,
@@ -73,6 +74,12 @@ class _Run:
         if outcomes <= {NotebookOutcome.SKIPPED}:
             return ExperimentOutcome.SKIPPED
         return ExperimentOutcome.PASSED
+
+    def _reason(self) -> str | None:
+        if self._outcome() is not ExperimentOutcome.SKIPPED:
+            return None
+        reasons = dict.fromkeys(result.reason for result in self.results if result.reason)
+        return f"all notebooks are skipped: {'; '.join(reasons)}"
 
     def _expected(self) -> int:
         return 0 if self.skip else len(self.experiment.notebooks)
@@ -195,10 +202,8 @@ async def _run_notebooks(
     run: _Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
 ) -> None:
     experiment = run.experiment
-    try:
+    with contextlib.suppress(OSError):  # told when there is something to write
         Artifacts(folder=settings.artifacts).prepare()
-    except OSError as exc:
-        run.warnings.append(f"{settings.artifacts}: nothing can be written there: {exc.strerror}")
     run.emit(
         ExperimentStarted(
             experiment=experiment.name,

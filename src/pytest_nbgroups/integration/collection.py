@@ -168,7 +168,10 @@ class ExperimentItem(pytest.Item):
         self.runner = runner
         # xdist's loadgroup changes the node id for its own ends.
         self.own_nodeid = self.nodeid
-        self.extra_keyword_matches.update(n.path.stem for n in experiment.notebooks)
+        notebooks = [n.path for n in experiment.notebooks] or experiment.directory.glob(
+            f"*{SUFFIX}"
+        )
+        self.extra_keyword_matches.update(path.stem for path in notebooks)
         try:
             self._mark()
         except pytest.fail.Exception as exc:  # an unknown marker under --strict-markers

@@ -28,7 +28,7 @@ def raise_outcome(result: ExperimentResult) -> None:
         case ExperimentOutcome.FAILED:
             raise ExperimentFailed(result)
         case ExperimentOutcome.SKIPPED:
-            pytest.skip(result.reason or "all of its notebooks are skipped")
+            pytest.skip(result.reason or "skipped")
         case ExperimentOutcome.INTERRUPTED:
             raise KeyboardInterrupt(result.reason or "interrupted")
         case ExperimentOutcome.PASSED:

@@ -185,6 +185,25 @@ def has_test_files(config: pytest.Config, scope: Scope) -> bool:
     )
 
 
+def has_companions(config: pytest.Config, experiments: Sequence[Experiment]) -> bool:
+    """Whether tests lie beside an experiment's notebooks, or an experiment below another."""
+    patterns: list[str] = config.getini("python_files")
+    directories = {experiment.directory for experiment in experiments}
+    return any(
+        _has_test_file(directory, patterns) or not directories.isdisjoint(directory.parents)
+        for directory in directories
+    )
+
+
+def places(scope: Scope) -> list[str]:
+    """Where experiments are looked for, relative to the rootdir where they lie below it."""
+    rootdir = scope.settings.rootdir
+    return [
+        path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else str(path)
+        for path in sorted(scope.named or scope.settings.roots)
+    ]
+
+
 def _has_test_file(directory: Path, patterns: Sequence[str]) -> bool:
     try:
         names = [path.name for path in directory.iterdir()]

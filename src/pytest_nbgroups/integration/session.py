@@ -22,7 +22,9 @@ from pytest_nbgroups.integration.scope import (
     customize,
     find_experiments,
     find_scope,
+    has_companions,
     has_test_files,
+    places,
     resolve_item_arguments,
 )
 from pytest_nbgroups.integration.summary import Summary
@@ -138,6 +140,8 @@ def _deliver(
         budget=lambda: prepared.budget,
         experiments=lambda: prepared.experiments,
         fitting=lambda: prepared.fitting,
+        places=lambda: places(prepared.scope),
+        has_companions=lambda: has_companions(config, prepared.experiments),
         has_workers=role == "controller",
         summary=Summary(
             config=config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -39,6 +39,10 @@ class Telling:
     budget: Callable[[], Budget]
     experiments: Callable[[], tuple[Experiment, ...]]
     fitting: Callable[[], Parallelism]
+    places: Callable[[], Sequence[str]]
+    """Where experiments are looked for, as told to the user."""
+    has_companions: Callable[[], bool]
+    """Whether tests lie beside notebooks, or an experiment in another."""
     has_workers: bool
     summary: Summary
     record: SessionRecord = field(default_factory=SessionRecord)
@@ -140,9 +144,12 @@ class Telling:
     def pytest_report_header(self) -> list[str]:
         experiments = self.experiments()
         if not experiments:
-            return ["experiments: none found; is experiment_roots right?"]
+            return [
+                f"experiments: none found below {', '.join(self.places()) or 'the paths given'}"
+            ]
         header = f"experiments: {self._processes()}: {budget_text(self.budget())}"
-        return [f"{header}; {_fitting_text(self.fitting())}", *self._notes(experiments)]
+        fitting = fitting_text(self.fitting(), len(experiments))
+        return [f"{header}; {fitting}", *self._notes(experiments)]
 
     def _processes(self) -> str:
         count = len(self.config.getoption("tx", None) or ())
@@ -156,6 +163,12 @@ class Telling:
             yield (
                 f"  {workers} workers may start more than surely fit ({fits.limit}); "
                 f"-n auto would start {fits.fit}"
+            )
+        dist = self.config.getoption("dist", "no")
+        if self.has_workers and dist != "load" and self.has_companions():
+            yield (
+                f"  --dist {dist} may run tests beside notebooks, and nested experiments, while an "
+                "experiment runs; --dist load keeps them in order"
             )
         notes = [*self.budget().notes, *_experiment_notes(experiments, self.budget())]
         yield from (f"  {note}" for note in notes[:NOTES_SHOWN])
@@ -185,14 +198,16 @@ def budget_text(budget: Budget) -> str:
     return ", ".join(parts)
 
 
-def _fitting_text(fits: Parallelism) -> str:
-    if fits.fit >= fits.experiments:
-        return (
-            f"all {fits.experiments} experiments fit at once"
-            if fits.experiments > 1
-            else "1 experiment"
-        )
-    return f"at most {fits.fit} of {fits.experiments} experiments fit at once ({fits.limit})"
+def fitting_text(fits: Parallelism, total: int) -> str:
+    """``at most 4 of 11 experiments fit at once (8 cpus)``; ``total`` counts all that were found."""
+    experiments = f"experiment{'s' if total != 1 else ''}"
+    if fits.experiments <= 1:
+        return f"{total} {experiments}"
+    if fits.fit < fits.experiments:
+        return f"at most {fits.fit} of {fits.experiments} experiments fit at once ({fits.limit})"
+    if fits.experiments < total:
+        return f"{total} experiments, the {fits.experiments} that can run here fit at once"
+    return f"all {total} experiments fit at once"
 
 
 def _experiment_notes(experiments: Iterable[Experiment], budget: Budget) -> Iterable[str]:
