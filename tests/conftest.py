@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Imported once, not anew in every run of pytest in pytest.
 import pytest_nbgroups.integration.session  # noqa: F401
 
 pytest_plugins = ["pytester"]
+
+HAS_XDIST = importlib.util.find_spec("xdist") is not None
+
+# Few examples for whoever runs tests/unit after each change, many where nobody waits.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=100, derandomize=True)
+hypothesis.settings.load_profile("thorough" if "CI" in os.environ else "quick")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("xdist") and not HAS_XDIST:
+        pytest.skip("needs pytest-xdist")
+
 
 # What CI, a shell or an outer pytest-xdist may set, and pytest or the plugin would read.
 _FOREIGN = (
@@ -40,7 +56,7 @@ def _clean_environment(request: pytest.FixtureRequest) -> None:
         for name in _FOREIGN:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        monkeypatch.setenv("PYTEST_ADDOPTS", "-p nbgroups -p xdist")
+        monkeypatch.setenv("PYTEST_ADDOPTS", "-p nbgroups -p xdist" if HAS_XDIST else "-p nbgroups")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.declaration import (
@@ -23,7 +23,6 @@ from pytest_nbgroups.keys import KEYS, json_schema
 from pytest_nbgroups.model import Resources
 from pytest_nbgroups.units import SIZE_EXAMPLES, Size
 
-MODEST = settings(deadline=None, max_examples=50)
 SCHEMA = jsonschema.Draft7Validator(json_schema())
 
 anything: st.SearchStrategy[Any] = st.recursive(
@@ -243,7 +242,6 @@ def test_a_share_replaces_whole_gpus(
     assert declared == read({"resources": combined})
 
 
-@MODEST
 @given(st.dictionaries(st.sampled_from(["resources", "run", "notebooks", "x"]), anything))
 @example({"resources": {"ram": 10**400, "cpus": math.nan}, "run": {"timeout": math.inf}})
 def test_anything_else_is_a_declaration_error(data: dict[str, Any]) -> None:
@@ -257,7 +255,6 @@ def test_anything_else_is_a_declaration_error(data: dict[str, Any]) -> None:
     assert all(line.startswith("A/experiment.toml: ") for line in message.split("\n") if message)
 
 
-@settings(MODEST, max_examples=100)
 @given(near_documents)
 @example({"resources": {"gpu_memory": "8GB", "gpus": 2}})
 @example({"resources": {"gpu_memory": "8GB", "gpus": 1}})

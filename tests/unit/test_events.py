@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.events import (
@@ -35,8 +35,6 @@ from pytest_nbgroups.model import (
     Resources,
 )
 from pytest_nbgroups.units import Size
-
-MODEST = settings(deadline=None, max_examples=50)
 
 text = st.text(max_size=10)
 count = st.integers(0, 2**63)
@@ -96,7 +94,6 @@ events: st.SearchStrategy[Event] = st.one_of(
 )
 
 
-@MODEST
 @given(events)
 def test_events_travel_as_json(event: Event) -> None:
     """What a worker sends is what the controller gets."""

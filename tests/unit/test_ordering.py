@@ -4,13 +4,11 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.errors import SelectionError
 from pytest_nbgroups.ordering import natural_key, select
-
-MODEST = settings(deadline=None, max_examples=50)
 
 digits = st.text("0123456789\u0660\u0661\u0662\uff13\uff14\uff15", min_size=1, max_size=5)
 names = st.lists(digits | st.text(max_size=4), max_size=5).map("".join)
@@ -46,7 +44,6 @@ def test_composed_and_decomposed_letters_sort_alike() -> None:
     assert natural_key("e\u0301-1")[0] == natural_key("\u00e9-1")[0]
 
 
-@MODEST
 @given(directories)
 def test_natural_order_is_total(directory: list[str]) -> None:
     """Any two different names have an order."""
@@ -54,7 +51,6 @@ def test_natural_order_is_total(directory: list[str]) -> None:
     assert all(first < second for first, second in pairwise(keys))
 
 
-@MODEST
 @given(directories.flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))))
 def test_order_does_not_depend_on_the_listing(listings: tuple[list[str], list[str]]) -> None:
     """File systems list directories in any order."""
@@ -63,7 +59,6 @@ def test_order_does_not_depend_on_the_listing(listings: tuple[list[str], list[st
     assert sorted(select(first).names) == sorted(first)
 
 
-@MODEST
 @given(st.lists(st.tuples(digits, st.sampled_from(["-a", "-B", " é", ".x", ""])), unique=True))
 def test_numbered_names_run_in_the_order_of_their_numbers(parts: list[tuple[str, str]]) -> None:
     """Whatever digits people write, and however many of them."""

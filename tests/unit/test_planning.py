@@ -4,14 +4,13 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.model import Budget, Gpu, Resources
 from pytest_nbgroups.planning import Parallelism, clamp_note, cpus_of, parallelism, unmet
 from pytest_nbgroups.units import Size, parse_size
 
-MODEST = settings(deadline=None, max_examples=50)
 GB = 10**9
 DEFAULT_RAM = Size(2 * GB, "2GB")
 
@@ -44,7 +43,6 @@ budgets = st.builds(
 )
 
 
-@MODEST
 @given(declarations, budgets)
 def test_any_so_many_fit_and_not_any_one_more(declared: list[Resources], of: Budget) -> None:
     """Tried out with all combinations; those that can never run do not count."""
@@ -66,7 +64,6 @@ def fits_together(some: tuple[Resources, ...], of: Budget) -> bool:
     return tenths_of_cpus <= 10 * of.cpus and ram_bytes <= of.ram_bytes
 
 
-@MODEST
 @given(declarations, budgets, st.sampled_from([0, 1, 7]), st.integers(0, 20))
 def test_more_machine_is_never_worse(
     declared: list[Resources], of: Budget, more_cpus: float, more_ram: int
@@ -77,7 +74,6 @@ def test_more_machine_is_never_worse(
     assert fit(able, larger).fit >= fit(able, of).fit
 
 
-@MODEST
 @given(
     st.lists(
         st.builds(Resources, gpus=st.sampled_from([0, 1, 2]))

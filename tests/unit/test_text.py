@@ -3,12 +3,10 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.text import first_line, last_lines, plain_text
-
-MODEST = settings(deadline=None, max_examples=50)
 
 terminal_output = st.lists(
     st.sampled_from(
@@ -41,7 +39,6 @@ def test_plain_text(printed: str, plain: str) -> None:
     assert plain_text(printed) == plain
 
 
-@MODEST
 @given(terminal_output)
 def test_plain_text_has_no_control_characters(printed: str) -> None:
     """JUnit's XML and a log file can hold it."""
@@ -49,7 +46,6 @@ def test_plain_text_has_no_control_characters(printed: str) -> None:
     assert controls <= {"\n", "\t"}
 
 
-@MODEST
 @given(terminal_output)
 def test_plain_text_stays_as_it_is(printed: str) -> None:
     """Cleaning twice is cleaning once, and no line is lost."""
@@ -78,7 +74,6 @@ def test_first_line() -> None:
     assert first_line(" \n") == ""
 
 
-@MODEST
 @given(st.text(), st.integers(1, 5), st.integers(1, 20))
 def test_lines_fit(text: str, count: int, width: int) -> None:
     """Never more lines, nor longer ones, than asked for."""

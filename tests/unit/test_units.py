@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.units import (
@@ -18,8 +18,6 @@ from pytest_nbgroups.units import (
     parse_duration,
     parse_size,
 )
-
-MODEST = settings(deadline=None, max_examples=50)
 
 anything: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -114,14 +112,12 @@ def test_format_size(count: int, text: str) -> None:
     assert format_size(count) == text
 
 
-@MODEST
 @given(st.integers(1, 2**60))
 def test_formatted_sizes_can_be_read(count: int) -> None:
     """What a message shows can be declared, and is the same but for rounding."""
     assert parse_size(format_size(count)).bytes == pytest.approx(count, rel=0.06)
 
 
-@MODEST
 @given(anything | nearly_sizes)
 def test_sizes_raise_nothing_but_value_errors(value: object) -> None:
     """Whatever a TOML file holds is either a size above zero or a ValueError."""
@@ -202,14 +198,12 @@ def test_format_duration(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-@MODEST
 @given(st.floats(0.01, 10**7))
 def test_formatted_durations_can_be_read(seconds: float) -> None:
     """What a message shows can be declared, and is the same but for rounding."""
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=0.02, abs=0.006)
 
 
-@MODEST
 @given(anything | nearly_durations)
 def test_durations_raise_nothing_but_value_errors(value: object) -> None:
     """Whatever a TOML file holds is either a duration above zero or a ValueError."""

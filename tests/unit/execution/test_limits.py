@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
@@ -25,7 +25,6 @@ def test_the_first_to_end_counts() -> None:
     assert nearest() is None
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.none() | st.floats(0, 100), max_size=5))
 def test_nothing_ends_before_the_nearest(ends: list[float | None]) -> None:
     """Whatever limits there are."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.errors import NotebookError
@@ -217,7 +217,6 @@ WHOLE = document(
 json_values = st.sampled_from([None, True, 0, 3, 4, 5, -1, 1.5, "", "x", [], {}, [None], {"a": 1}])
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     st.lists(
         st.tuples(st.sampled_from(places(WHOLE)[1:]), json_values | st.just("remove")), max_size=3

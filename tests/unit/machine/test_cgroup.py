@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.machine.cgroup import (
@@ -149,7 +149,6 @@ def test_endless_number() -> None:
     assert parse_count("9" * 5000) is None
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
     """Whatever the files hold, nothing is raised."""
@@ -164,7 +163,6 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> 
         level.count("memory.max")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text(text: str) -> None:
     """Lines of another form are passed over."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.machine.cpu import CpuLimit, affinity_limit, find_cpus
@@ -163,7 +163,6 @@ def test_affinity_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert affinity_limit() == CpuLimit(cpus=3, source="affinity")
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
     """Whatever stands in a quota, the number of CPUs is positive and at most the affinity's."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.machine.memory import RamLimit, find_ram
@@ -146,7 +146,6 @@ def test_real_machine() -> None:
     assert found.source
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
     """Whatever stands in a limit, the capacity is positive and at most the physical memory."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.machine.visibility import container_visible, cuda_visible, order_remark
@@ -118,7 +118,6 @@ def test_remarks(text: str, remark: str) -> None:
     assert cuda_visible(THREE, {"CUDA_VISIBLE_DEVICES": text}).remark == remark
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(st.sampled_from(["0", "1", "9", "-1", A, B, M1, "GPU-", ""]))))
 def test_any_text(value: str | list[str]) -> None:
     """Whatever the variables hold, the visible GPUs are some of those given, none twice."""
@@ -128,7 +127,6 @@ def test_any_text(value: str | list[str]) -> None:
         assert set(visible) <= {g.uuid for g in WITH_MIG}
 
 
-@settings(deadline=None)
 @given(st.permutations(range(3)), st.integers(0, 3))
 def test_order_of_valid_entries(order: list[int], length: int) -> None:
     """Valid and different entries are all visible, in the order given, as indices and as UUIDs."""

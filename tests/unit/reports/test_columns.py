@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
@@ -45,7 +45,6 @@ def test_shorten_end() -> None:
     assert shorten_end("ValueError: bad value", 14) == "ValueError:..."
 
 
-@settings(deadline=None)
 @given(st.text(), st.integers(0, 50))
 def test_shortened_texts_fit(text: str, width: int) -> None:
     """No text is wider than asked."""

@@ -4,7 +4,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from report_samples import NAMES, ROOT, cell_failure, failed, passed, result, results, unrun
 
 from pytest_nbgroups.model import (
@@ -250,7 +250,6 @@ def test_a_notebook_without_a_failure_is_named() -> None:
     assert notebook_headline(passed()) == "1-load.ipynb"
 
 
-@settings(deadline=None)
 @given(results())
 def test_any_text_is_rendered_without_control_characters(of: ExperimentResult) -> None:
     """Whatever notebooks print, a report neither fails nor drives the terminal."""

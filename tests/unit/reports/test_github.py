@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from report_samples import ROOT, cell_failure, failed, recorded, result, results
 
 from pytest_nbgroups.model import CellReference, ExperimentResult, Failure, FailureKind
@@ -84,7 +84,6 @@ def test_only_failures_are_annotated() -> None:
     assert error_annotations(recorded(*others), rootdir=ROOT, workspace=ROOT) == []
 
 
-@settings(deadline=None)
 @given(results())
 def test_an_annotation_is_one_printable_line(of: ExperimentResult) -> None:
     """No name and no message can begin a workflow command of its own."""

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from html import unescape
 
-from hypothesis import given, settings
+from hypothesis import given
 from report_samples import NODEID, cell_failure, failed, recorded, result, results, texts
 
 from pytest_nbgroups.model import ExperimentResult
@@ -68,7 +68,6 @@ def test_a_message_cannot_break_the_table() -> None:
     assert row.endswith("ValueError: a&#124;b &#124;c&#124;&#60;/details&#62; |")
 
 
-@settings(deadline=None)
 @given(texts)
 def test_escaping_loses_nothing(text: str) -> None:
     """HTML shows the text again, and nothing of Markdown is left in it."""
@@ -76,7 +75,6 @@ def test_escaping_loses_nothing(text: str) -> None:
     assert not re.search(r"[|`<>*_\\\[\]~$]", escaped(text))
 
 
-@settings(deadline=None)
 @given(results())
 def test_any_result_can_be_summarized(of: ExperimentResult) -> None:
     """Line ends are its only control characters, and its table has one row of six cells."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from report_samples import HEART, NODEID, ROOT, cell_failure, failed, passed, result, results
 
 from pytest_nbgroups.events import ExperimentFinished
@@ -245,7 +245,6 @@ def test_paths_outside_of_the_rootdir_are_absolute() -> None:
     assert experiment["attempts"][0]["notebooks"][0]["executed_path"] == "/scratch/a.ipynb"
 
 
-@settings(deadline=None)
 @given(results())
 def test_any_result_is_written_without_escapes(of: ExperimentResult) -> None:
     """Whatever a notebook prints, the file is valid, plain JSON."""

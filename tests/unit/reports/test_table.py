@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import cell_failure, failed, passed, recorded, result, results
 
@@ -146,7 +146,6 @@ def test_totals_name_what_went_wrong_first() -> None:
     assert totals(interrupted) == "1 interrupted"
 
 
-@settings(deadline=None)
 @given(st.lists(results(), max_size=4), st.integers(40, 200), st.sampled_from(["", "gw12"]))
 def test_no_line_is_wider_than_the_terminal(of: list, width: int, worker: str) -> None:  # type: ignore[type-arg]
     """Nor has control characters, whatever the names and messages are."""
