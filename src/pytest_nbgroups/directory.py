@@ -86,8 +86,13 @@ def _reason(exc: OSError) -> str:
 def notebook_names(directory: Path, is_ignored: IsIgnored) -> list[str]:
     """File names of the notebooks directly in a directory, unordered. Raises OSError."""
     with os.scandir(directory) as entries:
-        found = [e.name for e in entries if e.name.endswith(SUFFIX) and _is(e.is_file)]
+        found = [e.name for e in entries if e.name.endswith(SUFFIX) and _is_notebook(e)]
     return [n for n in found if not n.startswith(".") and not is_ignored(directory / n)]
+
+
+def _is_notebook(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link that leads nowhere: a step that is gone must be told of."""
+    return _is(entry.is_file) or (entry.is_symlink() and not _is(entry.is_dir))
 
 
 def _is(kind: Callable[[], bool]) -> bool:

@@ -166,6 +166,7 @@ def test_the_artifacts_folder(experiment: Write, pytester: pytest.Pytester) -> N
     assert "notebooks/A::notebooks" not in result.stdout.str()
 
 
+@pytest.mark.xdist
 def test_the_same_item_in_the_worker(skipped: Write, pytester: pytest.Pytester) -> None:
     """Workers keep to the arguments as the controller does."""
     folder = skipped("experiments/A")

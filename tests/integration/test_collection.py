@@ -311,6 +311,7 @@ def test_directories_that_end_in_ipynb(experiment: Write, collected: Collect) ->
     assert collected() == ["experiments/A::notebooks"]
 
 
+@pytest.mark.xdist
 def test_keywords_and_markers_of_an_item(experiment: Write, pytester: pytest.Pytester) -> None:
     """An item carries its markers, and xdist's group is its directory."""
     experiment("experiments/A", toml="[resources]\ngpus = 1\n[run]\nmarks = ['slow']\n")

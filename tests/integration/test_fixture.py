@@ -195,6 +195,7 @@ def test_independent_notebooks(experiment: Write, pytester: pytest.Pytester) -> 
     )
 
 
+@pytest.mark.xdist
 def test_in_a_worker(experiment: Write, pytester: pytest.Pytester) -> None:
     """Under workers the text of the failure and the row in the table are the same."""
     experiment("data/A", toml=BROKEN)

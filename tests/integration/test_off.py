@@ -45,6 +45,7 @@ def modules(pytester: pytest.Pytester, *arguments: str) -> set[str]:
     return set(line.split()[1:])
 
 
+@pytest.mark.xdist
 def test_nothing_heavy_is_imported(
     experiment: Write, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

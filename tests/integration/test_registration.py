@@ -28,6 +28,7 @@ def registered(skipped: Write, pytester: pytest.Pytester) -> None:
     )
 
 
+@pytest.mark.xdist
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_alone(workers: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +39,7 @@ def test_alone(workers: str, pytester: pytest.Pytester, monkeypatch: pytest.Monk
     result.stdout.fnmatch_lines(["A * skipped * needs Docker"])
 
 
+@pytest.mark.xdist
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_beside_the_entry_point(
@@ -50,6 +52,7 @@ def test_beside_the_entry_point(
     result.assert_outcomes(passed=1, skipped=1)
 
 
+@pytest.mark.xdist
 @pytest.mark.usefixtures("registered")
 def test_off(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Registered so, the plugin is off by default as ever."""
@@ -59,6 +62,7 @@ def test_off(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None
     result.stdout.fnmatch_lines(["SKIPPED * needs --run-experiments"])
 
 
+@pytest.mark.xdist
 @pytest.mark.usefixtures("registered")
 def test_blocked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """-p no:nbgroups is the last word: the conftest.py does not bring the plugin back."""

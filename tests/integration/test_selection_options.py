@@ -152,6 +152,7 @@ def test_collect_only(pytester: pytest.Pytester) -> None:
     assert not (pytester.path / ".experiments").exists()
 
 
+@pytest.mark.xdist
 @pytest.mark.usefixtures("three")
 def test_collect_only_with_workers(pytester: pytest.Pytester) -> None:
     """--collect-only starts no worker, whatever -n says."""

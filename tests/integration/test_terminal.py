@@ -74,6 +74,7 @@ def test_the_table_in_eighty_columns(pytester: pytest.Pytester) -> None:
     ]
 
 
+@pytest.mark.xdist
 @pytest.mark.usefixtures("three")
 def test_the_table_under_workers(pytester: pytest.Pytester) -> None:
     """Under workers the table says which worker ran an experiment."""
@@ -127,6 +128,7 @@ def test_verbose(pytester: pytest.Pytester) -> None:
     ]
 
 
+@pytest.mark.xdist
 @pytest.mark.usefixtures("three")
 def test_verbose_under_workers(pytester: pytest.Pytester) -> None:
     """Under workers the lines of -v name the worker."""
@@ -322,6 +324,7 @@ def test_without_a_terminal_reporter(pytester: pytest.Pytester) -> None:
     assert result.stderr.str() == ""
 
 
+@pytest.mark.xdist
 def test_warnings_as_errors(skipped: Write, pytester: pytest.Pytester) -> None:
     """Under filterwarnings = error nothing of ours breaks the session."""
     pytester.makeini("[pytest]\nfilterwarnings = error")

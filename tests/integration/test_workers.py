@@ -22,6 +22,8 @@ def test_{name}(request):
         print(line, file=file)
 """
 
+pytestmark = pytest.mark.xdist
+
 
 def auto(pytester: pytest.Pytester, *arguments: str) -> Any:
     """How many workers ``-n auto`` would start; None leaves it to xdist."""

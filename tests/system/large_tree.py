@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from workbench import Tree, read
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist]
 
 NAMES = ["plain", "with space", "Größe", "心臓", "nested/inner", "e'quote", "comma, dot."]
 FIRST, LAST = 30, 12

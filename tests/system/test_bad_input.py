@@ -15,7 +15,7 @@ from workbench import Finished, Tree, printed
 if sys.platform == "win32":
     pytest.skip("uses POSIX permissions and links", allow_module_level=True)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist]
 
 FILE = "2-bad.ipynb"
 PR_CAPBSET_DROP = 24
@@ -195,7 +195,6 @@ def test_a_folder_with_the_name_of_a_notebook(run: Finished) -> None:
     assert run.outcomes("folder") == ["passed"]
 
 
-@pytest.mark.xfail(reason="a dangling link is not taken for a notebook")
 def test_a_dangling_link(run: Finished) -> None:
     """A step that is not there is told of, rather than left out in silence."""
     assert run.experiment("dangling")["outcome"] == "failed"

@@ -12,7 +12,7 @@ from workbench import STUBBORN_CHILD, Finished, Tree, printed
 if sys.platform == "win32":
     pytest.skip("sends POSIX signals", allow_module_level=True)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist]
 
 GRACE_S = 5.0
 """What a cell has after its interrupt."""

@@ -30,7 +30,7 @@ from workbench import (
 if sys.platform == "win32":
     pytest.skip("sends POSIX signals", allow_module_level=True)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist]
 
 DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 SERIAL, PARALLEL = "-n0", "-n2"
@@ -176,9 +176,10 @@ def test_what_ran_before_the_controller_was_killed_is_saved(tree: Tree) -> None:
     assert printed(finished.executed("a", "2-block.ipynb").cells[0]) == "before\n"
 
 
-def test_a_worker_is_killed(tree: Tree) -> None:
+@pytest.mark.parametrize("mode", ["load", "loadgroup", "worksteal"])
+def test_a_worker_is_killed(tree: Tree, mode: str) -> None:
     """Its experiment is reported once, as failed; its kernel is gone; the others run to their end."""
-    run = tree.start(PARALLEL, "-v", "--junitxml=junit.xml")
+    run = tree.start(PARALLEL, "--dist", mode, "-v", "--junitxml=junit.xml")
     _await_blocked(tree, run, PARALLEL)
     kernel = psutil.Process(_pid(tree, "a"))
     below = [kernel, psutil.Process(_pid(tree, "a", "child.pid"))]

@@ -13,7 +13,7 @@ from workbench import Finished, Tree, code, printed, read
 if sys.platform == "win32":
     pytest.skip("starts POSIX programs", allow_module_level=True)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist]
 
 LEAVES = """
 import os, subprocess, sys, time

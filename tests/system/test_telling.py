@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from workbench import Finished, Tree
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist]
 
 FAILING = """\
 print("\\x1b[31mred\\x1b[0m")

@@ -409,13 +409,13 @@ def test_walk_follows_links_but_not_in_circles(tmp_path: Path) -> None:
 
 
 @links
-def test_links_to_nowhere_are_passed_over(tmp_path: Path) -> None:
-    """A link that leads to itself costs the directory nothing else."""
+def test_links_to_nowhere_are_steps(tmp_path: Path) -> None:
+    """A step that is gone must fail rather than be left out in silence; the folder costs nothing."""
     directory = write(tmp_path / "experiments" / "A", "1.ipynb")
     write(directory / "sub")
     for name in ("self.ipynb", "self"):
         (directory / name).symlink_to(directory / name)
     (directory / "gone.ipynb").symlink_to(tmp_path / "gone.ipynb")
     (experiment,) = read_experiments(directory, settings_in(tmp_path))
-    assert names_of(experiment) == ["1.ipynb"]
+    assert names_of(experiment) == ["1.ipynb", "gone.ipynb", "self.ipynb"]
     assert list(walk(directory, lambda _path: False)) == [directory, directory / "sub"]

@@ -11,7 +11,7 @@ import pytest
 from pytest_nbgroups.directory import read_pyproject
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.integration import scheduling, signals
+from pytest_nbgroups.integration import channel, scheduling, signals
 from pytest_nbgroups.integration.collection import ExperimentCollection
 from pytest_nbgroups.integration.fixture import RunExperiment
 from pytest_nbgroups.integration.options import read_settings
@@ -47,7 +47,7 @@ class Prepared:
 
     @cached_property
     def budget(self) -> Budget:
-        handed_down = scheduling.budget_of_worker(self.config)
+        handed_down = channel.budget_of_worker(self.config)
         return handed_down or find_budget(self.settings)
 
     @cached_property
@@ -132,7 +132,7 @@ def _deliver(
     config: pytest.Config, prepared: Prepared, role: Role, cancellation: Cancellation
 ) -> Deliver:
     if role == "worker":
-        link = scheduling.WorkerLink(config, cancellation)
+        link = channel.WorkerLink(config, cancellation)
         config.pluginmanager.register(link, "nbgroups-worker")
         return link.deliver
     telling = Telling(
@@ -151,7 +151,7 @@ def _deliver(
     )
     config.pluginmanager.register(telling, "nbgroups-terminal")
     if role == "controller":
-        controller = scheduling.Controller(config, telling, lambda: prepared.budget)
+        controller = channel.Controller(config, telling, lambda: prepared.budget)
         config.pluginmanager.register(controller, "nbgroups-controller")
     return telling.receive
 
