@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,6 +17,7 @@ import pytest_nbgroups.integration.session  # noqa: F401
 
 pytest_plugins = ["pytester"]
 
+_FAKE_NVML = Path(__file__).parent / "fake_nvml" / "build.py"
 HAS_XDIST = importlib.util.find_spec("xdist") is not None
 
 # Few examples for whoever runs tests/unit after each change, many where nobody waits.
@@ -33,17 +35,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 _FOREIGN = (
     "CI",
     "COLUMNS",
+    "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "FORCE_COLOR",
     "GITHUB_ACTIONS",
     "GITHUB_STEP_SUMMARY",
     "GITHUB_WORKSPACE",
     "NO_COLOR",
+    "NVIDIA_VISIBLE_DEVICES",
     "PYTEST_PLUGINS",
     "PYTEST_XDIST_AUTO_NUM_WORKERS",
     "PYTEST_XDIST_TESTRUNUID",
     "PYTEST_XDIST_WORKER",
     "PYTEST_XDIST_WORKER_COUNT",
+    "SLURM_JOB_ID",
 )
 
 
@@ -105,3 +110,22 @@ def collected(pytester: pytest.Pytester) -> Callable[..., list[str]]:
         return [line for line in result.outlines if "::" in line]
 
     return node_ids
+
+
+@pytest.fixture(scope="session")
+def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dict[str, str]]:
+    """Build the fake NVML; give the environment in which a described set of GPUs is found."""
+    builder = _load(_FAKE_NVML)
+    if reason := builder.why_not():
+        pytest.skip(reason)
+    library = builder.build(tmp_path_factory.mktemp("fake_nvml"))
+    return lambda description: dict(builder.environment(library, description))
+
+
+def _load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("fake_nvml_build", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
-
-_FAKE_NVML = Path(__file__).parents[2] / "fake_nvml" / "build.py"
 
 # (origin of the mount, mount point, file system, options), as in /proc/self/mountinfo
 _MOUNTS = {
@@ -54,22 +51,3 @@ def machine(tmp_path: Path) -> Callable[..., Paths]:
         return {"proc": tmp_path / "proc", "root": tmp_path}
 
     return write
-
-
-@pytest.fixture(scope="session")
-def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dict[str, str]]:
-    """Build the fake NVML; give the environment in which a described set of GPUs is found."""
-    builder = _load(_FAKE_NVML)
-    if reason := builder.why_not():
-        pytest.skip(reason)
-    library = builder.build(tmp_path_factory.mktemp("fake_nvml"))
-    return lambda description: dict(builder.environment(library, description))
-
-
-def _load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("fake_nvml_build", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
