@@ -69,6 +69,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def large_tree(session: nox.Session) -> None:
+    """Run thirty experiments of up to twelve notebooks in six ways, and check the order of all."""
+    session.install("-e", ".", *group("tests"))
+    session.run("pytest", "-v", "tests/system/large_tree.py", *session.posargs)
+
+
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Run the tests and tell which lines and branches they miss."""
     session.install("-e", ".", *group("tests"))

@@ -34,7 +34,8 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     Reads experiment.toml in the directory and ``[tool.nbgroups]`` in ``rootdir``'s pyproject.toml,
     over which the arguments win. ``path`` and ``artifacts`` are relative to ``rootdir``; timeouts are
     seconds or texts such as ``"30min"``; ``env`` is added to this process's environment.
-    ``on_event`` is called in a background thread with each of `pytest_nbgroups.events`.
+    ``on_event`` is called with each of `pytest_nbgroups.events`, most of them in a background
+    thread, one call at a time; what it raises becomes a warning of the result.
 
     Failures are in the result and are not raised. Raises SelectionError where the directory has no
     notebook to run or its notebooks are independent and none is named, DeclarationError for a bad
@@ -75,13 +76,9 @@ def _find(target: Path, settings: Settings) -> Experiment:
     found = read_experiments(
         directory, settings, customization=Customization(patterns=read_pyproject(settings.rootdir))
     )
-    matching = [e for e in found if not is_notebook or _holds(e, target)]
+    matching = [e for e in found if not is_notebook or e.holds(target)]
     if not matching:
         raise SelectionError(f"{target}: no notebook to run")
     if len(matching) > 1:
         raise SelectionError(f"{target}: its notebooks are independent; name one of them")
     return matching[0]
-
-
-def _holds(experiment: Experiment, notebook: Path) -> bool:
-    return experiment.problem is not None or any(n.path == notebook for n in experiment.notebooks)

@@ -19,6 +19,17 @@ class Artifacts:
     def log(self, experiment: str, notebook: str) -> Path:
         return self.folder / "logs" / experiment / f"{Path(notebook).stem}.log"
 
+    def remove_earlier(self, experiment: str) -> None:
+        """Remove what an earlier run of the experiment left, so that nothing old looks new.
+
+        Experiments below it keep theirs. Raises OSError.
+        """
+        for path in [
+            *(self.folder / "notebooks" / experiment).glob("*.ipynb"),
+            *(self.folder / "logs" / experiment).glob("*.log"),
+        ]:
+            path.unlink(missing_ok=True)
+
     def prepare(self) -> None:
         """Create the folder, ignored by git. A folder that is there is left as it is. Raises OSError."""
         if not self.folder.is_dir():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from pytest_nbgroups.declaration import (
     Declaration,
@@ -21,6 +21,8 @@ from pytest_nbgroups.errors import DeclarationError, NbgroupsError, SelectionErr
 from pytest_nbgroups.model import Experiment, Notebook, Resources
 from pytest_nbgroups.ordering import Selection, select
 from pytest_nbgroups.settings import Settings
+
+T = TypeVar("T")
 
 DECLARATION_FILE = "experiment.toml"
 SUFFIX = ".ipynb"
@@ -131,7 +133,7 @@ def _read(
         directory=directory,
         notebooks=tuple(_notebook(directory / n, declared, settings) for n in selection.names),
         excluded=selection.excluded,
-        resources=customization.resources(directory, declared.resources) or declared.resources,
+        resources=_customized_resources(directory, declared.resources, customization),
         timeout_s=_first(
             settings.option_deadlines.experiment_s,
             declared.run.timeout,
@@ -213,10 +215,35 @@ def _select(
         )
     except SelectionError as exc:
         raise SelectionError(f"{order_source}: {exc}") from exc
-    chosen = customization.notebooks(directory, [directory / n for n in selection.names])
+    paths = [directory / n for n in selection.names]
+    chosen = _asked(
+        "pytest_experiment_notebooks", lambda: customization.notebooks(directory, paths)
+    )
     if chosen is None:
         return selection
     return Selection(names=_checked(chosen, directory), excluded=selection.excluded)
+
+
+def _customized_resources(
+    directory: Path, declared: Resources, customization: Customization
+) -> Resources:
+    hook = "pytest_experiment_resources"
+    changed = _asked(hook, lambda: customization.resources(directory, declared))
+    if changed is None:
+        return declared
+    if not isinstance(changed, Resources):
+        raise DeclarationError(
+            f"{hook} returned {changed!r}; return None or dataclasses.replace(resources, …)"
+        )
+    return changed
+
+
+def _asked(hook: str, call: Callable[[], T]) -> T:
+    """Call a hook of the user's. Whatever it raises is a fault of this experiment's declaration."""
+    try:
+        return call()
+    except Exception as exc:
+        raise DeclarationError(f"{hook} raised {type(exc).__name__}: {exc}") from exc
 
 
 def _checked(chosen: Sequence[Path], directory: Path) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ class ExperimentStarted:
     experiment: str
     at: float
     """Seconds since the epoch, as in every event."""
+    directory: Path
+    """Absolute."""
     notebooks: tuple[str, ...]
     timeout_s: float | None = None
 

@@ -77,7 +77,8 @@ def pytest_experiment_env(
 def pytest_experiment_event(config: pytest.Config, event: Event) -> None:
     """Hear of everything that happens to experiments, as it happens.
 
-    Called in the controller, or the only process, from a background thread; one call at a time.
+    Called in the controller, or the only process, mostly from a background thread; one call at a
+    time.
     ``event`` is one of the frozen dataclasses of `pytest_nbgroups.events`. What an implementation
     raises becomes a warning at the end of the session.
 

@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+WHOLE_DIRECTORY = "notebooks"
+"""Name of the item that an experiment is, unless its notebooks are independent."""
+
+
 class NotebookOutcome(StrEnum):
     """What became of one notebook."""
 
@@ -120,7 +124,11 @@ class Experiment:
     @property
     def item_name(self) -> str:
         """The last part of its node id."""
-        return self.member or "notebooks"
+        return self.member or WHOLE_DIRECTORY
+
+    def holds(self, notebook: Path) -> bool:
+        """Whether the notebook is one of its own; one that cannot run as declared holds any."""
+        return self.problem is not None or any(n.path == notebook for n in self.notebooks)
 
 
 @dataclass(frozen=True, kw_only=True)

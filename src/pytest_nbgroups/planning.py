@@ -30,7 +30,7 @@ def clamp_note(resources: Resources, budget: Budget) -> str | None:
     """What to say where more CPUs are declared than there are."""
     if resources.cpus is None or resources.cpus <= budget.cpus:
         return None
-    return f"declares {resources.cpus:g} cpus, has {budget.cpus:g}"
+    return f"declares {resources.cpus:g} cpus, the budget has {budget.cpus:g}"
 
 
 def unmet(resources: Resources, budget: Budget) -> str | None:
@@ -58,6 +58,9 @@ def _unmet_gpus(resources: Resources, budget: Budget) -> str | None:
     memory = resources.gpu_min_memory or resources.gpu_memory
     if memory is None or _gpus_with(memory, budget) >= needed:
         return None
+    large = _gpus_with(memory, budget)
+    if large:
+        return f"{asked} with {memory} of memory each, {large} of {len(budget.gpus)} has that much"
     largest = max(gpu.total_bytes for gpu in budget.gpus)
     return f"{asked} with {memory} of memory, the largest has {format_size(largest)}"
 

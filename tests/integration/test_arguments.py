@@ -176,3 +176,39 @@ def test_the_same_item_in_the_worker(skipped: Write, pytester: pytest.Pytester) 
         "--run-experiments", "-n1", "experiments/A::notebooks", "experiments/B/2-fit.ipynb"
     )
     result.assert_outcomes(skipped=2)
+
+
+def test_an_item_without_its_ignored_notebooks(
+    pytester: pytest.Pytester, skipped: Callable[..., Path]
+) -> None:
+    """To name the item names none of its notebooks: what is ignored stays out."""
+    skipped("experiments/A", "1-draft", "2-fit")
+    result = pytester.runpytest_inprocess(
+        "--run-experiments", "experiments/A::notebooks", "--ignore-glob=*/1-*"
+    )
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["A * 0/1 *"])
+
+
+def test_the_rerun_command_fits_where_pytest_was_called(
+    pytester: pytest.Pytester,
+    experiment: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node id is relative to the rootdir, an argument to the working directory."""
+    experiment("experiments/A", toml="[run]\nskip = 1\n")
+    (pytester.path / "src").mkdir()
+    pytester.makeini("[pytest]")
+    monkeypatch.chdir(pytester.path / "src")
+    result = pytester.runpytest_inprocess("--run-experiments", "../experiments/A")
+    result.stdout.fnmatch_lines(["rerun: pytest --run-experiments ../experiments/A::notebooks"])
+
+
+def test_the_header_leaves_out_what_is_ignored(
+    pytester: pytest.Pytester, skipped: Callable[..., Path]
+) -> None:
+    """The look-ahead asks pytest, as collection does."""
+    skipped("experiments/A")
+    skipped("experiments/B")
+    result = pytester.runpytest_inprocess("--run-experiments", "--ignore=experiments/B")
+    result.stdout.fnmatch_lines(["experiments: *; 1 experiment"])

@@ -615,5 +615,54 @@ def test_more_cpus_than_there_are(skipped: Write, pytester: pytest.Pytester) -> 
     skipped("experiments/A", toml="[resources]\ncpus = 8\n")
     result = pytester.runpytest_inprocess("--run-experiments", "--experiment-cpus", "1")
     result.stdout.fnmatch_lines(
-        ["experiments: one at a time: 1 cpu, *", "  A: declares 8 cpus, has 1"]
+        ["experiments: one at a time: 1 cpu, *", "  A: declares 8 cpus, the budget has 1"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        (
+            "def pytest_experiment_notebooks(): raise ValueError('no')",
+            "pytest_experiment_notebooks raised ValueError: no",
+        ),
+        (
+            "def pytest_experiment_resources(): return {'cpus': 1}",
+            (
+                "pytest_experiment_resources returned {'cpus': 1}; return None or "
+                "dataclasses.replace(resources, …)"
+            ),
+        ),
+        (
+            "def pytest_experiment_env(): raise KeyError('DATA')",
+            "pytest_experiment_env raised KeyError: 'DATA'",
+        ),
+        (
+            "def pytest_experiment_env(): return {'N': 1}",
+            "environment variable 'N' = 1: expected a name and a text",
+        ),
+    ],
+)
+def test_a_hook_at_fault(
+    hook: str, message: str, experiment: Write, pytester: pytest.Pytester
+) -> None:
+    """What a hook raises, or returns wrongly, fails the experiments that it is asked for."""
+    experiment("experiments/A")
+    pytester.makepyfile("def test_it(): pass")
+    pytester.makeconftest(hook)
+    result = pytester.runpytest_inprocess("--run-experiments")
+    result.assert_outcomes(failed=1, passed=1)
+    assert f"E   {message}" in result.outlines
+
+
+@pytest.mark.parametrize("folder", [".", "experiments", ".."])
+def test_artifacts_need_a_folder_of_their_own(
+    folder: str, skipped: Write, pytester: pytest.Pytester
+) -> None:
+    """Else the project's own files would count as artifacts, and nothing would be collected."""
+    skipped("experiments/A")
+    result = pytester.runpytest_inprocess("--run-experiments", f"--experiment-artifacts={folder}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"ERROR: experiment_artifacts = '{folder}' is or holds *; name a folder of its own*"]
     )

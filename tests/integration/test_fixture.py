@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -94,6 +95,36 @@ def test_the_result(experiment: Write, pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--run-experiments")
     result.assert_outcomes(passed=1)
     result.stdout.re_match_lines([r"data/A +passed +2/2 +\d+\.\d+s$"])
+
+
+def test_two_experiments_in_one_test(skipped: Write, pytester: pytest.Pytester) -> None:
+    """Each has its own row and record: neither is an attempt of the other."""
+    for name in "AB":
+        skipped(f"data/{name}", reason=f"no data for {name}")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_it(run_experiment):
+            for name in ("data/A", "data/B"):
+                with pytest.raises(pytest.skip.Exception):
+                    run_experiment(name)
+        """
+    )
+    result = pytester.runpytest_inprocess("--run-experiments")
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines(
+        [
+            r"data/A +skipped +0/2 +\d\.\d\ds +no data for A$",
+            r"data/B +skipped +0/2 +\d\.\d\ds +no data for B$",
+        ]
+    )
+    assert "attempt" not in result.stdout.str()
+    record = json.loads((pytester.path / ".experiments/session.json").read_text("utf-8"))
+    assert [(e["name"], e["reason"], len(e["attempts"])) for e in record["experiments"]] == [
+        ("data/A", "no data for A", 1),
+        ("data/B", "no data for B", 1),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -241,3 +241,48 @@ def test_without_pytest(tree: Tree) -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("passed []\n", "")
+
+
+def test_what_a_listener_raises_is_a_warning(tree: Tree) -> None:
+    """The run goes on, and the result tells of it."""
+    tree.notebook("fit", "1-load.ipynb", "1")
+
+    def listen(event: Event) -> None:
+        raise LookupError(type(event).__name__)
+
+    result = run_experiment("experiments/fit", rootdir=tree.root, on_event=listen)
+    assert result.outcome is ExperimentOutcome.PASSED
+    assert "on_event raised LookupError: NotebookStarted" in result.warnings
+
+
+def test_nothing_old_stays_beside_what_is_new(tree: Tree) -> None:
+    """Of an earlier run neither executed notebooks nor logs are left; other experiments keep theirs."""
+    tree.notebook("fit", "1-load.ipynb", "import os; os.write(2, b'noise')")
+    tree.notebook("fit", "2-fit.ipynb", "1")
+    tree.notebook("fit/inner", "1-own.ipynb", "1")
+    for name in ("fit/inner", "fit"):
+        run_experiment(f"experiments/{name}", rootdir=tree.root)
+    executed = tree.root / ".experiments/notebooks/fit"
+    logs = tree.root / ".experiments/logs/fit"
+    assert sorted(p.name for p in executed.glob("*.ipynb")) == ["1-load.ipynb", "2-fit.ipynb"]
+    assert (logs / "1-load.log").read_bytes() == b"noise"
+    (tree.root / "experiments/fit/1-load.ipynb").write_text("{")
+    result = run_experiment("experiments/fit", rootdir=tree.root)
+    assert result.outcome is ExperimentOutcome.FAILED
+    assert result.notebooks[0].log_path is None
+    assert list(executed.glob("*.ipynb")) == []
+    assert list(logs.glob("*.log")) == []
+    assert (executed / "inner" / "1-own.ipynb").exists()
+
+
+def test_the_last_words_of_a_kernel_are_told(tree: Tree) -> None:
+    """What compiled code wrote before it went down is in the log, and so in the failure."""
+    waits = (
+        "import os\nfrom pathlib import Path\nlog = Path('../../.experiments/logs/fit/1-abort.log')\n"
+        "while b'fatal' not in log.read_bytes():\n    pass\nos.abort()"
+    )
+    tree.notebook("fit", "1-abort.ipynb", "import os; os.write(2, b'libfoo: fatal\\n')", waits)
+    result = run_experiment("experiments/fit", rootdir=tree.root)
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.KERNEL_DIED
+    assert result.failure.traceback == "libfoo: fatal"

@@ -86,7 +86,13 @@ common: dict[str, Any] = {"experiment": text, "at": number}
 numbered: dict[str, Any] = {**common, "number": count, "count": count}
 timeout = st.none() | number
 events: st.SearchStrategy[Event] = st.one_of(
-    st.builds(ExperimentStarted, **common, notebooks=st.lists(text).map(tuple), timeout_s=timeout),
+    st.builds(
+        ExperimentStarted,
+        **common,
+        directory=path,
+        notebooks=st.lists(text).map(tuple),
+        timeout_s=timeout,
+    ),
     st.builds(NotebookStarted, **numbered, notebook=text, timeout_s=timeout),
     st.builds(CellStarted, **numbered, notebook=text, timeout_s=timeout),
     st.builds(NotebookFinished, **numbered, result=notebook_result),
@@ -135,8 +141,17 @@ def test_unknown_events_are_refused() -> None:
 
 def test_fields_may_be_added_and_left_out() -> None:
     """An older reader passes over what it does not know, a newer one fills in what is missing."""
-    data = {"event": "ExperimentStarted", "experiment": "A", "at": 0.0, "notebooks": [], "mood": 1}
-    assert from_dict(data) == ExperimentStarted(experiment="A", at=0.0, notebooks=())
+    data = {
+        "event": "ExperimentStarted",
+        "experiment": "A",
+        "at": 0.0,
+        "directory": "d",
+        "notebooks": [],
+        "mood": 1,
+    }
+    assert from_dict(data) == ExperimentStarted(
+        experiment="A", at=0.0, directory=Path("d"), notebooks=()
+    )
 
 
 def test_a_budget_travels_to_workers() -> None:

@@ -159,8 +159,10 @@ def test_cpus_are_clamped() -> None:
     assert cpus_of(Resources(cpus=2), budget()) == 2
     assert cpus_of(Resources(), budget()) == 1
     assert cpus_of(Resources(), budget(cpus=0.5)) == 0.5
-    assert clamp_note(Resources(cpus=16), budget()) == "declares 16 cpus, has 4"
-    assert clamp_note(Resources(cpus=2.5), budget(cpus=1.5)) == "declares 2.5 cpus, has 1.5"
+    assert clamp_note(Resources(cpus=16), budget()) == "declares 16 cpus, the budget has 4"
+    assert (
+        clamp_note(Resources(cpus=2.5), budget(cpus=1.5)) == "declares 2.5 cpus, the budget has 1.5"
+    )
     assert clamp_note(Resources(cpus=4), budget()) is None
     assert clamp_note(Resources(), budget(cpus=0.5)) is None
 
@@ -188,7 +190,7 @@ def test_cpus_are_clamped() -> None:
         (
             whole(2, "24GB"),
             budget(gpus=(24, 8)),
-            "needs 2 GPUs with 24GB of memory, the largest has 22.4 GiB",
+            "needs 2 GPUs with 24GB of memory each, 1 of 2 has that much",
         ),
         (whole(1, "24GB"), budget(gpus=(24, 8)), None),
         (

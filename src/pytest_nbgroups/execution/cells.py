@@ -136,7 +136,12 @@ async def _unexpected(exc: Exception, run: _CellRun) -> Failure:
 
 
 def _death(run: _CellRun) -> Failure:
-    return death_failure(run.kernel.process.returncode, cell=run.reference(), output=run.printed())
+    return death_failure(
+        run.kernel.process.returncode,
+        cell=run.reference(),
+        output=run.printed(),
+        log=run.kernel.log_tail(),
+    )
 
 
 async def _discard(task: asyncio.Future[Any]) -> None:

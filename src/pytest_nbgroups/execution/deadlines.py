@@ -9,7 +9,7 @@ from pytest_nbgroups.units import format_duration
 
 _REMEDY = {
     "cell": ("cell_timeout", "--experiment-cell-timeout"),
-    "notebook": ("notebook_timeout", "--experiment-notebook-timeout"),
+    "notebook": ("notebook_timeout or the notebook's own timeout", "--experiment-notebook-timeout"),
     "experiment": ("timeout", "--experiment-timeout"),
 }
 

@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pytest_nbgroups.artifacts import Artifacts
 from pytest_nbgroups.events import (
+    Event,
     ExperimentFinished,
     ExperimentStarted,
     NotebookFinished,
@@ -44,13 +46,20 @@ class _Run:
     """One run of an experiment while it lasts."""
 
     experiment: Experiment
-    emit: Emit
+    listener: Emit
     results: list[NotebookResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: Failure | None = None
     skip: str | None = None
     started_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.monotonic)
+
+    def emit(self, event: Event) -> None:
+        """Hand an event on. What the listener raises is a warning: it must not end the run."""
+        try:
+            self.listener(event)
+        except Exception as exc:  # noqa: BLE001  the user's code
+            self.warnings.append(f"on_event raised {type(exc).__name__}: {exc}")
 
     def result(self) -> ExperimentResult:
         return ExperimentResult(
@@ -103,23 +112,23 @@ def run_experiment(
     """Run an experiment to its end and report every one of its notebooks.
 
     ``env`` is what the kernels' environment is made from, by default this process's. ``emit`` is
-    called in a thread of its own, in the order of the events. Blocks; KeyboardInterrupt and
+    called in the order of the events, most of them in a thread of their own. Blocks; KeyboardInterrupt and
     ``cancellation`` interrupt the running cell, and the first is raised again once nothing of the
     kernel is left. Raises nothing else: what goes wrong is in the result.
     """
-    run = _Run(experiment=experiment, emit=emit)
+    run = _Run(experiment=experiment, listener=emit)
     environment = _environment(experiment, os.environ if env is None else env)
     try:
-        if experiment.problem is not None:
-            run.error = Failure(kind=FailureKind.DECLARATION, message=experiment.problem)
+        if (fault := experiment.problem or _env_fault(environment)) is not None:
+            run.error = Failure(kind=FailureKind.DECLARATION, message=fault)
         elif (reason := experiment.skip or missing(experiment.requires, environment)) is not None:
             run.skip = reason
         else:
             _in_thread(run, settings, host, cancellation, environment)
     finally:
         result = run.result()
-        emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
-    return result
+        run.emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
+    return replace(result, warnings=tuple(run.warnings))
 
 
 def _environment(experiment: Experiment, base: Mapping[str, str]) -> dict[str, str]:
@@ -131,6 +140,13 @@ def _environment(experiment: Experiment, base: Mapping[str, str]) -> dict[str, s
         "NBGROUPS": "1",
         "NBGROUPS_EXPERIMENT": experiment.name,
     }
+
+
+def _env_fault(env: Mapping[Any, Any]) -> str | None:
+    for name, value in env.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            return f"environment variable {name!r} = {value!r}: expected a name and a text"
+    return None
 
 
 def _in_thread(
@@ -202,12 +218,15 @@ async def _run_notebooks(
     run: _Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
 ) -> None:
     experiment = run.experiment
+    artifacts = Artifacts(folder=settings.artifacts)
     with contextlib.suppress(OSError):  # told when there is something to write
-        Artifacts(folder=settings.artifacts).prepare()
+        artifacts.prepare()
+        artifacts.remove_earlier(experiment.name)
     run.emit(
         ExperimentStarted(
             experiment=experiment.name,
             at=run.started_at,
+            directory=experiment.directory,
             notebooks=tuple(n.name for n in experiment.notebooks),
             timeout_s=experiment.timeout_s,
         )

@@ -78,7 +78,9 @@ def deadline_failure(
     limit: Limit, *, cell: CellReference | None, output: str = "", killed_after_s: float | None
 ) -> Failure:
     """The failure of what ran into a limit; ``killed_after_s`` is the grace that it did not use."""
-    what = f"cell {cell.number} of {cell.count}" if cell else "the start of its kernel"
+    if cell is None:
+        message = f"the kernel was not ready within {limit.describe()}; it was killed"
+        return Failure(kind=FailureKind.DEADLINE, message=message, remedy=limit.remedy())
     how = (
         f"; it did not answer the interrupt within {killed_after_s:g}s and was killed"
         if killed_after_s is not None
@@ -86,7 +88,7 @@ def deadline_failure(
     )
     return Failure(
         kind=FailureKind.DEADLINE,
-        message=f"{what} ran into {limit.describe()}{how}",
+        message=f"cell {cell.number} of {cell.count} ran into {limit.describe()}{how}",
         cell=cell,
         output=output,
         remedy=limit.remedy(),
@@ -94,7 +96,7 @@ def deadline_failure(
 
 
 def death_failure(
-    returncode: int | None, *, cell: CellReference | None, output: str = ""
+    returncode: int | None, *, cell: CellReference | None, output: str = "", log: str = ""
 ) -> Failure:
     """The failure of a notebook whose kernel ended by itself."""
     where = f" in cell {cell.number} of {cell.count}" if cell else ""
@@ -103,6 +105,7 @@ def death_failure(
         message=f"the kernel died{where}: {describe_exit(returncode)}",
         cell=cell,
         output=output,
+        traceback=last_lines(plain_text(log), OUTPUT_LINES),
     )
 
 

@@ -136,7 +136,7 @@ class Host:
                 env=request["env"],
                 log_path=request["log_path"],
             )
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, TypeError) as exc:
             return _error(exc)
         self._scratch = request["scratch"]
         return {"pid": pid}
@@ -146,7 +146,7 @@ class Host:
         self._send({"event": "exited", "pid": pid, "returncode": returncode})
 
 
-def _error(exc: OSError | ValueError) -> Message:
+def _error(exc: OSError | ValueError | TypeError) -> Message:
     if isinstance(exc, OSError):
         return {"error": exc.strerror or str(exc), "errno": exc.errno, "filename": exc.filename}
     return {"error": str(exc)}

@@ -79,8 +79,8 @@ class HostConnection:
             if self.ended is not None:
                 raise self.ended
             self._next_id += 1
-            self._expected.answers[self._next_id] = future
             message = encode({"id": self._next_id, "op": op, **fields})
+            self._expected.answers[self._next_id] = future
             with contextlib.suppress(OSError):  # the reader meets the same end and fails the future
                 self._socket.sendall(message)
         return future

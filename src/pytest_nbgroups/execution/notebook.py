@@ -55,10 +55,23 @@ class _Progress:
 
     notebook: NotebookNode | None = None
     kernel: str | None = None
+    log_path: Path | None = None
     cells_executed: int = 0
     failure: Failure | None = None
     interrupted: bool = False
     warnings: list[str] = field(default_factory=list)
+
+    def end(self, ended: NotebookEnded) -> None:
+        self.failure, self.interrupted = ended.failure, ended.failure is None
+
+    def fail(self, exc: Exception) -> None:
+        """Take an error for the failure, unless it came up while a failed notebook was cleared away."""
+        message = str(exc) if isinstance(exc, NbgroupsError) else f"{type(exc).__name__}: {exc}"
+        if isinstance(exc.__context__, NotebookEnded):
+            self.end(exc.__context__)
+            self.warnings.append(message)
+        else:
+            self.failure = Failure(kind=_kind(exc), message=message)
 
 
 async def run_notebook(
@@ -76,15 +89,15 @@ async def run_notebook(
         await _run(notebook, around, artifacts, progress)
     except asyncio.CancelledError:
         progress.interrupted = True
-    except NbgroupsError as exc:
-        progress.failure = Failure(kind=_kind(exc), message=str(exc))
     except NotebookEnded as ended:
-        progress.failure, progress.interrupted = ended.failure, ended.failure is None
+        progress.end(ended)
+    except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, and what ran is saved
+        progress.fail(exc)
     executed = _save(progress, artifacts.executed(around.experiment, notebook.name))
-    return _result(notebook, around, progress, executed, started), tuple(progress.warnings)
+    return _result(notebook, progress, executed, started), tuple(progress.warnings)
 
 
-def _kind(error: NbgroupsError) -> FailureKind:
+def _kind(error: Exception) -> FailureKind:
     match error:
         case KernelStartError():
             return FailureKind.KERNEL_START
@@ -95,13 +108,8 @@ def _kind(error: NbgroupsError) -> FailureKind:
 
 
 def _result(
-    notebook: Notebook,
-    around: Surroundings,
-    progress: _Progress,
-    executed: Path | None,
-    started: float,
+    notebook: Notebook, progress: _Progress, executed: Path | None, started: float
 ) -> NotebookResult:
-    log = Artifacts(folder=around.settings.artifacts).log(around.experiment, notebook.name)
     return NotebookResult(
         name=notebook.name,
         outcome=_outcome(progress),
@@ -110,9 +118,16 @@ def _result(
         cells_total=len(progress.notebook.cells) if progress.notebook else 0,
         cells_executed=progress.cells_executed,
         executed_path=executed,
-        log_path=log if log.exists() and log.stat().st_size else None,
+        log_path=progress.log_path if _has_content(progress.log_path) else None,
         failure=progress.failure,
     )
+
+
+def _has_content(log: Path | None) -> bool:
+    try:
+        return log is not None and log.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _outcome(progress: _Progress) -> NotebookOutcome:
@@ -142,13 +157,14 @@ async def _run(
     until = nearest(own, around.limit)
     progress.notebook = read_notebook(notebook.path)
     progress.kernel = choose_kernel(progress.notebook, notebook.kernel, around.settings)
+    progress.log_path = _prepare_log(artifacts.log(around.experiment, notebook.name), progress)
     try:
         async with running_kernel(
             around.host,
             progress.kernel,
             cwd=around.directory,
             env={**around.env, "NBGROUPS_NOTEBOOK": notebook.name},
-            log_path=_prepare_log(artifacts.log(around.experiment, notebook.name), progress),
+            log_path=progress.log_path,
             transport=around.settings.transport,
             startup_timeout=_startup_timeout(until),
         ) as kernel:

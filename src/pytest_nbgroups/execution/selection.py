@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.errors import KernelStartError
-from pytest_nbgroups.execution.kernels import find_kernel_spec
+from pytest_nbgroups.execution.kernelspecs import find_kernel_spec
 from pytest_nbgroups.settings import Settings
 
 if TYPE_CHECKING:

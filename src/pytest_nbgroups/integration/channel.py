@@ -65,9 +65,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         worker = report.node.gateway.id
-        path, separator, item = crashitem.partition("::")
-        nodeid = f"{path}{separator}{item.partition('@')[0]}"  # without loadgroup's suffix
-        self._receiver.worker_crashed(nodeid, worker=worker, message=str(report.longrepr))
+        self._receiver.worker_crashed(crashitem, worker=worker, message=str(report.longrepr))
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -185,7 +185,9 @@ class ExperimentItem(pytest.Item):
         if self.experiment.resources.gpu_count:
             self.add_marker("gpu")
         if self.config.pluginmanager.hasplugin("xdist"):
-            self.add_marker(pytest.mark.xdist_group(self.nodeid.rpartition("::")[0]))
+            alone = self.experiment.member is not None
+            group = self.nodeid if alone else self.nodeid.rpartition("::")[0]
+            self.add_marker(pytest.mark.xdist_group(group))
 
     def exempt_from_timeout(self) -> None:
         """Keep pytest-timeout's ini default, meant for unit tests, from ending an experiment.

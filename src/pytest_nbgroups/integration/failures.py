@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
+from _pytest.pathlib import bestrelpath
 
 from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.failure import failure_headline, failure_lines
@@ -42,11 +43,17 @@ def text_of_failure(
     short = config.getoption("tbstyle", "auto") in {"short", "line", "no"}
     return failure_lines(
         result,
-        rerun_command=f"pytest --run-experiments {shlex.quote(nodeid)}",
+        rerun_command=f"pytest --run-experiments {shlex.quote(_from_here(config, nodeid))}",
         shown=partial(shown, config),
         gpus_visible=gpus_visible,
         tb_style="short" if short else "long",
     )
+
+
+def _from_here(config: pytest.Config, nodeid: str) -> str:
+    """The node id as an argument, which is relative to where pytest was called."""
+    path, separator, item = nodeid.partition("::")
+    return f"{bestrelpath(config.invocation_params.dir, config.rootpath / path)}{separator}{item}"
 
 
 def shown(config: pytest.Config, path: Path) -> str:
@@ -64,14 +71,11 @@ def failure_repr(
         lines = text_of_failure(config, result, nodeid=nodeid, gpus_visible=gpus_visible)
     failed = result.failed_notebook
     path = result.directory / failed.name if failed else result.directory
-    cell = result.failure.cell if result.failure else None
     return ReprExceptionInfo(
         reprtraceback=ReprTraceback(
             reprentries=[ReprEntryNative([f"{line}\n" for line in lines])],
             extraline=None,
             style="native",
         ),
-        reprcrash=ReprFileLocation(
-            shown(config, path), cell.number if cell else 0, failure_headline(result)
-        ),
+        reprcrash=ReprFileLocation(shown(config, path), 0, failure_headline(result)),
     )

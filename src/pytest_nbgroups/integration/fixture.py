@@ -12,7 +12,7 @@ from pytest_nbgroups.directory import SUFFIX
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
 from pytest_nbgroups.integration.failures import raise_outcome
-from pytest_nbgroups.integration.scope import Scope, read
+from pytest_nbgroups.integration.scope import Scope, customize, read
 from pytest_nbgroups.model import Experiment, ExperimentOutcome, ExperimentResult, Resources
 from pytest_nbgroups.reports.properties import properties
 
@@ -45,7 +45,7 @@ class RunExperiment:
         for base in self._bases(scope):
             target = base / path
             if target.is_dir() or (target.suffix == SUFFIX and target.is_file()):
-                return _the_one(scope, target)
+                return self._the_one(scope, target)
         looked = ", ".join(str(base) for base in self._bases(scope))
         raise pytest.UsageError(f"run_experiment({str(path)!r}): no such directory below {looked}")
 
@@ -73,26 +73,27 @@ class RunExperiment:
 
     def _refuse_collected(self, experiment: Experiment) -> None:
         for item in self._request.session.items:
-            if isinstance(item, ExperimentItem) and item.experiment.name == experiment.name:
+            if isinstance(item, ExperimentItem) and _same(item.experiment, experiment):
                 pytest.fail(
                     f"{experiment.directory} is run by {self._request.node.nodeid} and by "
                     f"{item.nodeid} in one session; deselect one of them",
                     pytrace=False,
                 )
 
+    def _the_one(self, scope: Scope, target: Path) -> Experiment:
+        directory = target if target.is_dir() else target.parent
+        hook = self._request.session.gethookproxy(directory)
+        patterns = scope.customization.patterns
+        experiments = read(scope, directory, customize(self._request.config, hook, patterns))
+        matching = [e for e in experiments if target == directory or e.holds(target)]
+        if not matching:
+            raise pytest.UsageError(f"run_experiment: {target} has no selected notebook")
+        if len(matching) > 1:
+            raise pytest.UsageError(
+                f"run_experiment: the notebooks of {target} are independent; name one of them"
+            )
+        return matching[0]
 
-def _the_one(scope: Scope, target: Path) -> Experiment:
-    directory = target if target.is_dir() else target.parent
-    experiments = read(scope, directory)
-    matching = [
-        e
-        for e in experiments
-        if target == directory or e.problem or any(n.path == target for n in e.notebooks)
-    ]
-    if not matching:
-        raise pytest.UsageError(f"run_experiment: {target} has no selected notebook")
-    if len(matching) > 1:
-        raise pytest.UsageError(
-            f"run_experiment: the notebooks of {target} are independent; name one of them"
-        )
-    return matching[0]
+
+def _same(one: Experiment, other: Experiment) -> bool:
+    return (one.directory, one.item_name) == (other.directory, other.item_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -258,9 +259,21 @@ def read_settings(config: pytest.Config) -> Settings:
         ini_deadlines=deadlines(ini),
         option_kernel=given["experiment_kernel"],
         ini_kernel=ini["experiment_kernel"],
-        artifacts=config.rootpath / (either["experiment_artifacts"] or ".experiments"),
+        artifacts=_artifacts(config, either["experiment_artifacts"] or ".experiments"),
         **{name: value for name, value in optional.items() if value is not None},
     )
+
+
+def _artifacts(config: pytest.Config, value: str) -> Path:
+    """Resolve the folder. One that holds the project or a root would hide it from collection."""
+    folder = Path(os.path.normpath(config.rootpath / value))
+    for place in (config.rootpath, *_roots(config)):
+        if place.is_relative_to(folder):
+            raise pytest.UsageError(
+                f"experiment_artifacts = {value!r} is or holds {place}, whose files would be taken "
+                "for artifacts; name a folder of its own, such as .experiments"
+            )
+    return folder
 
 
 def _either(first: object, second: object) -> Any:  # noqa: ANN401

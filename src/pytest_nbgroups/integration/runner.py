@@ -53,13 +53,19 @@ class Runner:
         # Brings in nbclient and zmq, which collection and xdist's controller can do without.
         from pytest_nbgroups.execution.experiment import run_experiment
 
+        granted, env = self._granted(experiment), dict(os.environ)
+        try:
+            env |= self._added_env(experiment, item)
+        except Exception as exc:  # noqa: BLE001  the user's code; its fault is this experiment's
+            problem = f"pytest_experiment_env raised {type(exc).__name__}: {exc}"
+            granted = replace(granted, problem=problem)
         return run_experiment(
-            self._granted(experiment),
+            granted,
             partial(self._deliver, nodeid=nodeid),
             settings=self.settings,
             host=self._host,
             cancellation=self.cancellation,
-            env=self._env(experiment, item),
+            env=env,
         )
 
     def _granted(self, experiment: Experiment) -> Experiment:
@@ -73,12 +79,12 @@ class Runner:
             return replace(experiment, skip=reason)
         return replace(experiment, problem=f"{reason} (experiment_unmet = fail)")
 
-    def _env(self, experiment: Experiment, item: pytest.Item) -> Mapping[str, str]:
-        """This process's environment and what the hooks add; the nearest conftest.py wins."""
+    def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:
+        """What the hooks add to the environment; the nearest conftest.py wins."""
         added: Sequence[Mapping[str, str] | None] = item.ihook.pytest_experiment_env(
             config=self.config, experiment=experiment
         )
-        env = dict(os.environ)
+        env: dict[str, str] = {}
         for variables in reversed(added):
             env.update(variables or {})
         return env

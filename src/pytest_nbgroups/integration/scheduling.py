@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_nbgroups.model import WHOLE_DIRECTORY
+
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
@@ -38,11 +40,11 @@ def user_decides(config: pytest.Config) -> bool:
 
 
 def make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401  xdist is not annotated
-    """A scheduler for the modes whose own one would lose or repeat items after a crash; else None.
+    """A scheduler for the modes that hand out units of items; None for the others.
 
-    For ``load`` it is one that also keeps together what lies in or below an experiment's directory:
-    the tests beside the notebooks run after them, and a nested experiment never beside its
-    ancestor, since a unit runs on one worker in the order of collection.
+    It keeps together what lies in or below an experiment's directory: the tests beside the notebooks
+    run after them, and a nested experiment never beside its ancestor, since a unit runs on one
+    worker in the order of collection. And it neither loses nor repeats items when a worker dies.
     """
     from xdist.scheduler import LoadFileScheduling, LoadGroupScheduling, LoadScopeScheduling
 
@@ -55,8 +57,7 @@ def make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401  xdi
     mode = config.getoption("dist")
     if mode not in bases:
         return None
-    parts = (_Units, _OnceOnly) if mode == "load" else (_OnceOnly,)
-    return type("ExperimentScheduling", (*parts, bases[mode]), {})(config, log)
+    return type("ExperimentScheduling", (_Units, _OnceOnly, bases[mode]), {})(config, log)
 
 
 class _OnceOnly:
@@ -75,6 +76,21 @@ class _OnceOnly:
         for other in self.assigned_work:
             self._reschedule(other)
         return crashed
+
+    def mark_test_complete(
+        self: Any,
+        node: WorkerController,
+        item_index: int,
+        duration: float = 0,  # noqa: ARG002  given by xdist
+    ) -> None:
+        """As xdist's, but a unit that is done is forgotten: xdist counts through all of them."""
+        nodeid = self.registered_collections[node][item_index]
+        scope = self._split_scope(nodeid)
+        unit = self.assigned_work[node][scope]
+        unit[nodeid] = True
+        if all(unit.values()):
+            del self.assigned_work[node][scope]
+        self._reschedule(node)
 
     def _reschedule(self: Any, node: WorkerController) -> None:
         """Never leave a worker a single item: it would wait for the next before it starts it.
@@ -97,19 +113,24 @@ class _Units:
             self._directories = _experiment_directories(collection)
         super().schedule()  # type: ignore[misc]
 
-    def _split_scope(self, nodeid: str) -> str:
-        return _unit_of(nodeid, self._directories or frozenset())
+    def _split_scope(self: Any, nodeid: str) -> str:
+        unit = unit_of(nodeid, self._directories or frozenset())
+        if unit is None and self.config.getoption("dist") != "load":
+            unit = super()._split_scope(nodeid)  # type: ignore[misc]
+        return unit or nodeid
 
 
 def _experiment_directories(nodeids: list[str]) -> frozenset[str]:
+    found = (nodeid.partition("::") for nodeid in nodeids)
     return frozenset(
-        nodeid.removesuffix("::notebooks") for nodeid in nodeids if nodeid.endswith("::notebooks")
+        directory for directory, _, item in found if item.partition("@")[0] == WHOLE_DIRECTORY
     )
 
 
-def _unit_of(nodeid: str, directories: frozenset[str]) -> str:
-    """The outermost experiment's directory that the item lies in or below, else the item alone."""
-    path = nodeid.partition("::")[0]
-    parts = path.split("/")
+def unit_of(nodeid: str, directories: frozenset[str]) -> str | None:
+    """The outermost experiment's directory that the item lies in or below; None outside of them."""
+    if "." in directories:  # the rootdir itself
+        return "."
+    parts = nodeid.partition("::")[0].split("/")
     above = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
-    return next((directory for directory in above if directory in directories), nodeid)
+    return next((directory for directory in above if directory in directories), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import pluggy
@@ -29,6 +30,8 @@ class Scope:
     """Directories given on the command line, and those of notebooks given there."""
     starts: Sequence[Path] = ()
     """Where collection begins."""
+    is_ignored: IsIgnored = lambda _path: False
+    """What pytest leaves out below that."""
 
     def claims(self, path: Path) -> bool:
         """Tell whether a directory is an experiment, should it hold a selected notebook."""
@@ -50,12 +53,20 @@ def find_scope(config: pytest.Config, settings: Settings, customization: Customi
     starts = [_path_of(config, argument) for argument in config.args]
     if config.args_source == pytest.Config.ArgsSource.ARGS:
         named = {start if start.suffix != SUFFIX else start.parent for start in starts}
-    return Scope(
+
+    def is_ignored(path: Path) -> bool:
+        if scope.is_artifacts(path):
+            return True
+        return bool(config.hook.pytest_ignore_collect(collection_path=path, config=config))
+
+    scope = Scope(
         settings=settings,
         customization=customization,
         named=frozenset(path for path in named if path.is_dir()),
         starts=tuple(starts),
+        is_ignored=is_ignored,
     )
+    return scope
 
 
 def _path_of(config: pytest.Config, argument: str) -> Path:
@@ -98,8 +109,13 @@ def _experiment_of(config: pytest.Config, scope: Scope, argument: str) -> Experi
         experiments = read(scope, path)
         return _named(argument, item, experiments) if experiments else None
     if not separator and path.suffix == SUFFIX and path.is_file() and scope.claims(path.parent):
-        return _holding(argument, path, read(scope, path.parent))
+        given = partial(_is_ignored_unless, scope, path)
+        return _holding(argument, path, read(scope, path.parent, is_ignored=given))
     return None
+
+
+def _is_ignored_unless(scope: Scope, given: Path, path: Path) -> bool:
+    return path != given and scope.is_ignored(path)
 
 
 def _named(argument: str, item: str, experiments: Sequence[Experiment]) -> Experiment:
@@ -115,7 +131,7 @@ def _holding(argument: str, path: Path, experiments: Sequence[Experiment]) -> Ex
         if path.name in experiment.excluded:
             reason = experiment.excluded[path.name]
             raise pytest.UsageError(f"{argument} is excluded from its experiment: {reason}")
-        if experiment.problem or any(n.path == path for n in experiment.notebooks):
+        if experiment.holds(path):
             return experiment
     return None
 
@@ -132,13 +148,13 @@ def read(
     scope: Scope,
     directory: Path,
     customization: Customization | None = None,
-    is_ignored: IsIgnored = lambda _path: False,
+    is_ignored: IsIgnored | None = None,
 ) -> tuple[Experiment, ...]:
     """Read the experiments of a directory that the scope claims."""
     return read_experiments(
         directory,
         scope.settings,
-        is_ignored=is_ignored,
+        is_ignored=is_ignored or scope.is_ignored,
         customization=customization or scope.customization,
     )
 
@@ -163,14 +179,17 @@ def customize(
     return Customization(patterns=patterns, notebooks=notebooks, resources=resources)
 
 
-def find_experiments(config: pytest.Config, scope: Scope) -> tuple[Experiment, ...]:
+def find_experiments(scope: Scope) -> tuple[Experiment, ...]:
     """Look ahead for what will be collected, from files alone: ``-k`` and the like are ignored."""
     found: dict[tuple[Path, str], Experiment] = {}
     for start in scope.starts:
         only = start if start.suffix == SUFFIX else None
-        for directory in (start.parent,) if only else _folders(config, scope, start):
-            if scope.claims(directory):
-                for experiment in _asked(read(scope, directory), only):
+        ignored = partial(_is_ignored_unless, scope, only) if only else None
+        for directory in (start.parent,) if only else _folders(scope, start):
+            if not scope.claims(directory):
+                continue
+            for experiment in read(scope, directory, is_ignored=ignored):
+                if only is None or experiment.holds(only):
                     found[directory, experiment.item_name] = experiment
     return tuple(found.values())
 
@@ -179,8 +198,7 @@ def has_test_files(config: pytest.Config, scope: Scope) -> bool:
     """Whether the session may have tests besides experiments."""
     patterns: list[str] = config.getini("python_files")
     return any(
-        start.suffix == ".py"
-        or any(_has_test_file(d, patterns) for d in _folders(config, scope, start))
+        start.suffix == ".py" or any(_has_test_file(d, patterns) for d in _folders(scope, start))
         for start in scope.starts
     )
 
@@ -197,10 +215,12 @@ def has_companions(config: pytest.Config, experiments: Sequence[Experiment]) -> 
 
 def places(scope: Scope) -> list[str]:
     """Where experiments are looked for, relative to the rootdir where they lie below it."""
-    rootdir = scope.settings.rootdir
+    rootdir, bases = scope.settings.rootdir, scope.named or scope.settings.roots
+    searched = {base for base in bases for start in scope.starts if base.is_relative_to(start)}
+    searched |= {start for start in scope.starts if any(start.is_relative_to(b) for b in bases)}
     return [
         path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else str(path)
-        for path in sorted(scope.named or scope.settings.roots)
+        for path in sorted(searched or scope.starts)
     ]
 
 
@@ -212,16 +232,5 @@ def _has_test_file(directory: Path, patterns: Sequence[str]) -> bool:
     return any(fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
-def _folders(config: pytest.Config, scope: Scope, start: Path) -> Iterator[Path]:
-    patterns: list[str] = config.getini("norecursedirs")
-
-    def is_ignored(path: Path) -> bool:
-        return scope.is_artifacts(path) or any(fnmatch(path.name, p) for p in patterns)
-
-    return walk(start, is_ignored) if start.is_dir() else iter(())
-
-
-def _asked(experiments: Sequence[Experiment], only: Path | None) -> Iterator[Experiment]:
-    for experiment in experiments:
-        if only is None or experiment.problem or any(n.path == only for n in experiment.notebooks):
-            yield experiment
+def _folders(scope: Scope, start: Path) -> Iterator[Path]:
+    return walk(start, scope.is_ignored) if start.is_dir() else iter(())

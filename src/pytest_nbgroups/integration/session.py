@@ -66,7 +66,7 @@ class Prepared:
     @cached_property
     def experiments(self) -> tuple[Experiment, ...]:
         """What collection will find, were nothing deselected."""
-        return find_experiments(self.config, self.scope)
+        return find_experiments(self.scope)
 
 
 COLLECTION = "nbgroups-collection"

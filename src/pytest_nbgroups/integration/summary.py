@@ -74,7 +74,6 @@ class Summary:
             finished_at=finished_at,
             exit_status=self.exit_status if finished_at else None,
             budget=self.budget(),
-            workers=tuple(f"gw{n}" for n in range(len(self.config.getoption("tx", None) or ()))),
             warnings=tuple(self._warnings),
         )
 
@@ -98,21 +97,21 @@ class Summary:
     def _tell_github(
         self, record: SessionRecord, rows: tuple[Row, ...], reporter: pytest.TerminalReporter
     ) -> None:
-        experiments, rootdir = record.experiments(), self.config.rootpath
-        workspace = Path(os.environ.get("GITHUB_WORKSPACE", rootdir))
-        for line in error_annotations(experiments, rootdir=rootdir, workspace=workspace):
+        experiments = record.experiments()
+        workspace = Path(os.environ.get("GITHUB_WORKSPACE", self.config.rootpath))
+        for line in error_annotations(experiments, workspace=workspace):
             reporter.write_line(line)
         target = os.environ.get("GITHUB_STEP_SUMMARY")
         if target is None:
             return
         details = {
-            e.nodeid: text_of_failure(
+            row: text_of_failure(
                 self.config,
                 e.result,
                 nodeid=e.nodeid,
                 gpus_visible=bool(self.budget().gpus),
             )
-            for e in experiments
+            for row, e in zip(rows, experiments, strict=True)
             if e.result.outcome is ExperimentOutcome.FAILED
         }
         text = summary_markdown(rows, details=details, duration_s=time.time() - self._started_at)

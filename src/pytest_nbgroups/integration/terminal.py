@@ -61,20 +61,20 @@ class Telling:
 
     def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> None:
         with self._lock:
-            name = self._name_of(nodeid)
-            if name is not None:
-                self.record.crashed(nodeid, worker, message, time.time(), name=name)
-                self.summary.save(self.record)
+            for candidate in _without_group(nodeid):
+                experiment = self._experiment_of(candidate)
+                if self.record.crashed(
+                    candidate, worker, message, time.time(), experiment=experiment
+                ):
+                    self.summary.save(self.record)
+                    return
 
-    def _name_of(self, nodeid: str) -> str | None:
-        """The experiment that an item is, or runs."""
-        for running in self.record.running():
-            if running.nodeid == nodeid:
-                return running.experiment
+    def _experiment_of(self, nodeid: str) -> Experiment | None:
+        """The experiment that an item is; None for a test, whatever it runs."""
         path, _, item = nodeid.partition("::")
         for experiment in self.experiments():
             if experiment.directory == self.config.rootpath / path and experiment.item_name == item:
-                return experiment.name
+                return experiment
         return None
 
     def _call_hook(self, event: Event) -> None:
@@ -187,6 +187,16 @@ class Telling:
         with self._lock:
             self.record.interrupted_rest(time.time())
             self.summary.show(self.record, terminalreporter)
+
+
+def _without_group(nodeid: str) -> Iterable[str]:
+    """The node id, then what it may be without the ``@group`` that ``--dist loadgroup`` adds.
+
+    Both parts may have an ``@`` of their own: the group of an experiment is its directory.
+    """
+    while nodeid:
+        yield nodeid
+        nodeid = nodeid.rpartition("@")[0]
 
 
 def budget_text(budget: Budget) -> str:

@@ -18,19 +18,17 @@ SUMMARY_LIMIT_BYTES = 1024 * 1024
 SHORTENED = "Shortened: GitHub shows at most 1 MiB for a step.\n"
 
 
-def error_annotations(
-    experiments: Iterable[ExperimentRecord], *, rootdir: Path, workspace: Path
-) -> list[str]:
+def error_annotations(experiments: Iterable[ExperimentRecord], *, workspace: Path) -> list[str]:
     """An ``::error`` workflow command for each failed experiment, on the notebook that failed.
 
     ``workspace`` is the repository's folder (GITHUB_WORKSPACE), to which GitHub relates files.
     """
     failed = (e.result for e in experiments if e.result.outcome is ExperimentOutcome.FAILED)
-    return [_annotation(result, rootdir, workspace) for result in failed]
+    return [_annotation(result, workspace) for result in failed]
 
 
-def _annotation(result: ExperimentResult, rootdir: Path, workspace: Path) -> str:
-    properties = {"file": _file(result, rootdir, workspace), "title": _title(result)}
+def _annotation(result: ExperimentResult, workspace: Path) -> str:
+    properties = {"file": _file(result, workspace), "title": _title(result)}
     given = ",".join(f"{key}={_property(text)}" for key, text in properties.items() if text)
     return f"::error {given}::{_data(chr(10).join(_message(result)))}"
 
@@ -44,17 +42,34 @@ def _title(result: ExperimentResult) -> str:
     return one_line(f"{result.name}: {notebook.name}{where}")
 
 
-def _file(result: ExperimentResult, rootdir: Path, workspace: Path) -> str:
-    """The notebook that failed, or the declaration; empty where no one file is to blame."""
-    directory, notebook = rootdir / result.directory, result.failed_notebook
-    if result.error is None and notebook is not None:
-        path = directory / notebook.name
-    elif result.error is not None and result.error.kind is FailureKind.DECLARATION:
-        path = directory / "experiment.toml"
-    else:
+def _file(result: ExperimentResult, workspace: Path) -> str:
+    """What `_blamed` gives, as GitHub knows it; empty where no one file is to blame."""
+    path = _blamed(result)
+    if path is None:
         return ""
     inside = path.relative_to(workspace) if path.is_relative_to(workspace) else path
     return one_line(inside.as_posix())
+
+
+def _blamed(result: ExperimentResult) -> Path | None:
+    """The notebook that failed, or the declaration, which need not be in a file of its own."""
+    if result.error is None:
+        failed = result.failed_notebook
+        return result.directory / failed.name if failed else None
+    if result.error.kind is not FailureKind.DECLARATION:
+        return None
+    declaration = result.directory / "experiment.toml"
+    if _is_file(declaration):
+        return declaration
+    only = result.notebooks[0] if len(result.notebooks) == 1 else None
+    return result.directory / only.name if only else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a directory that cannot be read is a bad declaration as well
+        return False
 
 
 def _message(result: ExperimentResult) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _deadline(left_s: float) -> str:
 
 
 def starting_line(event: NotebookStarted) -> str:
-    """``--- Notebook 2/7: 2-fit.ipynb ---``, above what the notebook prints."""
+    """``--- Notebook 2/7: 2-fit.ipynb ---``."""
     return one_line(f"--- Notebook {event.number}/{event.count}: {event.notebook} ---")
 
 

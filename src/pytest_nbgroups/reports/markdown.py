@@ -20,11 +20,11 @@ def escaped(text: str) -> str:
 
 
 def summary_markdown(
-    rows: Sequence[Row], *, details: Mapping[str, Sequence[str]], duration_s: float | None = None
+    rows: Sequence[Row], *, details: Mapping[Row, Sequence[str]], duration_s: float | None = None
 ) -> str:
     """A heading with the totals, the table, and a folded block for each failure.
 
-    ``details`` has the lines of a failure for the node id of each experiment that failed. Empty
+    ``details`` has the lines of a failure for the row of each experiment that failed. Empty
     without rows.
     """
     if not rows:
@@ -32,8 +32,8 @@ def summary_markdown(
     took = f" in {format_duration(duration_s)}" if duration_s is not None else ""
     lines = [f"### Experiments: {totals(rows)}{took}", "", *_table(rows), ""]
     for row in rows:
-        if row.nodeid in details:
-            lines += _details(row, details[row.nodeid])
+        if row in details:
+            lines += _details(row, details[row])
     return "\n".join(lines)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pytest_nbgroups.events import (
     CellStarted,
@@ -13,6 +12,7 @@ from pytest_nbgroups.events import (
     NotebookStarted,
 )
 from pytest_nbgroups.model import (
+    Experiment,
     ExperimentOutcome,
     ExperimentResult,
     Failure,
@@ -34,11 +34,9 @@ class Running:
     """How many notebooks are over, the skipped ones included."""
     notebook: str | None = None
     """None between two notebooks."""
-    notebook_started_at: float | None = None
     cell: int | None = None
     """1-based number of the running cell; None while the kernel starts."""
     cells: int | None = None
-    cell_started_at: float | None = None
     deadline_at: float | None = None
     """When the first of the limits on experiment, notebook and cell ends."""
 
@@ -77,10 +75,8 @@ class Progress:
             notebooks=self.started.notebooks,
             finished=len(self.finished),
             notebook=notebook.notebook if notebook else None,
-            notebook_started_at=notebook.at if notebook else None,
             cell=cell.number if cell else None,
             cells=cell.count if cell else None,
-            cell_started_at=cell.at if cell else None,
             deadline_at=min(ends, default=None),
         )
 
@@ -90,7 +86,7 @@ class Progress:
         """The result of a run that ended without telling: what was running is ``interrupted``."""
         return ExperimentResult(
             name=self.started.experiment,
-            directory=_directory(self.nodeid),
+            directory=self.started.directory,
             outcome=outcome,
             notebooks=tuple(self._notebooks(at)),
             reason=reason,
@@ -115,13 +111,12 @@ class Progress:
             yield NotebookResult(name=name, outcome=NotebookOutcome.NOT_RUN)
 
 
-def _directory(nodeid: str) -> Path:
-    """The directory as its node id tells it, relative to the rootdir."""
-    return Path(nodeid.partition("::")[0])
-
-
-def unseen(nodeid: str, worker: str, at: float, name: str | None) -> Progress:
+def unseen(experiment: Experiment, nodeid: str, worker: str, at: float) -> Progress:
     """A run of which no event came."""
-    name = name or _directory(nodeid).as_posix()
-    started = ExperimentStarted(experiment=name, at=at, notebooks=())
+    started = ExperimentStarted(
+        experiment=experiment.name,
+        at=at,
+        directory=experiment.directory,
+        notebooks=tuple(notebook.name for notebook in experiment.notebooks),
+    )
     return Progress(nodeid=nodeid, worker=worker, started=started)

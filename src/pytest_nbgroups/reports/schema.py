@@ -11,6 +11,9 @@ from pytest_nbgroups.model import ExperimentOutcome, FailureKind, NotebookOutcom
 SCHEMA_VERSION = 1
 """Raised when a key is removed or changes its meaning; a new key does not raise it."""
 
+TRACEBACK_LIMIT = 20_000
+"""How many characters are kept of a traceback, counted from its end."""
+
 _TIME = "in seconds since the epoch"
 _INSIDE = "relative to the rootdir, with forward slashes, where it lies inside"
 
@@ -65,7 +68,8 @@ _FAILURE = _object(
         "message": _text("What went wrong."),
         "cell": _or_null(_CELL),
         "traceback": _text(
-            "The traceback, or the last lines of the kernel's log where the kernel died."
+            "The traceback, or the last lines of the kernel's log where the kernel died; of a longer "
+            f"one the last {TRACEBACK_LIMIT:,} characters."
         ),
         "output": _text("The last lines that the cell printed."),
         "remedy": _text("What to do about it; may be empty."),
@@ -115,7 +119,9 @@ _EXPERIMENT = _object(
     "One experiment that ran.",
     {
         "name": _text("Its name, by which patterns and artifacts know it."),
-        "nodeid": _text("Its pytest node id."),
+        "nodeid": _text(
+            "Its pytest node id, or that of the test that ran it, which may have run several."
+        ),
         "directory": _text(f"Its directory, {_INSIDE}."),
         "outcome": _choice("What became of its last attempt.", ExperimentOutcome),
         "reason": _or_null(_text("Why the last attempt did not pass; null where it did.")),
@@ -133,7 +139,7 @@ _GPU = _object(
         "free_bytes": _count("Its free memory at the start of the session."),
         "utilization": _number("0 to 1; 0 where it is not known."),
         "unified": _of("boolean", "Whether its memory is the host's RAM."),
-        "usable": _of("boolean", "Whether it answered when it was asked."),
+        "usable": _of("boolean", "Whether its compute mode lets programs use it."),
         "parent_uuid": _or_null(_text("For a MIG device, the GPU that it is a part of.")),
     },
 )
@@ -175,7 +181,11 @@ SESSION_SCHEMA: typing.Final[dict[str, Any]] = {
                 _of("integer", "What pytest exited with; null while it lasts.")
             ),
             "budget": _or_null(_BUDGET),
-            "workers": _list("The pytest-xdist workers; empty without.", _text("One worker.")),
+            "workers": _list(
+                "The pytest-xdist workers that ran experiments, replacements for crashed ones "
+                "included; empty without.",
+                _text("One worker."),
+            ),
             "warnings": _list("What the session warned of.", _text("One warning.")),
             "experiments": _list(
                 "The experiments that ran, in the order in which they started.", _EXPERIMENT

@@ -20,7 +20,7 @@ from pytest_nbgroups.model import (
 )
 from pytest_nbgroups.reports.failure import failure_headline
 from pytest_nbgroups.reports.record import Attempt, ExperimentRecord, SessionRecord
-from pytest_nbgroups.reports.schema import SCHEMA_VERSION
+from pytest_nbgroups.reports.schema import SCHEMA_VERSION, TRACEBACK_LIMIT
 from pytest_nbgroups.text import plain_text
 
 
@@ -41,7 +41,6 @@ class SessionMetadata:
     """None while it lasts."""
     exit_status: int | None = None
     budget: Budget | None = None
-    workers: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -65,7 +64,7 @@ def session_dict(record: SessionRecord, metadata: SessionMetadata) -> dict[str, 
         "finished_at": metadata.finished_at,
         "exit_status": metadata.exit_status,
         "budget": plain(metadata.budget),
-        "workers": list(metadata.workers),
+        "workers": list(record.workers()),
         "warnings": [plain_text(warning) for warning in metadata.warnings],
         "experiments": [_experiment(each, rootdir) for each in record.experiments()],
     }
@@ -123,7 +122,7 @@ def _failure(failure: Failure | None) -> dict[str, Any] | None:
         "kind": failure.kind.value,
         "message": plain_text(failure.message),
         "cell": {**plain(cell), "source": plain_text(cell.source)} if cell else None,
-        "traceback": plain_text(failure.traceback),
+        "traceback": plain_text(failure.traceback)[-TRACEBACK_LIMIT:],
         "output": plain_text(failure.output),
         "remedy": plain_text(failure.remedy),
     }

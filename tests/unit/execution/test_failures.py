@@ -139,7 +139,7 @@ def test_a_deadline_before_the_first_cell() -> None:
     """Kernels take time to start, too."""
     limit = Limit(of="experiment", seconds=1, ends_at=0)
     assert deadline_failure(limit, cell=None, killed_after_s=None).message == (
-        "the start of its kernel ran into the experiment's limit of 1.00s; it was interrupted"
+        "the kernel was not ready within the experiment's limit of 1.00s; it was killed"
     )
 
 

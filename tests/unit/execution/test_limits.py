@@ -44,7 +44,10 @@ def test_nothing_ends_before_the_nearest(ends: list[float | None]) -> None:
         (
             "notebook",
             "the notebook's limit of 1m30s",
-            "raise it with notebook_timeout in experiment.toml or --experiment-notebook-timeout",
+            (
+                "raise it with notebook_timeout or the notebook's own timeout in experiment.toml or "
+                "--experiment-notebook-timeout"
+            ),
         ),
         (
             "experiment",

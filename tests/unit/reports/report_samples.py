@@ -111,7 +111,8 @@ def recorded(*results: ExperimentResult, worker: str = "") -> tuple[ExperimentRe
 
 
 def started(at: float = 1000.0, **changes: Any) -> ExperimentStarted:
-    return ExperimentStarted(**{"experiment": "Heart", "at": at, "notebooks": NAMES, **changes})
+    values: dict[str, Any] = {"experiment": "Heart", "directory": HEART, "notebooks": NAMES}
+    return ExperimentStarted(**{**values, "at": at, **changes})
 
 
 def notebook_started(number: int, at: float, **changes: Any) -> NotebookStarted:

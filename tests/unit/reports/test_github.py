@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from report_samples import ROOT, cell_failure, failed, recorded, result, results
+from report_samples import ROOT, cell_failure, failed, recorded, result, results, unrun
 
 from pytest_nbgroups.model import CellReference, ExperimentResult, Failure, FailureKind
 from pytest_nbgroups.reports.github import (
@@ -18,7 +18,7 @@ from pytest_nbgroups.reports.github import (
 
 
 def annotation(of: ExperimentResult, *, workspace: Path = ROOT) -> str:
-    (line,) = error_annotations(recorded(of), rootdir=ROOT, workspace=workspace)
+    (line,) = error_annotations(recorded(of), workspace=workspace)
     return line
 
 
@@ -53,18 +53,30 @@ def test_files_are_relative_to_the_workspace(workspace: str, file: str) -> None:
     assert f"file={file}," in annotation(result(), workspace=Path(workspace))
 
 
-def test_a_directory_told_by_a_node_id_is_below_the_rootdir() -> None:
-    """The result of a crash has no other."""
-    of = result(directory=Path("experiments/Heart"))
-    assert "file=experiments/Heart/2-fit.ipynb," in annotation(of)
+BAD = Failure(kind=FailureKind.DECLARATION, message="cpus = 0")
 
 
-def test_a_bad_declaration_is_on_its_file() -> None:
+def test_a_bad_declaration_is_on_its_file(tmp_path: Path) -> None:
     """There is no notebook to blame."""
-    error = Failure(kind=FailureKind.DECLARATION, message="experiment.toml: cpus = 0")
-    assert annotation(result(notebooks=(), error=error)) == (
-        "::error file=experiments/Heart/experiment.toml,title=Heart::experiment.toml: cpus = 0"
+    (tmp_path / "experiment.toml").write_text("")
+    of = result(notebooks=(unrun(),), directory=tmp_path, error=BAD)
+    assert annotation(of, workspace=tmp_path) == (
+        "::error file=experiment.toml,title=Heart::cpus = 0"
     )
+
+
+def test_a_declaration_may_be_in_no_file_of_its_own(tmp_path: Path) -> None:
+    """It came from the ini file, a marker or a notebook: then the only notebook, else no file."""
+    one = result(notebooks=(unrun(),), directory=tmp_path, error=BAD)
+    assert annotation(one, workspace=tmp_path) == "::error file=3-eval.ipynb,title=Heart::cpus = 0"
+    several = result(directory=tmp_path, error=BAD)
+    assert annotation(several, workspace=tmp_path) == "::error title=Heart::cpus = 0"
+
+
+def test_a_directory_that_cannot_be_looked_into_is_on_no_file(tmp_path: Path) -> None:
+    """That is a bad declaration as well."""
+    of = result(notebooks=(), directory=tmp_path / ("x" * 300), error=BAD)
+    assert annotation(of) == "::error title=Heart::cpus = 0"
 
 
 def test_a_crash_is_on_no_file() -> None:
@@ -81,13 +93,13 @@ def test_a_failure_without_details_is_still_told() -> None:
 def test_only_failures_are_annotated() -> None:
     """Skips and interruptions are no errors of the code."""
     others = [result(outcome, name=outcome) for outcome in ("passed", "skipped", "interrupted")]
-    assert error_annotations(recorded(*others), rootdir=ROOT, workspace=ROOT) == []
+    assert error_annotations(recorded(*others), workspace=ROOT) == []
 
 
 @given(results())
 def test_an_annotation_is_one_printable_line(of: ExperimentResult) -> None:
     """No name and no message can begin a workflow command of its own."""
-    for line in error_annotations(recorded(of), rootdir=ROOT, workspace=ROOT):
+    for line in error_annotations(recorded(of), workspace=ROOT):
         assert not {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, line))
         assert re.fullmatch(r"::error ((file|title)=[^,:]+(,(?!:)|(?=::)))*::.+", line)
 

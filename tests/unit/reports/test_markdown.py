@@ -5,19 +5,21 @@ import unicodedata
 from html import unescape
 
 from hypothesis import given
-from report_samples import NODEID, cell_failure, failed, recorded, result, results, texts
+from report_samples import cell_failure, failed, recorded, result, results, texts
 
+from pytest_nbgroups.events import ExperimentFinished
 from pytest_nbgroups.model import ExperimentResult
 from pytest_nbgroups.reports.failure import failure_lines
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.markdown import escaped, summary_markdown
+from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.table import table_rows
 
 
 def test_the_summary_of_a_session() -> None:
     """A heading, the table, and a folded block for the failure."""
     rows = table_rows(recorded(result(), result("passed", name="Lung_2"), worker="gw0"))
-    details = {NODEID: ["E   ValueError: <bad> & worse", "", "rerun: pytest"]}
+    details = {rows[0]: ["E   ValueError: <bad> & worse", "", "rerun: pytest"]}
     assert (
         summary_markdown(rows, details=details, duration_s=75.0)
         == """\
@@ -39,6 +41,17 @@ rerun: pytest
 </details>
 """
     )
+
+
+def test_a_failure_is_told_of_its_own_experiment_alone() -> None:
+    """A test may run several, which have one node id."""
+    record = SessionRecord()
+    for each in (result("passed", name="Lung"), result()):
+        finished = ExperimentFinished(experiment=each.name, at=1.0, result=each)
+        record.add(finished, worker="", nodeid="test_it.py::test_it")
+    rows = table_rows(record.experiments())
+    text = summary_markdown(rows, details={rows[1]: ["E   bad value"]})
+    assert text.count("<details>") == text.count("<summary>Heart: ") == 1
 
 
 def test_without_experiments_there_is_no_summary() -> None:
@@ -80,7 +93,7 @@ def test_any_result_can_be_summarized(of: ExperimentResult) -> None:
     """Line ends are its only control characters, and its table has one row of six cells."""
     rows = table_rows(recorded(of))
     lines = failure_lines(of, rerun_command="pytest")
-    text = summary_markdown(rows, details={rows[0].nodeid: lines})
+    text = summary_markdown(rows, details={rows[0]: lines})
     assert not {"Cc", "Cs"} & set(map(unicodedata.category, text.replace("\n", "")))
     assert text.splitlines()[4].count("|") == 7
     assert text.count("<details>") == text.count("</details>") == 1

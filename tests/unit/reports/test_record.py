@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 from report_samples import (
+    HEART,
     NAMES,
     NODEID,
     cell_started,
@@ -16,10 +15,12 @@ from report_samples import (
 
 from pytest_nbgroups.events import Event, ExperimentFinished
 from pytest_nbgroups.model import (
+    Experiment,
     ExperimentOutcome,
     ExperimentResult,
     Failure,
     FailureKind,
+    Notebook,
     NotebookOutcome,
     NotebookResult,
 )
@@ -32,6 +33,18 @@ def fed(*events: Event, worker: str = "gw1", into: SessionRecord | None = None) 
     for event in events:
         record.add(event, worker=worker, nodeid=NODEID)
     return record
+
+
+def attempts(record: SessionRecord) -> tuple[Attempt, ...]:
+    (experiment,) = record.experiments()
+    return experiment.attempts
+
+
+EXPERIMENT = Experiment(
+    name="Heart",
+    directory=HEART,
+    notebooks=tuple(Notebook(path=HEART / name) for name in NAMES),
+)
 
 
 def finished(of: ExperimentResult) -> ExperimentFinished:
@@ -51,11 +64,11 @@ IN_SECOND = (
 def test_nothing_has_happened_at_first() -> None:
     """A record without events is empty."""
     record = SessionRecord()
-    assert (record.running(), record.experiments(), record.attempts(NODEID)) == ((), (), ())
+    assert (record.running(), record.experiments(), record.workers()) == ((), (), ())
 
 
 def test_a_running_experiment_says_where_it_is() -> None:
-    """Notebook, cell, since when, and the limit that ends first."""
+    """Notebook, cell, and the limit that ends first."""
     assert fed(*IN_SECOND).running() == (
         Running(
             nodeid=NODEID,
@@ -65,10 +78,8 @@ def test_a_running_experiment_says_where_it_is() -> None:
             notebooks=NAMES,
             finished=1,
             notebook="2-fit.ipynb",
-            notebook_started_at=1005.0,
             cell=5,
             cells=12,
-            cell_started_at=1010.0,
             deadline_at=1610.0,
         ),
     )
@@ -109,7 +120,7 @@ def test_a_rerun_adds_an_attempt() -> None:
     again = result("passed", started_at=3000.0)
     fed(started(3000.0), finished(again), worker="gw2", into=record)
     (experiment,) = record.experiments()
-    assert record.attempts(NODEID) == (
+    assert attempts(record) == (
         Attempt(worker="gw1", result=result()),
         Attempt(worker="gw2", result=again),
     )
@@ -119,7 +130,7 @@ def test_a_rerun_adds_an_attempt() -> None:
 def test_a_result_that_comes_twice_counts_once() -> None:
     """Over the channel and with the report of the item."""
     record = fed(started(), finished(result()), finished(result()))
-    assert len(record.attempts(NODEID)) == 1
+    assert len(attempts(record)) == 1
 
 
 def test_experiments_are_in_order_of_start() -> None:
@@ -133,13 +144,36 @@ def test_experiments_are_in_order_of_start() -> None:
     assert [experiment.nodeid for experiment in record.experiments()] == ["a", "b"]
 
 
+def test_experiments_of_one_test_are_kept_apart() -> None:
+    """They have one node id; neither is an attempt of the other."""
+    lung = result("passed", name="Lung", started_at=2000.0)
+    record = fed(started(), finished(result()), started(2000.0, experiment="Lung"))
+    assert [running.experiment for running in record.running()] == ["Lung"]
+    fed(finished(lung), into=record)
+    assert record.running() == ()
+    assert [(e.nodeid, e.result, len(e.attempts)) for e in record.experiments()] == [
+        (NODEID, result(), 1),
+        (NODEID, lung, 1),
+    ]
+
+
+def test_workers_are_those_that_ran_something() -> None:
+    """Replacements of crashed ones as well, and those that run something now."""
+    record = SessionRecord()
+    for worker in ("gw10", "gw2", "gw2", ""):
+        record.add(finished(result()), worker=worker, nodeid=worker)
+    record.add(started(), worker="gw9", nodeid="a")
+    assert record.workers() == ("gw2", "gw9", "gw10")
+
+
 def test_a_crash_fails_the_experiment_and_keeps_what_ran() -> None:
     """Finished notebooks stay, the running one is interrupted, later ones have not run."""
     record = fed(*IN_SECOND)
     crashed = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=1030.0)
+    assert crashed is not None
     assert crashed == ExperimentResult(
         name="Heart",
-        directory=Path("experiments/Heart"),
+        directory=HEART,
         outcome=ExperimentOutcome.FAILED,
         reason="worker gw1 crashed",
         started_at=1000.0,
@@ -158,48 +192,73 @@ def test_a_crash_fails_the_experiment_and_keeps_what_ran() -> None:
         ),
     )
     assert record.running() == ()
-    assert record.attempts(NODEID) == (Attempt(worker="gw1", result=crashed),)
+    assert attempts(record) == (Attempt(worker="gw1", result=crashed),)
 
 
 def test_a_crash_between_notebooks_interrupts_none() -> None:
     """What had not started has not run."""
     crashed = fed(*IN_SECOND[:3]).crashed(NODEID, "gw1", "worker gw1 crashed", at=1030.0)
+    assert crashed is not None
     outcomes = [notebook.outcome.value for notebook in crashed.notebooks]
     assert outcomes == ["passed", "not_run", "not_run"]
 
 
 def test_a_crash_before_any_event_is_an_experiment_too() -> None:
-    """It is named as told, else by its node id."""
+    """None of its notebooks has run."""
     record = SessionRecord()
-    named = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=5.0, name="Heart")
-    unnamed = record.crashed("b/Lung::notebooks", "gw2", "worker gw2 crashed", at=6.0)
-    assert (named.name, unnamed.name) == ("Heart", "b/Lung")
-    assert unnamed.directory == Path("b/Lung")
-    assert len(record.experiments()) == 2
+    crashed = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=5.0, experiment=EXPERIMENT)
+    assert crashed == ExperimentResult(
+        name="Heart",
+        directory=HEART,
+        outcome=ExperimentOutcome.FAILED,
+        reason="worker gw1 crashed",
+        started_at=5.0,
+        error=Failure(kind=FailureKind.ERROR, message="worker gw1 crashed"),
+        notebooks=tuple(
+            NotebookResult(name=name, outcome=NotebookOutcome.NOT_RUN) for name in NAMES
+        ),
+    )
+    assert attempts(record) == (Attempt(worker="gw1", result=crashed),)
+
+
+def test_a_crash_of_a_test_fails_only_what_it_ran() -> None:
+    """What had finished in it has its outcome; a test that ran nothing is not told of."""
+    record = fed(started(), finished(result("passed")))
+    assert record.crashed(NODEID, "gw1", "worker gw1 crashed", at=3000.0) is None
+    assert record.crashed("test_other.py::test_it", "gw1", "crashed", at=3000.0) is None
+    fed(started(2000.0, experiment="Lung"), into=record)
+    crashed = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=3000.0)
+    assert crashed is not None
+    assert crashed.name == "Lung"
+    assert [(e.result.name, e.result.outcome.value) for e in record.experiments()] == [
+        ("Heart", "passed"),
+        ("Lung", "failed"),
+    ]
 
 
 def test_a_crash_after_the_end_fails_what_had_passed() -> None:
     """Pytest never heard of the result, and reports a failure."""
     record = fed(started(), finished(result("passed")))
-    crashed = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=3000.0)
-    assert crashed.outcome == "failed"
+    crashed = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=3000.0, experiment=EXPERIMENT)
+    assert crashed is not None
+    assert (crashed.outcome, crashed.reason) == ("failed", "worker gw1 crashed")
     assert crashed.notebooks == result("passed").notebooks
-    assert record.attempts(NODEID) == (Attempt(worker="gw1", result=crashed),)
+    assert attempts(record) == (Attempt(worker="gw1", result=crashed),)
 
 
 def test_a_crash_of_a_rerun_leaves_the_first_attempt() -> None:
     """Each attempt keeps its own result."""
     record = fed(started(), finished(result()), started(3000.0))
     record.crashed(NODEID, "gw1", "worker gw1 crashed", at=3001.0)
-    outcomes = [attempt.result.reason for attempt in record.attempts(NODEID)]
+    outcomes = [attempt.result.reason for attempt in attempts(record)]
     assert outcomes == [None, "worker gw1 crashed"]
 
 
 def test_a_crash_of_another_worker_is_another_attempt() -> None:
     """What the first worker had finished is not undone."""
     record = fed(started(), finished(result("passed")))
-    record.crashed(NODEID, "gw2", "worker gw2 crashed", at=3001.0)
-    assert [attempt.worker for attempt in record.attempts(NODEID)] == ["gw1", "gw2"]
+    record.crashed(NODEID, "gw2", "worker gw2 crashed", at=3001.0, experiment=EXPERIMENT)
+    assert [attempt.worker for attempt in attempts(record)] == ["gw1", "gw2"]
 
 
 def test_the_end_of_the_session_interrupts_what_runs() -> None:
@@ -229,14 +288,14 @@ def test_events_after_the_end_change_nothing() -> None:
         finished(result("passed")),
         into=record,
     )
-    assert [attempt.result.outcome.value for attempt in record.attempts(NODEID)] == ["interrupted"]
+    assert [attempt.result.outcome.value for attempt in attempts(record)] == ["interrupted"]
 
 
 def test_a_start_while_it_runs_gives_up_the_run_before() -> None:
     """A worker that vanished without a word leaves no ghost."""
     record = fed(*IN_SECOND)
     fed(started(4000.0), worker="gw2", into=record)
-    (attempt,) = record.attempts(NODEID)
+    (attempt,) = attempts(record)
     assert (attempt.worker, attempt.result.reason) == (
         "gw1",
         "it was started again before it had finished",
@@ -250,4 +309,4 @@ def test_a_late_result_of_another_worker_does_not_end_the_run() -> None:
     fed(started(4000.0), worker="gw2", into=record)
     fed(finished(result()), into=record)
     assert [running.worker for running in record.running()] == ["gw2"]
-    assert len(record.attempts(NODEID)) == 1
+    assert len(attempts(record)) == 1

@@ -16,7 +16,7 @@ from report_samples import HEART, NODEID, ROOT, cell_failure, failed, passed, re
 from pytest_nbgroups.events import ExperimentFinished
 from pytest_nbgroups.model import Budget, ExperimentResult, Failure, FailureKind, Gpu
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.reports.schema import SESSION_SCHEMA
+from pytest_nbgroups.reports.schema import SESSION_SCHEMA, TRACEBACK_LIMIT
 from pytest_nbgroups.reports.session_file import (
     SessionMetadata,
     session_dict,
@@ -43,7 +43,6 @@ METADATA = SessionMetadata(
         ram_source="cgroup",
         gpus=(GPU,),
     ),
-    workers=("gw0", "gw1"),
     warnings=("history.sqlite: \x1b[31mread-only",),
 )
 
@@ -152,7 +151,7 @@ def test_the_record_of_a_failure() -> None:
         "finished_at": 1100.0,
         "exit_status": 1,
         "budget": budget,
-        "workers": ["gw0", "gw1"],
+        "workers": ["gw1"],
         "warnings": ["history.sqlite: read-only"],
         "experiments": [experiment],
     }
@@ -178,8 +177,8 @@ def test_the_schema_describes_what_is_written(of: tuple[ExperimentResult, ...]) 
 
 
 def test_the_schema_describes_a_session_that_knows_little() -> None:
-    """One without workers that has not ended yet."""
-    little = replace(METADATA, budget=None, workers=(), finished_at=None, exit_status=None)
+    """One that has not ended yet."""
+    little = replace(METADATA, budget=None, finished_at=None, exit_status=None)
     check(data(metadata=little))
 
 
@@ -234,6 +233,22 @@ def test_without_workers_there_is_none() -> None:
     record.add(finished, worker="", nodeid=NODEID)
     of = session_dict(record, METADATA)
     assert of["experiments"][0]["attempts"][0]["worker"] is None
+    assert of["workers"] == []
+
+
+def test_a_long_traceback_keeps_its_end() -> None:
+    """The error is there; a library may put megabytes of values before it."""
+    failure = cell_failure(traceback=f"{'x' * 30_000}y{'z' * (TRACEBACK_LIMIT - 1)}")
+    (experiment,) = data(result(notebooks=(failed(failure=failure),)))["experiments"]
+    told = experiment["attempts"][0]["notebooks"][0]["failure"]["traceback"]
+    assert told == f"y{'z' * 19_999}"
+
+
+def test_the_schema_says_what_is_kept_and_what_is_usable() -> None:
+    """The descriptions are what a reader of the file goes by."""
+    said = dict(properties(SESSION_SCHEMA))
+    assert said["traceback"]["description"].endswith("of a longer one the last 20,000 characters.")
+    assert said["usable"]["description"] == "Whether its compute mode lets programs use it."
 
 
 def test_paths_outside_of_the_rootdir_are_absolute() -> None:
