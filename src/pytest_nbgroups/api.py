@@ -49,9 +49,9 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
         artifacts=root / artifacts,
         option_kernel=kernel,
         option_deadlines=Deadlines(
-            experiment_s=_seconds(timeout),
-            notebook_s=_seconds(notebook_timeout),
-            cell_s=_seconds(cell_timeout),
+            experiment_s=_seconds("timeout", timeout),
+            notebook_s=_seconds("notebook_timeout", notebook_timeout),
+            cell_s=_seconds("cell_timeout", cell_timeout),
         ),
     )
     experiment = _find(Path(os.path.abspath(root / path)), settings)  # noqa: PTH100
@@ -66,13 +66,18 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
         )
 
 
-def _seconds(value: str | float | None) -> float | None:
-    return None if value is None else parse_duration(value)
+def _seconds(name: str, value: str | float | None) -> float | None:
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as exc:
+        raise ValueError(f"{name} = {value!r}: {exc}") from exc
 
 
 def _find(target: Path, settings: Settings) -> Experiment:
     is_notebook = target.suffix == SUFFIX
     directory = target.parent if is_notebook else target
+    if not directory.is_dir():
+        raise SelectionError(f"{directory}: there is no such directory")
     found = read_experiments(
         directory, settings, customization=Customization(patterns=read_pyproject(settings.rootdir))
     )

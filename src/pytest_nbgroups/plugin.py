@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nbgroups.integration.options import add_options
+from pytest_nbgroups.integration.options import add_options, refuse_item_arguments
 
 if TYPE_CHECKING:
     from pytest_nbgroups.model import ExperimentResult
@@ -32,10 +32,12 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    if config.getoption("run_experiments"):
-        from pytest_nbgroups.integration import session
+    if not config.getoption("run_experiments"):
+        refuse_item_arguments(config)
+        return
+    from pytest_nbgroups.integration import session
 
-        session.configure(config)
+    session.configure(config)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

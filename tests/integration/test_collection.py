@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -325,3 +326,28 @@ def test_keywords_and_markers_of_an_item(experiment: Write, pytester: pytest.Pyt
         "xdist_group": ("experiments/A",),
         "timeout": (0,),
     }
+
+
+def test_tests_stay_behind_their_notebooks(
+    pytester: pytest.Pytester, skipped: Write, collected: Collect
+) -> None:
+    """Whatever reorders the session, the tests in an experiment's directory come after it."""
+    skipped("experiments/A")
+    (pytester.path / "experiments/A/test_a.py").write_text(A_TEST)
+    pytester.makeconftest("def pytest_collection_modifyitems(items): items.reverse()")
+    assert collected() == ["experiments/A::notebooks", "experiments/A/test_a.py::test_ordinary"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_links_to_what_is_collected_anyway(
+    pytester: pytest.Pytester, skipped: Write, collected: Collect
+) -> None:
+    """A directory is run once, and a link to what it lies in is not followed."""
+    skipped("experiments/A")
+    (pytester.path / "experiments/B").symlink_to(pytester.path / "experiments/A")
+    (pytester.path / "experiments/loop").symlink_to(pytester.path / "experiments")
+    assert collected() == ["experiments/A::notebooks", "experiments/B::notebooks"]
+    result = pytester.runpytest_inprocess("--run-experiments")
+    result.assert_outcomes(failed=1, skipped=1)
+    line = "its directory is that of experiments/A::notebooks, by a link; a directory is run once"
+    assert f"E   {line}" in result.outlines

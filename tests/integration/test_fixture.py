@@ -192,7 +192,7 @@ def test_an_unknown_path(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             (
-                f"E*run_experiment('Nowhere'): no such directory below {root}, {root / 'experiments'}, "
+                f"run_experiment('Nowhere'): no such directory below {root}, {root / 'experiments'}, "
                 f"{root}"
             )
         ]
@@ -205,7 +205,7 @@ def test_a_directory_without_notebooks(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(run_experiment): run_experiment('empty')")
     result = pytester.runpytest_inprocess("--run-experiments")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"E*run_experiment: {folder} has no selected notebook"])
+    result.stdout.fnmatch_lines([f"run_experiment: {folder} has no selected notebook"])
 
 
 def test_independent_notebooks(experiment: Write, pytester: pytest.Pytester) -> None:
@@ -222,7 +222,7 @@ def test_independent_notebooks(experiment: Write, pytester: pytest.Pytester) -> 
     result = pytester.runpytest_inprocess("--run-experiments")
     result.assert_outcomes(failed=1, skipped=1)
     result.stdout.fnmatch_lines(
-        [f"E*run_experiment: the notebooks of {folder} are independent; name one of them"]
+        [f"run_experiment: the notebooks of {folder} are independent; name one of them"]
     )
 
 

@@ -120,3 +120,13 @@ def test_markers_are_registered(pytester: pytest.Pytester) -> None:
     """--markers lists ours."""
     result = pytester.runpytest_inprocess("--markers")
     result.stdout.fnmatch_lines(["@pytest.mark.experiment(*", "@pytest.mark.gpu: *"])
+
+
+def test_the_node_id_of_an_experiment(pytester: pytest.Pytester, experiment: Write) -> None:
+    """Pasted from a report without the option, it says what is missing."""
+    experiment("experiments/A")
+    result = pytester.runpytest_inprocess("experiments/A::notebooks")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: experiments/A::notebooks is an experiment: needs --run-experiments"]
+    )

@@ -63,14 +63,15 @@ def test_the_table(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("three")
 def test_the_table_in_eighty_columns(pytester: pytest.Pytester) -> None:
-    """Reasons that find no room beside the rows stand below them, shortened to a line."""
+    """Reasons that find no room beside the rows stand below them, in as many lines as need be."""
     lines = section(run(pytester), "experiments")
-    assert lines[:5] == [
+    assert lines[:6] == [
         "experiment  outcome  notebooks   time",
         "Brain       skipped        0/3  0.00s",
         "    needs Docker",
         "Heart       failed         0/0  0.00s",
-        "    experiments/Heart/experiment.toml: [resources] gpus = 1.5: expected a who...",
+        "    experiments/Heart/experiment.toml: [resources] gpus = 1.5: expected a whole",
+        "    number, 0 or more",
     ]
 
 

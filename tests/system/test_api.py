@@ -286,3 +286,38 @@ def test_the_last_words_of_a_kernel_are_told(tree: Tree) -> None:
     assert result.failure is not None
     assert result.failure.kind is FailureKind.KERNEL_DIED
     assert result.failure.traceback == "libfoo: fatal"
+
+
+def test_a_long_line(tree: Tree) -> None:
+    """Megabytes without a line end, in many pieces, are one output and cost no time to speak of."""
+    tree.notebook("fit", "1-print.ipynb", "for _ in range(4): print('x' * 1_000_000, end='')")
+    result = run_experiment("experiments/fit", rootdir=tree.root, cell_timeout="1min")
+    assert result.outcome is ExperimentOutcome.PASSED, result.failure
+    executed = result.notebooks[0].executed_path
+    assert executed is not None
+    (output,) = read(executed).cells[0].outputs
+    assert len(output.text) == 4_000_000
+
+
+def test_a_group_of_exceptions(tree: Tree) -> None:
+    """IPython prints its traceback; the failure has it once, and nothing of nbclient's wording."""
+    tree.notebook(
+        "fit", "1-group.ipynb", "raise ExceptionGroup('g', [ValueError(1), TypeError(2)])"
+    )
+    result = run_experiment("experiments/fit", rootdir=tree.root)
+    assert result.failure is not None
+    assert result.failure.message.startswith("ExceptionGroup: g")
+    assert "An error occurred while executing" not in result.failure.traceback
+    assert "ValueError: 1" in result.failure.traceback + result.failure.output
+
+
+def test_arguments_are_named(tree: Tree) -> None:
+    """The argument and its value are in the message."""
+    tree.notebook("fit", "1-load.ipynb", "1")
+    with pytest.raises(ValueError, match=r"cell_timeout = -1: expected more than zero"):
+        run_experiment("experiments/fit", rootdir=tree.root, cell_timeout=-1)
+    with pytest.raises(SelectionError, match="there is no such directory"):
+        run_experiment("experiments/nowhere", rootdir=tree.root)
+    result = run_experiment("experiments/fit", rootdir=tree.root, env={"A": 1})  # type: ignore[dict-item]
+    assert result.failure is not None
+    assert result.failure.message == "environment variable 'A' = 1: expected a name and a text"

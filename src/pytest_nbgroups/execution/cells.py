@@ -21,6 +21,7 @@ from pytest_nbgroups.model import CellReference, Failure, FailureKind
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
+    from nbformat import NotebookNode
 
 INTERRUPT_GRACE_S = 5.0
 """What a cell has, after its interrupt, to end by itself."""
@@ -36,6 +37,31 @@ class NotebookEnded(Exception):  # noqa: N818  it ends a notebook, which may be 
         super().__init__(failure)
         self.failure = failure
         self.kernel_is_lost = kernel_is_lost
+
+
+def join_streams(cell: NotebookNode) -> None:
+    """Make one output of what a cell printed in one go, which arrives in pieces.
+
+    nbclient's own ``coalesce_streams`` takes hours for a line of some megabytes.
+    """
+    joined: list[NotebookNode] = []
+    pieces: list[str] = []
+    for output in cell.get("outputs", []):
+        name = output.name if output.output_type == "stream" else None
+        if name and joined and joined[-1].get("name") == name:
+            pieces.append(output.text)
+            continue
+        _fill(joined, pieces)
+        joined.append(output)
+        pieces = [output.text] if name else []
+    _fill(joined, pieces)
+    if joined:
+        cell.outputs = joined
+
+
+def _fill(joined: list[NotebookNode], pieces: list[str]) -> None:
+    if pieces:
+        joined[-1].text = "".join(pieces)
 
 
 async def execute_cell(

@@ -49,7 +49,7 @@ def cell_reference(
 def cell_failure(notebook: NotebookNode, index: int, error: CellExecutionError) -> Failure:
     """The failure of a cell that raised."""
     cell = notebook.cells[index]
-    traceback = plain_text(_traceback(cell) or error.traceback or "")
+    traceback = plain_text(_traceback(cell))
     message = first_line(": ".join(filter(None, [error.ename, plain_text(error.evalue or "")])))
     return Failure(
         kind=FailureKind.CELL,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_nbgroups.artifacts import Artifacts, write_atomically
 from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
 from pytest_nbgroups.events import CellStarted, Event
-from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell
+from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell, join_streams
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
 from pytest_nbgroups.execution.failures import deadline_failure
 from pytest_nbgroups.execution.host_client import KernelHost
@@ -31,8 +31,7 @@ Emit: TypeAlias = Callable[[Event], None]
 
 STARTUP_TIMEOUT_S = 60.0
 _log = logging.getLogger("pytest_nbgroups.nbclient")
-_log.addHandler(logging.NullHandler())
-_log.propagate = False
+_log.disabled = True  # what it would say is told as a failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +141,8 @@ def _save(progress: _Progress, path: Path) -> Path | None:
 
     if progress.notebook is None:
         return None
+    for cell in progress.notebook.cells:
+        join_streams(cell)
     try:
         write_atomically(path, nbformat.writes(progress.notebook) + "\n")
     except (OSError, ValueError, TypeError) as exc:
@@ -237,9 +238,7 @@ def _nbclient(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
     """An nbclient on a kernel that is ours: nbclient neither starts, signals nor ends it."""
     from nbclient import NotebookClient
 
-    client = NotebookClient(
-        notebook, km=kernel.manager, log=_log, coalesce_streams=True, iopub_timeout=30
-    )
+    client = NotebookClient(notebook, km=kernel.manager, log=_log, iopub_timeout=30)
     client.kc = kernel.client
     client.reset_execution_trackers()
     if kernel.language_info:

@@ -39,6 +39,10 @@ def _text(path: Path) -> str:
             f"{path.name} is not UTF-8 text ({exc.reason} at byte {exc.start}); "
             "save it again from Jupyter, or restore it"
         ) from exc
+    except FileNotFoundError as exc:
+        raise NotebookError(
+            f"{path.name} is not there any more; did an earlier notebook remove it, or is it a link to nowhere?"
+        ) from exc
     except OSError as exc:
         raise NotebookError(f"{path.name} cannot be read: {exc.strerror or exc}") from exc
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,9 @@ class ExperimentCollection:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        return True if self.scope.is_artifacts(collection_path) else None
+        if self.scope.is_artifacts(collection_path) or _leads_back(collection_path):
+            return True
+        return None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -79,9 +82,36 @@ class ExperimentCollection:
             items[:] = [i for i in items if not _is_repeated(i, kept)]
         _refuse_shared_names(items)
         yield
+        items[:] = _experiments_first(items)
         for item in items:
             if isinstance(item, ExperimentItem):
                 item.exempt_from_timeout()
+
+
+def _experiments_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Keep tests behind the experiment whose directory they lie in, whatever has reordered them."""
+    waiting = {
+        item.experiment.directory: item
+        for item in items
+        if isinstance(item, ExperimentItem) and item.experiment.member is None
+    }
+    if not waiting:
+        return list(items)
+    ordered: dict[pytest.Item, None] = {}
+    for item in items:
+        for directory in reversed([item.path, *item.path.parents]):
+            if directory in waiting:
+                ordered.setdefault(waiting.pop(directory))
+        ordered.setdefault(item)
+    return list(ordered)
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether it is a link to a directory that it lies in."""
+    return (
+        path.is_symlink()
+        and Path(os.path.realpath(path)) in Path(os.path.realpath(path.parent), "x").parents
+    )
 
 
 def _is_repeated(item: pytest.Item, first: dict[str, pytest.Item]) -> bool:
@@ -90,9 +120,16 @@ def _is_repeated(item: pytest.Item, first: dict[str, pytest.Item]) -> bool:
 
 def _refuse_shared_names(items: Iterable[pytest.Item]) -> None:
     owners: dict[str, str] = {}
+    directories: dict[tuple[str, str], str] = {}
     for item in items:
         if not isinstance(item, ExperimentItem):
             continue
+        directory = (os.path.realpath(item.experiment.directory), item.experiment.item_name)
+        if (twin := directories.setdefault(directory, item.nodeid)) != item.nodeid:
+            item.experiment = replace(
+                item.experiment,
+                problem=f"its directory is that of {twin}, by a link; a directory is run once",
+            )
         owner = owners.setdefault(item.experiment.name, item.nodeid)
         if owner != item.nodeid:
             item.experiment = replace(

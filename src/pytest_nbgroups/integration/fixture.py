@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -42,12 +43,15 @@ class RunExperiment:
 
     def _find(self, path: Path) -> Experiment:
         scope = self._collection.scope
+        __tracebackhide__ = True
         for base in self._bases(scope):
-            target = base / path
+            target = Path(os.path.normpath(base / path))
             if target.is_dir() or (target.suffix == SUFFIX and target.is_file()):
                 return self._the_one(scope, target)
         looked = ", ".join(str(base) for base in self._bases(scope))
-        raise pytest.UsageError(f"run_experiment({str(path)!r}): no such directory below {looked}")
+        pytest.fail(
+            f"run_experiment({str(path)!r}): no such directory below {looked}", pytrace=False
+        )
 
     def _bases(self, scope: Scope) -> list[Path]:
         return [self._request.path.parent, *scope.settings.roots, scope.settings.rootdir]
@@ -55,8 +59,11 @@ class RunExperiment:
     def _declared(self, experiment: Experiment) -> Experiment:
         """Put the marker's declarations over those of the directory."""
         marker = self._request.node.get_closest_marker("experiment")
-        if marker is None or not marker.kwargs:
+        if marker is None:
             return experiment
+        if marker.args:
+            problem = f"marker experiment{marker.args!r}: write resources by name, as gpus=1"
+            return replace(experiment, problem=problem)
         try:
             declared = read_declaration(
                 {"resources": marker.kwargs}, source=f"{self._request.node.nodeid}, marker"
@@ -87,10 +94,11 @@ class RunExperiment:
         experiments = read(scope, directory, customize(self._request.config, hook, patterns))
         matching = [e for e in experiments if target == directory or e.holds(target)]
         if not matching:
-            raise pytest.UsageError(f"run_experiment: {target} has no selected notebook")
+            pytest.fail(f"run_experiment: {target} has no selected notebook", pytrace=False)
         if len(matching) > 1:
-            raise pytest.UsageError(
-                f"run_experiment: the notebooks of {target} are independent; name one of them"
+            pytest.fail(
+                f"run_experiment: the notebooks of {target} are independent; name one of them",
+                pytrace=False,
             )
         return matching[0]
 

@@ -208,6 +208,14 @@ def add_options(parser: pytest.Parser) -> None:
         )
 
 
+def refuse_item_arguments(config: pytest.Config) -> None:
+    """Explain the node id of an experiment in a session that runs none. Raises pytest.UsageError."""
+    for argument in config.args:
+        path, _, item = argument.partition("::")
+        if item == "notebooks" and (config.invocation_params.dir / path).is_dir():
+            raise pytest.UsageError(f"{argument} is an experiment: needs --run-experiments")
+
+
 def _read_argument(option: Option, value: str) -> Any:  # noqa: ANN401  what the option reads
     try:
         return option.read(value)

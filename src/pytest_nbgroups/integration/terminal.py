@@ -85,7 +85,7 @@ class Telling:
 
     def _lines(self, event: Event, worker: str) -> Iterable[str]:
         verbose = self.config.get_verbosity() > 0
-        unseen = self.has_workers or self.config.getoption("capture") != "no"
+        unseen = self.has_workers or self.config.getoption("capture", "no") != "no"
         match event:
             case NotebookStarted() if not unseen:
                 yield starting_line(event)

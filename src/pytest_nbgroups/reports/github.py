@@ -30,7 +30,7 @@ def error_annotations(experiments: Iterable[ExperimentRecord], *, workspace: Pat
 def _annotation(result: ExperimentResult, workspace: Path) -> str:
     properties = {"file": _file(result, workspace), "title": _title(result)}
     given = ",".join(f"{key}={_property(text)}" for key, text in properties.items() if text)
-    return f"::error {given}::{_data(chr(10).join(_message(result)))}"
+    return f"::error {given}::{_data(chr(10).join(_message(result)) or result.outcome.value)}"
 
 
 def _title(result: ExperimentResult) -> str:

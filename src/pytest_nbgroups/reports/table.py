@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,9 +103,15 @@ def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
         outcome = row.outcome if row else None
         lines.append(TableLine(text=shorten_end(text.rstrip(), width), outcome=outcome))
         if row and row.reason and not beside:
-            below = shorten_end(f"{INDENT}{row.reason}", width)
-            lines.append(TableLine(text=below, outcome=outcome))
+            lines += [TableLine(text=text, outcome=outcome) for text in _below(row.reason, width)]
     return lines
+
+
+def _below(reason: str, width: int) -> list[str]:
+    """A reason in up to three indented lines."""
+    room = max(width - len(INDENT), 1)
+    parts = textwrap.wrap(reason, room, max_lines=3, placeholder=" ...") if room > 4 else [reason]  # noqa: PLR2004
+    return [shorten_end(f"{INDENT}{part}", width) for part in parts]
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
