@@ -13,6 +13,9 @@ Write: TypeAlias = Callable[..., Path]
 Collect: TypeAlias = Callable[..., list[str]]
 
 A_TEST = "def test_ordinary(): pass\n"
+NATIVE_TOML = pytest.mark.skipif(
+    pytest.version_tuple < (9,), reason="pytest 9 was the first with native TOML"
+)
 
 
 def test_every_directory_with_notebooks_below_the_default_root(
@@ -107,8 +110,12 @@ def test_a_configured_root_that_does_not_exist(
     ("file", "text"),
     [
         ("pyproject.toml", '[tool.pytest.ini_options]\nexperiment_roots = ["studies"]\n'),
-        ("pyproject.toml", '[tool.pytest]\nexperiment_roots = ["studies"]\n'),
-        ("pytest.toml", '[pytest]\nexperiment_roots = ["studies"]\n'),
+        pytest.param(
+            "pyproject.toml", '[tool.pytest]\nexperiment_roots = ["studies"]\n', marks=NATIVE_TOML
+        ),
+        pytest.param(
+            "pytest.toml", '[pytest]\nexperiment_roots = ["studies"]\n', marks=NATIVE_TOML
+        ),
         ("pytest.ini", "[pytest]\nexperiment_roots = studies\n"),
         ("tox.ini", "[pytest]\nexperiment_roots = studies\n"),
         ("setup.cfg", "[tool:pytest]\nexperiment_roots = studies\n"),
@@ -124,6 +131,7 @@ def test_every_kind_of_configuration(
     assert collected() == ["studies/B::notebooks"]
 
 
+@NATIVE_TOML
 def test_numbers_in_native_toml(skipped: Write, pytester: pytest.Pytester) -> None:
     """In pytest's native TOML mode values are texts, as the ini keys declare them."""
     pytester.makepyprojecttoml(
