@@ -112,5 +112,5 @@ def test_a_kernel_of_the_command_line_that_is_not_there(tree: Tree) -> None:
     assert run.returncode == pytest.ExitCode.TESTS_FAILED
     assert run.failure("asked")["message"].startswith(
         "no kernel named 'nowhere' is installed (installed: bash, ini, option, own, python3, run); "
-        "install it with: "
+        "choose one of them with --experiment-kernel, or install it with: "
     )

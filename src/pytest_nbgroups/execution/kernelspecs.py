@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ def find_kernel_spec(name: str) -> KernelSpec:
 
 def installation(name: str) -> str:
     """The command that usually installs a kernel of this name."""
-    usual = f"python -m ipykernel install --user --name {name}"
+    usual = f"python -m ipykernel install --user --name {shlex.quote(name)}"
     return _INSTALLATIONS.get(name.lower().partition("-")[0], usual)  # "julia-1.11"
 
 
@@ -92,7 +93,7 @@ def _missing(name: str, folders: Mapping[str, str]) -> str:
     installed = ", ".join(sorted(folders)) or "none"
     return (
         f"no kernel named {name!r} is installed (installed: {installed}); "
-        f"install it with: {installation(name)}"
+        f"choose one of them with --experiment-kernel, or install it with: {installation(name)}"
     )
 
 
