@@ -46,11 +46,11 @@ class Options(_Generated):
 
 
 def _option_title(option: Option) -> str:
-    return f"`{option.flag} {option.metavar}`" if option.flag else f"`{option.ini}`"
+    return f"`{option.flag} {option.metavar}`" if option.flag else f"`{option.name}`"
 
 
 def _twin(option: Option) -> str:
-    return f" Ini key: `{option.ini}`." if option.flag and option.ini else ""
+    return f" Ini key: `{option.name}`." if option.flag else ""
 
 
 def _help(option: Option) -> str:

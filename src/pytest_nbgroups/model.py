@@ -39,6 +39,16 @@ class NotebookOutcome(StrEnum):
     INTERRUPTED = "interrupted"
     NOT_RUN = "not_run"
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the notebook did what it is for, now or in the run that is reused."""
+        return self in {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
+
+    @property
+    def ends_experiment(self) -> bool:
+        """Whether nothing later in the experiment runs after it."""
+        return self in {NotebookOutcome.FAILED, NotebookOutcome.INTERRUPTED}
+
 
 class ExperimentOutcome(StrEnum):
     """What became of an experiment."""

@@ -37,9 +37,6 @@ from pytest_nbgroups.model import (
 )
 from pytest_nbgroups.settings import Settings
 
-ENDING = {NotebookOutcome.FAILED, NotebookOutcome.INTERRUPTED}
-"""Outcomes after which nothing later in the experiment runs."""
-
 
 @dataclass(kw_only=True)
 class _Run:
@@ -244,7 +241,7 @@ async def _run_notebooks(
         result = await _run_notebook(run, notebook, around)
         run.results.append(result)
         _emit_finished(run, result)
-        if result.outcome in ENDING:
+        if result.outcome.ends_experiment:
             return
 
 

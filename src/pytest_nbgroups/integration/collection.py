@@ -14,7 +14,7 @@ import pytest
 
 from pytest_nbgroups.directory import SUFFIX, notebook_names
 from pytest_nbgroups.integration.failures import ExperimentFailed, raise_outcome
-from pytest_nbgroups.integration.scope import Scope, customize, read
+from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
 from pytest_nbgroups.model import Experiment
 from pytest_nbgroups.reports.properties import properties
 
@@ -166,10 +166,8 @@ class _Experiments:
 
     def _path_of(self: Any, experiment: Experiment) -> Path:
         """The notebook that an argument names: it matches only a node whose path it is."""
-        candidates = [n.path for n in experiment.notebooks]
-        if experiment.problem:
-            candidates = sorted(self.path.glob(f"*{SUFFIX}"))
-        return next((p for p in candidates if self.session.isinitpath(p)), self.path)
+        paths = notebook_paths(experiment)
+        return next((path for path in paths if self.session.isinitpath(path)), self.path)
 
 
 def _is_ignored(
@@ -205,10 +203,7 @@ class ExperimentItem(pytest.Item):
         self.runner = runner
         # xdist's loadgroup changes the node id for its own ends.
         self.own_nodeid = self.nodeid
-        notebooks = [n.path for n in experiment.notebooks] or experiment.directory.glob(
-            f"*{SUFFIX}"
-        )
-        self.extra_keyword_matches.update(path.stem for path in notebooks)
+        self.extra_keyword_matches.update(path.stem for path in notebook_paths(experiment))
         try:
             self._mark()
         except pytest.fail.Exception as exc:  # an unknown marker under --strict-markers

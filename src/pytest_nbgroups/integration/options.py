@@ -39,10 +39,6 @@ class Option:
     def flag(self) -> str | None:
         return f"--{self.name.replace('_', '-')}" if self.has_flag else None
 
-    @property
-    def ini(self) -> str | None:
-        return self.name
-
 
 def _choice(value: str, *, choices: tuple[str, ...]) -> str:
     if value not in choices:

@@ -140,8 +140,13 @@ def _matched_path(experiment: Experiment, given: Path) -> Path:
     """A path that the experiment's item can take, so that the argument matches that item alone."""
     if given.suffix == SUFFIX:
         return given
-    names = [n.path for n in experiment.notebooks] or sorted(given.glob(f"*{SUFFIX}"))
-    return names[0] if names else given
+    return next(iter(notebook_paths(experiment)), given)
+
+
+def notebook_paths(experiment: Experiment) -> list[Path]:
+    """Its notebooks; of one that cannot run as declared, whatever lies in its directory."""
+    paths = [notebook.path for notebook in experiment.notebooks]
+    return paths or sorted(experiment.directory.glob(f"*{SUFFIX}"))
 
 
 def read(

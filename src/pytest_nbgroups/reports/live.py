@@ -11,8 +11,6 @@ from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.progress import Running
 from pytest_nbgroups.units import format_duration
 
-_ENDED = {NotebookOutcome.FAILED, NotebookOutcome.INTERRUPTED}
-
 
 def notebook_line(event: NotebookFinished, *, worker: str = "") -> str:
     """``[gw1] Heart 2/7 2-fit.ipynb passed in 3.21s``, with the reason where it did not pass."""
@@ -71,7 +69,7 @@ def starting_line(event: NotebookStarted) -> str:
 
 def stopping_line(result: ExperimentResult) -> str | None:
     """``Stopping Heart: 3-eval.ipynb failed; not run: 4-report.ipynb``; None where nothing stopped it."""
-    ended = next((n for n in result.notebooks if n.outcome in _ENDED), None)
+    ended = next((n for n in result.notebooks if n.outcome.ends_experiment), None)
     if ended is None:
         return None
     left = [n.name for n in result.notebooks if n.outcome is NotebookOutcome.NOT_RUN]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pytest_nbgroups.model import ExperimentResult, NotebookOutcome
 from pytest_nbgroups.reports.lines import one_line
 
-_DONE = {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
-
 
 def properties(result: ExperimentResult) -> list[tuple[str, str]]:
     """Properties of an item, for pytest's ``user_properties``.
@@ -18,7 +16,7 @@ def properties(result: ExperimentResult) -> list[tuple[str, str]]:
     * ``nbgroups_failed_notebook``: the notebook that failed, where one did
     * ``nbgroups_failed_cell``: 1-based position of the cell that failed, where one did
     """
-    passed = sum(notebook.outcome in _DONE for notebook in result.notebooks)
+    passed = sum(notebook.outcome.is_done for notebook in result.notebooks)
     return [
         ("nbgroups_experiment", one_line(result.name)),
         ("nbgroups_notebooks", str(len(result.notebooks))),

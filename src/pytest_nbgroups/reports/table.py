@@ -17,7 +17,6 @@ from pytest_nbgroups.units import format_duration
 GAP = "  "
 NARROWEST_NAME = 12
 INDENT = "    "
-_DONE = {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ def table_rows(experiments: Iterable[ExperimentRecord]) -> tuple[Row, ...]:
 
 def _row(experiment: ExperimentRecord) -> Row:
     result = experiment.result
-    done = sum(notebook.outcome in _DONE for notebook in result.notebooks)
+    done = sum(notebook.outcome.is_done for notebook in result.notebooks)
     return Row(
         nodeid=experiment.nodeid,
         experiment=one_line(result.name),
