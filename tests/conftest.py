@@ -60,6 +60,7 @@ def _clean_environment(request: pytest.FixtureRequest) -> None:
         monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
         for name in _FOREIGN:
             monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NBGROUPS_POOL", f"{request.getfixturevalue('pytester').path}-pool")
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         monkeypatch.setenv("PYTEST_ADDOPTS", "-p nbgroups -p xdist" if HAS_XDIST else "-p nbgroups")
 

@@ -15,6 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 from pytest_nbgroups.integration.options import OPTIONS, Option
 from pytest_nbgroups.keys import KEYS, JsonSchema, Key, json_schema
 from pytest_nbgroups.reports.schema import SESSION_SCHEMA
+from pytest_nbgroups.threads import THREAD_VARIABLES
 from pytest_nbgroups.units import DURATION_EXAMPLES, SIZE_EXAMPLES
 
 SCHEMA_FILE = "experiment.schema.json"
@@ -72,8 +73,10 @@ class Keys(_Generated):
 def _type_of(key: Key) -> str:
     schema = key.kind.schema
     description = schema.get("description", "")
-    if description in (SIZE_EXAMPLES, DURATION_EXAMPLES):
-        return "Size" if description == SIZE_EXAMPLES else "Duration"
+    if description.startswith((SIZE_EXAMPLES, DURATION_EXAMPLES)):
+        unit = "Size" if description.startswith(SIZE_EXAMPLES) else "Duration"
+        words = [f"`{json.dumps(each['const'])}`" for each in schema["oneOf"] if "const" in each]
+        return " or ".join([unit, *words])
     names = {
         "string": "Text",
         "boolean": "True or false",
@@ -116,6 +119,20 @@ def _type_text(schema: JsonSchema) -> str:
     return text
 
 
+class ThreadVariables(_Generated):
+    """What tells libraries how many threads to start."""
+
+    def lines(self) -> Iterator[str]:
+        for variable in THREAD_VARIABLES:
+            others = " or ".join(f"`{name}`" for name in variable.falls_back_on)
+            fallback = f" Falls back on {others}." if others else ""
+            yield from (
+                f"`{variable.name}`",
+                f": {variable.library}. {variable.meaning}{fallback}",
+                "",
+            )
+
+
 def write_json_schema(app: Sphinx, failure: Exception | None) -> None:
     """Publish the schema of experiment.toml beside the pages."""
     if failure is None and app.builder.format == "html":
@@ -129,5 +146,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("nbgroups-options", Options)
     app.add_directive("nbgroups-keys", Keys)
     app.add_directive("nbgroups-session-schema", SessionSchema)
+    app.add_directive("nbgroups-thread-variables", ThreadVariables)
     app.connect("build-finished", write_json_schema)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

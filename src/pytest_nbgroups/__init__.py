@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Event,
         ExperimentFinished,
         ExperimentStarted,
+        ExperimentWaiting,
         NotebookFinished,
         NotebookStarted,
     )
@@ -27,23 +28,27 @@ if TYPE_CHECKING:
         Notebook,
         NotebookOutcome,
         NotebookResult,
-        Resources,
     )
+    from pytest_nbgroups.resources import Estimate, Lease, Need, Resources, Usage
     from pytest_nbgroups.units import Size
 
 __all__ = [
     "CellReference",
     "CellStarted",
     "DeclarationError",
+    "Estimate",
     "Event",
     "Experiment",
     "ExperimentFinished",
     "ExperimentOutcome",
     "ExperimentResult",
     "ExperimentStarted",
+    "ExperimentWaiting",
     "Failure",
     "FailureKind",
+    "Lease",
     "NbgroupsError",
+    "Need",
     "Notebook",
     "NotebookFinished",
     "NotebookOutcome",
@@ -52,10 +57,11 @@ __all__ = [
     "Resources",
     "SelectionError",
     "Size",
+    "Usage",
     "run_experiment",
 ]
 
-_HOMES = ("model", "events", "errors", "units", "api")
+_HOMES = ("model", "resources", "events", "errors", "units", "api")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  any public name

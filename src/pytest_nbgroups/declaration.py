@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.keys import KEYS, TABLES, Table
-from pytest_nbgroups.model import Resources
+from pytest_nbgroups.resources import Resources
 
 _WHOLE_GPUS = {"gpus", "gpu_min_memory"}
 _GPU_SHARE = {"gpu_memory"}

@@ -18,8 +18,9 @@ from pytest_nbgroups.declaration import (
     specificity,
 )
 from pytest_nbgroups.errors import DeclarationError, NbgroupsError, SelectionError
-from pytest_nbgroups.model import Experiment, Notebook, Resources
+from pytest_nbgroups.model import Experiment, Notebook
 from pytest_nbgroups.ordering import Selection, select
+from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Settings
 
 T = TypeVar("T")

@@ -25,3 +25,19 @@ class KernelStartError(NotebookError):
 
 class KernelHostError(NbgroupsError):
     """The kernel host could not start, or has ended."""
+
+
+class HistoryError(NbgroupsError):
+    """A history file cannot be read, written or merged."""
+
+
+class LeaseError(NbgroupsError):
+    """The lease pool cannot be used, or gives no lease."""
+
+
+class LeaseTimeoutError(LeaseError):
+    """A lease was not granted within the time that the user set."""
+
+
+class LeaseCancelledError(LeaseError):
+    """The wait for a lease was cancelled."""

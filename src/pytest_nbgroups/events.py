@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "ExperimentFinished",
     "ExperimentStarted",
+    "ExperimentWaiting",
     "NotebookFinished",
     "NotebookStarted",
     "from_dict",
@@ -32,12 +33,22 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExperimentWaiting:
+    """An experiment waits for its lease. Sent again when what it waits for changes."""
+
+    experiment: str
+    at: float
+    """Seconds since the epoch, as in every event."""
+    reason: str
+    """What it lacks and who holds that, in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExperimentStarted:
     """An experiment begins; its notebooks are named in order."""
 
     experiment: str
     at: float
-    """Seconds since the epoch, as in every event."""
     directory: Path
     """Absolute."""
     notebooks: tuple[str, ...]
@@ -89,7 +100,12 @@ class ExperimentFinished:
 
 
 Event: TypeAlias = (
-    ExperimentStarted | NotebookStarted | CellStarted | NotebookFinished | ExperimentFinished
+    ExperimentWaiting
+    | ExperimentStarted
+    | NotebookStarted
+    | CellStarted
+    | NotebookFinished
+    | ExperimentFinished
 )
 
 T = TypeVar("T")
@@ -143,6 +159,8 @@ def _rebuild(hint: Any, value: Any) -> Any:  # noqa: ANN401  driven by annotatio
     if origin in {types.UnionType, typing.Union}:
         inner = next(a for a in arguments if a is not types.NoneType)
         return None if value is None else _rebuild(inner, value)
+    if origin is Mapping:
+        return {key: _rebuild(arguments[1], item) for key, item in value.items()}
     if origin is tuple:
         return tuple(_rebuild(arguments[0], item) for item in value)
     if isinstance(hint, type) and issubclass(hint, Enum | Path):

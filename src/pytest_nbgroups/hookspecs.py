@@ -15,7 +15,8 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_nbgroups.events import Event
-    from pytest_nbgroups.model import Experiment, Resources
+    from pytest_nbgroups.model import Experiment
+    from pytest_nbgroups.resources import Resources
 
 
 @pytest.hookspec(firstresult=True)

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias, cast
 
+from pytest_nbgroups.resources import AUTO_SHARE
 from pytest_nbgroups.units import (
     DURATION_EXAMPLES,
     DURATION_LIMIT,
     SIZE_EXAMPLES,
     SIZE_LIMIT,
+    Size,
     parse_duration,
     parse_size,
 )
@@ -130,6 +132,24 @@ _DURATION = Kind(
         ],
     },
 )
+
+
+def _share(value: object) -> Size:
+    if value == AUTO_SHARE.declared:
+        return AUTO_SHARE
+    try:
+        return parse_size(value)
+    except ValueError as exc:
+        raise ValueError(f'{exc}; or "{AUTO_SHARE}", for what history shows') from exc
+
+
+_SHARE = Kind(
+    read=_share,
+    schema={
+        "description": f'{SIZE_EXAMPLES}; or "{AUTO_SHARE}", for what history shows',
+        "oneOf": [*_SIZE.schema["oneOf"], {"const": AUTO_SHARE.declared}],
+    },
+)
 _FLAG = Kind(read=_flag, schema={"type": "boolean"})
 _NUMBER = Kind(
     read=_positive_number,
@@ -172,12 +192,12 @@ _REQUIRES = _texts_kind(
 
 KEYS: tuple[Key, ...] = (
     Key(table="resources", name="cpus", kind=_NUMBER, help="CPUs it keeps busy. Default 1; more than there are is clamped with a note."),
-    Key(table="resources", name="ram", kind=_SIZE, help="Peak memory of its largest notebook, child processes included."),
+    Key(table="resources", name="ram", kind=_SIZE, help="Peak memory of its largest notebook, child processes included. Default: what history shows, else slow start."),
     Key(table="resources", name="gpus", kind=_COUNT, help="Whole GPUs."),
-    Key(table="resources", name="gpu_min_memory", kind=_SIZE, help="Memory that each of its GPUs must have; implies gpus = 1."),
-    Key(table="resources", name="gpu_memory", kind=_SIZE, help="A share of one GPU instead of a whole one; implies gpus = 1."),
-    Key(table="resources", name="locks", kind=_texts_kind('a list of names, such as ["slicer-data"]'), help="Experiments that name one lock must not overlap: -n auto then starts one worker."),
-    Key(table="resources", name="exclusive", kind=_FLAG, help="No other experiment may run beside it: -n auto then starts one worker."),
+    Key(table="resources", name="gpu_min_memory", kind=_SIZE, help="Memory that each of its GPUs must have free; implies gpus = 1."),
+    Key(table="resources", name="gpu_memory", kind=_SHARE, help="A share of one GPU instead of a whole one; implies gpus = 1."),
+    Key(table="resources", name="locks", kind=_texts_kind('a list of names, such as ["slicer-data"]'), help="Experiments that name one lock never overlap, across sessions and users too."),
+    Key(table="resources", name="exclusive", kind=_FLAG, help="No other experiment on the machine runs beside it."),
     Key(table="run", name="order", kind=_texts_kind('a list of file names, such as ["load.ipynb", "fit.ipynb"]'), help="Every notebook that is not excluded, in the order to run. Default: natural order of *.ipynb."),
     Key(table="run", name="exclude", kind=_mapping_kind('a table of file pattern = reason, such as { "scratch*.ipynb" = "work in progress" }', names=_TEXT, texts=_TEXT), help="Notebooks to leave out: pattern = reason."),
     Key(table="run", name="independent", kind=_FLAG, help="The notebooks are unrelated: each is an experiment of its own, in no order."),

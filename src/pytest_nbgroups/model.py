@@ -7,21 +7,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from pytest_nbgroups.units import Size
+from pytest_nbgroups.resources import Estimate, Lease, Resources, Usage
 
 __all__ = [
-    "Budget",
     "CellReference",
     "Experiment",
     "ExperimentOutcome",
     "ExperimentResult",
     "Failure",
     "FailureKind",
-    "Gpu",
     "Notebook",
     "NotebookOutcome",
     "NotebookResult",
-    "Resources",
 ]
 
 
@@ -68,27 +65,8 @@ class FailureKind(StrEnum):
     KERNEL_START = "kernel_start"
     NOTEBOOK = "notebook"
     DECLARATION = "declaration"
+    LEASE = "lease"
     ERROR = "error"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What an experiment declares it needs. ``None`` means undeclared."""
-
-    cpus: float | None = None
-    ram: Size | None = None
-    gpus: int | None = None
-    gpu_min_memory: Size | None = None
-    gpu_memory: Size | None = None
-    locks: tuple[str, ...] = ()
-    exclusive: bool = False
-
-    @property
-    def gpu_count(self) -> int:
-        """Whole or shared GPUs needed; to declare GPU memory implies one."""
-        if self.gpus is not None:
-            return self.gpus
-        return 1 if self.gpu_memory or self.gpu_min_memory else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +158,8 @@ class NotebookResult:
     cells_executed: int = 0
     executed_path: Path | None = None
     log_path: Path | None = None
+    usage: Usage | None = None
+    """None where nothing ran or nothing could be measured."""
     failure: Failure | None = None
 
 
@@ -195,9 +175,27 @@ class ExperimentResult:
     started_at: float = 0.0
     """Seconds since the epoch."""
     duration_s: float = 0.0
+    lease: Lease | None = None
+    estimate: Estimate | None = None
+    """What was expected of it when it started."""
     error: Failure | None = None
     """A failure of the experiment as a whole, before or beside its notebooks."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def usage(self) -> Usage | None:
+        """Of all its notebooks, which run in turn: the highest peaks, the sum of CPU time."""
+        used = [n.usage for n in self.notebooks if n.usage is not None]
+        if not used:
+            return None
+        highest = max(used, key=lambda usage: usage.peak_bytes)
+        gpu_bytes = [usage.gpu_bytes for usage in used if usage.gpu_bytes is not None]
+        return Usage(
+            peak_bytes=highest.peak_bytes,
+            is_upper_bound=highest.is_upper_bound,
+            cpu_s=sum(usage.cpu_s for usage in used),
+            gpu_bytes=max(gpu_bytes, default=None),
+        )
 
     @property
     def failed_notebook(self) -> NotebookResult | None:
@@ -211,37 +209,3 @@ class ExperimentResult:
             return self.error
         notebook = self.failed_notebook
         return notebook.failure if notebook else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gpu:
-    """One GPU or MIG device as NVML describes it. Its identity is the UUID."""
-
-    uuid: str
-    index: int
-    """NVML index, which is the PCI bus order."""
-    name: str
-    total_bytes: int
-    free_bytes: int
-    utilization: float = 0.0
-    """0 to 1; 0 where NVML cannot say."""
-    unified: bool = False
-    """Its memory is the host's RAM."""
-    usable: bool = True
-    parent_uuid: str | None = None
-    """For a MIG device, the GPU that it is a part of."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """The part of the machine that this session may use, and where each limit comes from."""
-
-    cpus: float
-    cpus_source: str
-    ram_bytes: int
-    ram_capacity_bytes: int
-    ram_source: str
-    gpus: tuple[Gpu, ...] = ()
-    gpus_reason: str = ""
-    """Why there are none."""
-    notes: tuple[str, ...] = ()

@@ -1,139 +1,185 @@
-"""How many experiments fit at once, and which never will. Pure: values in, values out."""
+"""In which order experiments start, and how many can run at once. Pure: values in, values out."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from typing import TypeVar
 
-from pytest_nbgroups.model import Budget, Gpu, Resources
-from pytest_nbgroups.units import Size, format_size
+from pytest_nbgroups.admission import Grant, admit
+from pytest_nbgroups.resources import Budget, Claim, Need
+from pytest_nbgroups.settings import Schedule
+from pytest_nbgroups.units import format_size
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to run as a whole on one worker."""
+
+    name: str
+    need: Need
+    duration_s: float | None = None
+    """Expected; None where nothing is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parallelism:
-    """``fit``: the largest number such that any so many of the experiments fit together."""
+    """``fit``: how many of the experiments can ever run at once; at least 1."""
 
     fit: int
     experiments: int
     limit: str
-    """What keeps one more from fitting, empty where nothing does."""
+    """What keeps one more from running beside them, empty where nothing does."""
 
 
-def cpus_of(resources: Resources, budget: Budget) -> float:
-    """CPUs to reserve: as declared (default 1), clamped to the budget."""
-    return min(resources.cpus if resources.cpus is not None else 1.0, budget.cpus)
+def ordered(
+    jobs: Iterable[T],
+    *,
+    job_of: Callable[[T], Job],
+    schedule: Schedule,
+    budget: Budget,
+    workers: int,
+) -> list[T]:
+    """The order in which to try them, equal ones as they came.
+
+    ``longest``: by expected duration x dominant share, since what holds most of what is scarcest
+    for longest leaves least room to be started late. What is not known yet counts as the longest
+    that is known.
+    """
+    listed = list(jobs)
+    known = [d for j in listed if (d := job_of(j).duration_s) is not None]
+    unknown_s = max(known, default=1.0)
+
+    def duration_s(job: Job) -> float:
+        return unknown_s if job.duration_s is None else job.duration_s
+
+    def weight(item: T) -> float:
+        job = job_of(item)
+        return duration_s(job) * dominant_share(job.need, budget, workers)
+
+    match schedule:
+        case "longest":
+            return sorted(listed, key=weight, reverse=True)
+        case "shortest":
+            return sorted(listed, key=lambda item: duration_s(job_of(item)))
+        case "collection":
+            return listed
 
 
-def clamp_note(resources: Resources, budget: Budget) -> str | None:
-    """What to say where more CPUs are declared than there are."""
-    if resources.cpus is None or resources.cpus <= budget.cpus:
-        return None
-    return f"declares {resources.cpus:g} cpus, the budget has {budget.cpus:g}"
+def dominant_share(need: Need, budget: Budget, workers: int) -> float:
+    """The largest part that it takes of any resource, the workers being one of them; 0 to 1."""
+    if need.exclusive:
+        return 1.0
+    shares = [1 / max(workers, 1), need.cpus / budget.cpus, need.ram_bytes / budget.ram_bytes]
+    if need.gpus and budget.gpus:
+        gpus = len(budget.gpus)
+        smallest = min(gpu.total_bytes for gpu in budget.gpus) or 1
+        share = need.gpu_share_bytes
+        shares.append(need.gpus / gpus if share is None else share / smallest / gpus)
+    return min(max(shares), 1.0)
 
 
-def unmet(resources: Resources, budget: Budget) -> str | None:
-    """Why this machine can never grant what is declared; None where it can."""
-    return _unmet_ram(resources, budget) or _unmet_gpus(resources, budget)
+def worth_trying(queue: Iterable[T], *, need_of: Callable[[T], Need]) -> Iterator[tuple[T, Refuse]]:
+    """Go through a queue, passing over what asks for no less than what was refused already.
+
+    Each comes with a function to call where it is refused.
+    """
+    refused: list[Need] = []
+    for item in queue:
+        need = need_of(item)
+        if not any(_asks_no_less(need, other) for other in refused):
+            yield item, partial(refused.append, need)
 
 
-def _unmet_ram(resources: Resources, budget: Budget) -> str | None:
-    if resources.ram is None or resources.ram.bytes <= budget.ram_bytes:
-        return None
+Refuse = Callable[[], None]
+
+
+def _asks_no_less(need: Need, other: Need) -> bool:
+    if (need.gpu_share_bytes is None) != (other.gpu_share_bytes is None) and other.gpus:
+        return False
     return (
-        f"needs {resources.ram} of RAM, the budget is {format_size(budget.ram_bytes)} "
-        f"of {format_size(budget.ram_capacity_bytes)}"
+        need.cpus >= other.cpus
+        and need.ram_bytes >= other.ram_bytes
+        and need.gpus >= other.gpus
+        and need.gpu_min_bytes >= other.gpu_min_bytes
+        and (need.gpu_share_bytes or 0) >= (other.gpu_share_bytes or 0)
+        and need.exclusive >= other.exclusive
+        and set(need.locks) >= set(other.locks)
+        and (need.ram_source == other.ram_source or other.ram_source != "slow start")
     )
 
 
-def _unmet_gpus(resources: Resources, budget: Budget) -> str | None:
-    needed = resources.gpu_count
-    if needed == 0:
-        return None
-    asked = f"needs {needed} GPU{'s' if needed > 1 else ''}"
-    if len(budget.gpus) < needed:
-        why = f" ({budget.gpus_reason})" if budget.gpus_reason and not budget.gpus else ""
-        return f"{asked}, found {len(budget.gpus) or 'none'}{why}"
-    memory = resources.gpu_min_memory or resources.gpu_memory
-    if memory is None or _gpus_with(memory, budget) >= needed:
-        return None
-    large = _gpus_with(memory, budget)
-    if large:
-        return f"{asked} with {memory} of memory each, {large} of {len(budget.gpus)} has that much"
-    largest = max(gpu.total_bytes for gpu in budget.gpus)
-    return f"{asked} with {memory} of memory, the largest has {format_size(largest)}"
+def most_at_once(needs: Sequence[Need], budget: Budget, *, max_parallel: int | None) -> Parallelism:
+    """How many can ever run at once: the smallest of them, as many as fit together.
 
-
-def _gpus_with(memory: Size, budget: Budget) -> int:
-    return sum(gpu.total_bytes >= memory.bytes for gpu in budget.gpus)
-
-
-def parallelism(declared: Iterable[Resources], budget: Budget, *, default_ram: Size) -> Parallelism:
-    """Find the largest N such that any N of the experiments fit together, at least 1.
-
-    Those that can never be granted do not count. An undeclared ``ram`` counts as ``default_ram``.
+    ``needs`` are those of the experiments that this machine can grant at all.
     """
-    able = [resources for resources in declared if unmet(resources, budget) is None]
-    fit, limit = 1, ""
-    for count in range(2, len(able) + 1):
-        limit = _obstacle(able, count, budget, default_ram)
-        if limit:
+    smallest = sorted(needs, key=lambda need: (need.exclusive, dominant_share(need, budget, 10**6)))
+    ground = Ground(budget=budget)
+    limit = ""
+    for need, refuse in worth_trying(smallest, need_of=lambda need: need):
+        if max_parallel is not None and len(ground.running) >= max_parallel:
+            limit = "--experiment-max-parallel"
             break
-        fit = count
-    return Parallelism(fit=fit, experiments=len(able), limit=limit)
+        if ground.start(need) is None:
+            refuse()
+            limit = limit or _limit(need, ground.running.values(), budget)
+    fit = max(len(ground.running), 1)
+    return Parallelism(fit=fit, experiments=len(needs), limit=limit if fit < len(needs) else "")
 
 
-def _obstacle(able: Sequence[Resources], count: int, budget: Budget, default_ram: Size) -> str:
-    """Why some ``count`` of the experiments do not fit together; empty where all do."""
-    cpus = _largest((cpus_of(r, budget) for r in able), count)
-    ram = _largest(((r.ram or default_ram).bytes for r in able), count)
-    if any(r.exclusive for r in able):
+class Ground:
+    """A machine on paper, where nothing but what is planned uses anything."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.running: dict[int, Claim] = {}
+        self._gpus = tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in budget.gpus)
+        self._budget = replace(budget, gpus=self._gpus)
+        self._numbers = count()
+
+    def start(self, need: Need) -> int | None:
+        """Start what needs this, if it is admitted; its number is what ends it."""
+        claim = Claim(
+            need=need,
+            experiment="",
+            session="",
+            cpu_domain=self._budget.cpu_domain,
+            ram_domain=self._budget.ram_domain,
+            gpu_choices=tuple(gpu.uuid for gpu in self._gpus),
+        )
+        answer = admit(
+            claim,
+            holders=tuple(self.running.values()),
+            ahead=(),
+            budget=self._budget,
+            gpus=self._gpus,
+            memory=None,
+        )
+        if not isinstance(answer, Grant):
+            return None
+        number = next(self._numbers)
+        self.running[number] = replace(claim, gpus=answer.gpus)
+        return number
+
+    def end(self, number: int) -> None:
+        del self.running[number]
+
+
+def _limit(need: Need, running: Iterable[Claim], budget: Budget) -> str:
+    """Which resource has no room for one more."""
+    held = [claim.need for claim in running]
+    if need.exclusive or any(other.exclusive for other in held):
         return "an exclusive experiment"
-    if _shared_lock(able):
-        return f"the lock {_shared_lock(able)!r}"
-    if cpus > budget.cpus:
+    taken = {lock for other in held for lock in other.locks}
+    if shared := sorted(taken & set(need.locks)):
+        return f"the lock {shared[0]!r}"
+    if math.fsum([need.cpus, *(other.cpus for other in held)]) > budget.cpus:
         return f"{budget.cpus:g} cpu{'s' if budget.cpus != 1 else ''}"
-    if ram > budget.ram_bytes:
+    if need.ram_bytes + sum(other.ram_bytes for other in held) > budget.ram_bytes:
         return f"{format_size(budget.ram_bytes)} of RAM"
-    if not _gpus_suffice(able, count, budget.gpus):
-        return f"{len(budget.gpus)} gpu{'s' if len(budget.gpus) != 1 else ''}"
-    return ""
-
-
-def _largest(values: Iterable[float], count: int) -> float:
-    return math.fsum(sorted(values, reverse=True)[:count])
-
-
-def _shared_lock(able: Sequence[Resources]) -> str | None:
-    uses = Counter(lock for resources in able for lock in set(resources.locks))
-    return next((lock for lock, times in uses.items() if times > 1), None)
-
-
-def _gpus_suffice(able: Sequence[Resources], count: int, gpus: Sequence[Gpu]) -> bool:
-    """Whether any ``count`` fit: of the GPUs with so much memory, no more are needed than there are."""
-    for least in {_gpu_bytes(resources) for resources in able}:
-        asking = [resources for resources in able if _gpu_bytes(resources) >= least]
-        large = [gpu for gpu in gpus if gpu.total_bytes >= least]
-        if _gpus_needed(asking, count, large) > len(large):
-            return False
-    return True
-
-
-def _gpu_bytes(resources: Resources) -> int:
-    """Memory that a GPU must have to serve at all."""
-    memory = resources.gpu_memory or resources.gpu_min_memory
-    return memory.bytes if memory else 0
-
-
-def _gpus_needed(able: Sequence[Resources], count: int, gpus: Sequence[Gpu]) -> int:
-    """GPUs that the ``count`` greediest need: whole ones, and shares as many to a GPU as surely fit."""
-    shares = [r.gpu_memory.bytes for r in able if r.gpu_memory is not None]
-    whole = sorted((r.gpu_count for r in able if r.gpu_memory is None), reverse=True)
-    whole = [gpus for gpus in whole if gpus][:count]
-    sharing = min(len(shares), count - len(whole))
-    if sharing <= 0:
-        return sum(whole)
-    smallest = min((gpu.total_bytes for gpu in gpus), default=0)
-    per_gpu = max(1, smallest // max(shares))
-    return sum(whole) + math.ceil(sharing / per_gpu)
+    return f"{len(budget.gpus)} gpu{'s' if len(budget.gpus) != 1 else ''}"

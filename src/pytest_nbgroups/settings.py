@@ -11,6 +11,9 @@ from pytest_nbgroups.units import Size
 OrderMode: TypeAlias = Literal["natural", "lexicographic"]
 Transport: TypeAlias = Literal["auto", "ipc", "tcp"]
 UnmetPolicy: TypeAlias = Literal["skip", "fail"]
+Schedule: TypeAlias = Literal["longest", "shortest", "collection"]
+GpuDefault: TypeAlias = Literal["auto", "none"]
+GpuNaming: TypeAlias = Literal["uuid", "index"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,15 @@ class RamBudget:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuSelection:
+    """Which of the GPUs found a session may use: some of them, or so many, or all."""
+
+    count: int | None = None
+    names: tuple[str, ...] | None = None
+    """NVML indices and beginnings of UUIDs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that is the same for all experiments of a session."""
 
@@ -41,6 +53,17 @@ class Settings:
     default_ram: Size = field(default_factory=lambda: Size(2 * 10**9, "2GB"))
     cpu_budget: float | None = None
     ram_budget: RamBudget = field(default_factory=RamBudget)
+    gpus: GpuSelection = field(default_factory=GpuSelection)
+    gpu_default: GpuDefault = "auto"
+    """Whether an experiment that declares no GPU is given one where it shows that it uses it."""
+    gpu_naming: GpuNaming = "uuid"
+    """How ``CUDA_VISIBLE_DEVICES`` names the leased GPUs."""
+    cpu_affinity: bool = False
+    """Whether kernels are bound to as many CPUs as their experiment has leased."""
+    max_parallel: int | None = None
+    schedule: Schedule = "longest"
+    wait_s: float | None = None
+    """How long an experiment may wait for its lease; ``None`` means for ever."""
     option_deadlines: Deadlines = field(default_factory=Deadlines)
     """From the command line: above every declaration."""
     ini_deadlines: Deadlines = field(default_factory=Deadlines)

@@ -33,6 +33,7 @@ from pytest_nbgroups import (
     ExperimentOutcome,
     ExperimentResult,
     ExperimentStarted,
+    ExperimentWaiting,
     FailureKind,
     NotebookFinished,
     NotebookOutcome,
@@ -57,6 +58,8 @@ def _told(event: Event) -> tuple[object, ...]:
             return type(event), event.notebook, event.number, event.count
         case NotebookFinished():
             return type(event), event.result.name, event.number, event.count
+        case ExperimentWaiting():
+            return type(event), event.reason
         case ExperimentStarted():
             return type(event), event.notebooks
         case ExperimentFinished():

@@ -229,6 +229,7 @@ class Tree:
             **kept,
             "COLUMNS": "160",
             "JUPYTER_PATH": str(self.root / "jupyter"),
+            "NBGROUPS_POOL": str(self.root / ".pool"),
             "PYTHONPATH": os.pathsep.join([str(self.root), os.environ.get("PYTHONPATH", "")]),
             # pytest cleans up there in the end, which takes its time where others have been at work.
             "PYTEST_DEBUG_TEMPROOT": str(self.root / ".temporary"),

@@ -20,7 +20,7 @@ from pytest_nbgroups.declaration import (
 )
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.keys import KEYS, json_schema
-from pytest_nbgroups.model import Resources
+from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.units import SIZE_EXAMPLES, Size
 
 SCHEMA = jsonschema.Draft7Validator(json_schema())

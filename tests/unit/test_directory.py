@@ -17,7 +17,8 @@ from pytest_nbgroups.directory import (
     walk,
 )
 from pytest_nbgroups.errors import DeclarationError
-from pytest_nbgroups.model import Experiment, Resources
+from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Deadlines, Settings
 from pytest_nbgroups.units import Size
 

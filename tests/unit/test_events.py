@@ -23,17 +23,15 @@ from pytest_nbgroups.events import (
     to_dict,
 )
 from pytest_nbgroups.model import (
-    Budget,
     CellReference,
     ExperimentOutcome,
     ExperimentResult,
     Failure,
     FailureKind,
-    Gpu,
     NotebookOutcome,
     NotebookResult,
-    Resources,
 )
+from pytest_nbgroups.resources import Budget, Gpu, Resources
 from pytest_nbgroups.units import Size
 
 text = st.text(max_size=10)

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_nbgroups.declaration import NotebookOptions, RunOptions
 from pytest_nbgroups.keys import KEYS, TABLES, json_schema
-from pytest_nbgroups.model import Resources
+from pytest_nbgroups.resources import Resources
 
 
 def read(table: str, name: str, value: object) -> object:

@@ -1,209 +1,158 @@
+"""In which order experiments start, and how many can run at once."""
+
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import combinations
+import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from machines import GB, budget, need
 
-from pytest_nbgroups.model import Budget, Gpu, Resources
-from pytest_nbgroups.planning import Parallelism, clamp_note, cpus_of, parallelism, unmet
-from pytest_nbgroups.units import Size, parse_size
+from pytest_nbgroups.planning import (
+    Ground,
+    Job,
+    dominant_share,
+    most_at_once,
+    ordered,
+    worth_trying,
+)
+from pytest_nbgroups.resources import Budget, Need
+from pytest_nbgroups.settings import Schedule
 
-GB = 10**9
-DEFAULT_RAM = Size(2 * GB, "2GB")
-
-
-def budget(cpus: float = 4, ram: int = 16 * GB, gpus: tuple[int, ...] = ()) -> Budget:
-    """A machine; its GPUs are given by their memory in GB."""
-    return Budget(
-        cpus=cpus,
-        cpus_source="test",
-        ram_bytes=ram,
-        ram_capacity_bytes=2 * ram,
-        ram_source="test",
-        gpus=tuple(
-            Gpu(uuid=f"GPU-{i}", index=i, name="T", total_bytes=size * GB, free_bytes=0)
-            for i, size in enumerate(gpus)
-        ),
-    )
-
-
-def fit(declared: list[Resources], of: Budget) -> Parallelism:
-    """How many of them fit."""
-    return parallelism(declared, of, default_ram=DEFAULT_RAM)
-
-
-cpus = st.none() | st.sampled_from([0.1, 0.5, 1.0, 2.0, 3.0, 9.0])
-ram = st.none() | st.integers(1, 20).map(lambda gigabytes: Size(gigabytes * GB))
-declarations = st.lists(st.builds(Resources, cpus=cpus, ram=ram), max_size=6)
-budgets = st.builds(
-    budget, cpus=st.sampled_from([1, 2, 3.5, 8]), ram=st.integers(1, 40).map(GB.__mul__)
+needs = st.builds(
+    need,
+    cpus=st.sampled_from([0.5, 1, 2, 4]),
+    ram=st.sampled_from([0.5, 2, 4, 8, 16]),
+    gpus=st.sampled_from([0, 0, 0, 1, 2]),
+    locks=st.sampled_from([(), (), ("a",), ("a", "b")]),
+    exclusive=st.sampled_from([False, False, False, True]),
 )
 
 
-@given(declarations, budgets)
-def test_any_so_many_fit_and_not_any_one_more(declared: list[Resources], of: Budget) -> None:
-    """Tried out with all combinations; those that can never run do not count."""
-    able = [r for r in declared if unmet(r, of) is None]
-    found = fit(declared, of)
-    assert found.experiments == len(able)
-    assert 1 <= found.fit <= max(1, len(able))
-    if found.fit > 1:
-        assert all(fits_together(some, of) for some in combinations(able, found.fit))
-    if found.fit < len(able):
-        assert not all(fits_together(some, of) for some in combinations(able, found.fit + 1))
-    assert bool(found.limit) is (found.fit < len(able))
+def job(name: str, duration_s: float | None, of: Need | None = None) -> Job:
+    """An experiment that takes so long."""
+    return Job(name=name, need=of or need(), duration_s=duration_s)
 
 
-def fits_together(some: tuple[Resources, ...], of: Budget) -> bool:
-    """The definition, in CPUs and RAM."""
-    tenths_of_cpus = sum(round(10 * min(r.cpus or 1, of.cpus)) for r in some)
-    ram_bytes = sum((r.ram or DEFAULT_RAM).bytes for r in some)
-    return tenths_of_cpus <= 10 * of.cpus and ram_bytes <= of.ram_bytes
+def order(jobs: list[Job], schedule: Schedule = "longest") -> str:
+    """The names in the order in which they would be tried."""
+    machine = budget(gpus=(8, 8))
+    found = ordered(jobs, job_of=lambda j: j, schedule=schedule, budget=machine, workers=4)
+    return "".join(j.name for j in found)
 
 
-@given(declarations, budgets, st.sampled_from([0, 1, 7]), st.integers(0, 20))
-def test_more_machine_is_never_worse(
-    declared: list[Resources], of: Budget, more_cpus: float, more_ram: int
-) -> None:
-    """As long as it lets no greedier experiment run, of which it then has to think."""
-    able = [replace(r, cpus=cpus_of(r, of)) for r in declared if unmet(r, of) is None]
-    larger = replace(of, cpus=of.cpus + more_cpus, ram_bytes=of.ram_bytes + more_ram * GB)
-    assert fit(able, larger).fit >= fit(able, of).fit
+def test_longest_first() -> None:
+    """Equal ones stay as they came."""
+    jobs = [job("a", 1), job("b", 3), job("c", 1), job("d", 2)]
+    assert order(jobs) == "bdac"
+    assert order(jobs, "shortest") == "acdb"
+    assert order(jobs, "collection") == "abcd"
 
 
-@given(
-    st.lists(
-        st.builds(Resources, gpus=st.sampled_from([0, 1, 2]))
-        | st.builds(Resources, gpu_memory=st.integers(1, 8).map(lambda size: Size(size * GB))),
-        max_size=6,
-    ),
-    st.integers(0, 4),
-)
-def test_more_gpus_are_never_worse(declared: list[Resources], count: int) -> None:
-    """Of one kind, with whole ones and shares mixed."""
-    of = budget(cpus=99, ram=99 * GB, gpus=(8,) * count)
-    able = [r for r in declared if unmet(r, of) is None]
-    more = budget(cpus=99, ram=99 * GB, gpus=(8,) * (count + 1))
-    assert fit(able, more).fit >= fit(able, of).fit
+def test_what_takes_most_of_what_is_scarce_comes_before_what_lasts_longer() -> None:
+    """A large one that is left for the end leaves the machine half empty."""
+    jobs = [job("a", 10), job("b", 6, need(ram=12)), job("c", 6, need(gpus=2)), job("d", 9)]
+    assert order(jobs) == "cbad"
+
+
+def test_what_is_not_known_yet_counts_as_the_longest_that_is() -> None:
+    """Started last, it might last; started first, it does no harm."""
+    assert order([job("a", 5), job("b", 9), job("c", None)]) == "bca"
+    assert order([job("a", None), job("b", None)]) == "ab"
+    assert order([job("a", 5), job("b", None)], "shortest") == "ab"
 
 
 @pytest.mark.parametrize(
-    ("declared", "machine", "expected", "limit"),
+    ("of", "share"),
+    [
+        (need(cpus=1, ram=0.1), 0.25),
+        (need(cpus=3, ram=0.1), 0.75),
+        (need(cpus=1, ram=8), 0.5),
+        (need(cpus=0.1, ram=0.1), 0.125),
+        (need(gpus=1), 0.5),
+        (need(share=2), 0.25),
+        (need(share=8), 0.5),
+        (need(exclusive=True), 1.0),
+        (need(cpus=9), 1.0),
+    ],
+)
+def test_dominant_share(of: Need, share: float) -> None:
+    """Of eight workers, four CPUs, 16 GB and two GPUs."""
+    assert dominant_share(of, budget(gpus=(8, 8)), 8) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("asked", "machine", "expected", "limit"),
     [
         ([], budget(), 1, ""),
-        ([Resources(ram=Size(99 * GB))] * 3, budget(), 1, ""),
-        ([Resources()] * 4, budget(), 4, ""),
-        ([Resources()] * 5, budget(), 4, "4 cpus"),
-        ([Resources()] * 3, budget(cpus=1.5), 1, "1.5 cpus"),
-        ([Resources(cpus=0.1)] * 11, budget(cpus=1, ram=99 * GB), 10, "1 cpu"),
-        ([Resources(cpus=99), Resources()], budget(), 1, "4 cpus"),
-        ([Resources()] * 3, budget(ram=4 * 2**30), 2, "4 GiB of RAM"),
-        ([Resources()] * 2, budget(ram=GB), 1, "953.7 MiB of RAM"),
-        ([Resources(ram=Size(12 * GB)), *[Resources()] * 3], budget(), 3, "14.9 GiB of RAM"),
-        ([Resources(), Resources(exclusive=True)], budget(), 1, "an exclusive experiment"),
-        ([Resources(exclusive=True)], budget(), 1, ""),
-        ([Resources(locks=("a", "b")), Resources(locks=("c", "b"))], budget(), 1, "the lock 'b'"),
-        ([Resources(locks=("a", "a")), Resources(locks=("b",))], budget(), 2, ""),
+        ([need()] * 4, budget(), 4, ""),
+        ([need()] * 5, budget(), 4, "4 cpus"),
+        ([need()] * 3, budget(cpus=1.5), 1, "1.5 cpus"),
+        ([need(cpus=0.1)] * 11, budget(cpus=1, ram=99 * GB), 10, "1 cpu"),
+        ([need(cpus=4), need()], budget(), 1, "4 cpus"),
+        ([need()] * 3, budget(ram=4 * 2**30), 2, "4 GiB of RAM"),
+        ([need(ram=12), *[need()] * 3], budget(), 3, "14.9 GiB of RAM"),
+        ([need(), need(exclusive=True)], budget(), 1, "an exclusive experiment"),
+        ([need(exclusive=True)], budget(), 1, ""),
+        ([need(locks=("a", "b")), need(locks=("b", "c"))], budget(), 1, "the lock 'b'"),
+        ([need(gpus=1)] * 3, budget(gpus=(8, 8)), 2, "2 gpus"),
+        ([need(gpus=1)] * 2, budget(gpus=(8,)), 1, "1 gpu"),
+        ([need(share=4)] * 4, budget(gpus=(8,)), 2, "1 gpu"),
+        ([need(gpus=1, least=7), *[need()] * 2], budget(gpus=(8,)), 3, ""),
     ],
 )
-def test_what_limits(declared: list[Resources], machine: Budget, expected: int, limit: str) -> None:
-    """The header names it."""
-    found = fit(declared, machine)
-    assert (found.fit, found.limit) == (expected, limit)
-
-
-def share(size: str) -> Resources:
-    """Of one GPU."""
-    return Resources(gpu_memory=parse_size(size))
-
-
-def whole(count: int, least: str | None = None) -> Resources:
-    """GPUs, each with so much memory."""
-    return Resources(gpus=count, gpu_min_memory=parse_size(least) if least else None)
-
-
-@pytest.mark.parametrize(
-    ("declared", "gpus", "expected", "limit"),
-    [
-        ([whole(1)] * 3, (8,), 1, "1 gpu"),
-        ([whole(1)] * 3, (8, 8), 2, "2 gpus"),
-        ([whole(2), whole(1), whole(1)], (8, 8, 8), 2, "3 gpus"),
-        ([whole(0)] * 3, (), 3, ""),
-        ([whole(1), *[Resources()] * 3], (8,), 4, ""),
-        ([whole(1)] * 3, (), 1, ""),
-        ([share("4GB")] * 5, (8, 8), 4, "2 gpus"),
-        ([share("5GB")] * 3, (8, 8), 2, "2 gpus"),
-        ([share("2GB"), share("4GB"), share("4GB")], (8,), 2, "1 gpu"),
-        ([whole(1), share("4GB"), share("4GB")], (8, 8), 3, ""),
-        ([whole(1), *[share("4GB")] * 3], (8, 8), 3, "2 gpus"),
-        # Only some of the GPUs have the memory that is asked for.
-        ([whole(1, "24GB")] * 2, (24, 8), 1, "2 gpus"),
-        ([whole(1, "24GB"), whole(1)], (24, 8), 2, ""),
-        ([share("20GB")] * 2, (24, 8), 1, "2 gpus"),
-        ([share("20GB")] * 2, (24, 24, 8), 2, ""),
-        ([share("20GB"), whole(1, "24GB")], (24, 8), 1, "2 gpus"),
-    ],
-)
-def test_gpus(declared: list[Resources], gpus: tuple[int, ...], expected: int, limit: str) -> None:
-    """Whole ones, shares of one, and those that are large enough."""
-    found = fit(declared, budget(cpus=99, ram=99 * GB, gpus=gpus))
-    assert (found.fit, found.limit) == (expected, limit)
-
-
-def test_cpus_are_clamped() -> None:
-    """More than there are is a wish, and the user is told."""
-    assert cpus_of(Resources(cpus=16), budget()) == 4
-    assert cpus_of(Resources(cpus=2), budget()) == 2
-    assert cpus_of(Resources(), budget()) == 1
-    assert cpus_of(Resources(), budget(cpus=0.5)) == 0.5
-    assert clamp_note(Resources(cpus=16), budget()) == "declares 16 cpus, the budget has 4"
-    assert (
-        clamp_note(Resources(cpus=2.5), budget(cpus=1.5)) == "declares 2.5 cpus, the budget has 1.5"
-    )
-    assert clamp_note(Resources(cpus=4), budget()) is None
-    assert clamp_note(Resources(), budget(cpus=0.5)) is None
-
-
-@pytest.mark.parametrize(
-    ("declared", "machine", "reason"),
-    [
-        (Resources(), budget(), None),
-        (Resources(cpus=99), budget(), None),
-        (Resources(ram=Size(16 * GB)), budget(), None),
-        (
-            Resources(ram=parse_size("17GB")),
-            budget(),
-            "needs 17GB of RAM, the budget is 14.9 GiB of 29.8 GiB",
-        ),
-        (whole(0), budget(), None),
-        (whole(1), budget(), "needs 1 GPU, found none"),
-        (share("8GB"), budget(), "needs 1 GPU, found none"),
-        (whole(3), budget(gpus=(8, 8)), "needs 3 GPUs, found 2"),
-        (
-            whole(1),
-            replace(budget(), gpus_reason="no NVIDIA driver"),
-            "needs 1 GPU, found none (no NVIDIA driver)",
-        ),
-        (
-            whole(2, "24GB"),
-            budget(gpus=(24, 8)),
-            "needs 2 GPUs with 24GB of memory each, 1 of 2 has that much",
-        ),
-        (whole(1, "24GB"), budget(gpus=(24, 8)), None),
-        (
-            share("9GB"),
-            budget(gpus=(8,)),
-            "needs 1 GPU with 9GB of memory, the largest has 7.5 GiB",
-        ),
-        (share("8GB"), budget(gpus=(8,)), None),
-        (Resources(gpu_min_memory=Size(GB)), budget(), "needs 1 GPU, found none"),
-    ],
-)
-def test_what_can_never_be_granted(
-    declared: Resources, machine: Budget, reason: str | None
+def test_how_many_can_ever_run_at_once(
+    asked: list[Need], machine: Budget, expected: int, limit: str
 ) -> None:
-    """The reason to skip names what is asked for and what there is."""
-    assert unmet(declared, machine) == reason
+    """The smallest ones; the header names what keeps one more from running beside them."""
+    found = most_at_once(asked, machine, max_parallel=None)
+    assert (found.fit, found.experiments, found.limit) == (expected, len(asked), limit)
+
+
+def test_never_more_than_the_user_allows() -> None:
+    """And that is then the reason."""
+    found = most_at_once([need()] * 4, budget(), max_parallel=3)
+    assert (found.fit, found.limit) == (3, "--experiment-max-parallel")
+    assert most_at_once([need()] * 2, budget(), max_parallel=3).limit == ""
+
+
+@given(st.lists(needs, max_size=5))
+def test_no_more_can_run_at_once(asked: list[Need]) -> None:
+    """Tried out with all combinations: none has more members than were found to fit."""
+    machine = budget(gpus=(8, 8))
+    fit = most_at_once(asked, machine, max_parallel=None).fit
+    assert all(not runs_together(some, machine) for some in itertools.combinations(asked, fit + 1))
+
+
+def runs_together(some: tuple[Need, ...], machine: Budget) -> bool:
+    """Whether all of them are admitted, one after the other."""
+    ground = Ground(machine)
+    return all(ground.start(each) is not None for each in some)
+
+
+@given(st.lists(needs, max_size=12), st.integers(0, 3))
+def test_nothing_that_would_start_is_passed_over(asked: list[Need], running: int) -> None:
+    """To try only what asks for less than what was refused starts the same ones."""
+    machine = budget(gpus=(8, 8))
+    careful, plain = Ground(machine), Ground(machine)
+    for each in asked[:running]:
+        careful.start(each)
+        plain.start(each)
+    started = []
+    for (index, each), refuse in worth_trying(enumerate(asked), need_of=lambda pair: pair[1]):
+        if careful.start(each) is None:
+            refuse()
+        else:
+            started.append(index)
+    assert started == [i for i, each in enumerate(asked) if plain.start(each) is not None]
+
+
+def test_what_has_ended_makes_room() -> None:
+    """The number that a start gives is what ends it."""
+    ground = Ground(budget(cpus=1))
+    first = ground.start(need())
+    assert first is not None
+    assert ground.start(need()) is None
+    ground.end(first)
+    assert ground.start(need()) is not None

@@ -22,6 +22,7 @@ from pytest_nbgroups.events import (
 )
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.deadlines import limit
+from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit, Surroundings, run_notebook
 from pytest_nbgroups.execution.requirements import missing
@@ -37,6 +38,8 @@ from pytest_nbgroups.model import (
 )
 from pytest_nbgroups.settings import Settings
 
+_NOTHING = Holding()
+
 
 @dataclass(kw_only=True)
 class _Run:
@@ -44,6 +47,7 @@ class _Run:
 
     experiment: Experiment
     listener: Emit
+    holding: Holding
     results: list[NotebookResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: Failure | None = None
@@ -97,7 +101,7 @@ class _Run:
             yield NotebookResult(name=notebook.name, outcome=outcome, reason=self.skip)
 
 
-def run_experiment(
+def run_experiment(  # noqa: PLR0913  each is a fact of its own
     experiment: Experiment,
     emit: Emit,
     *,
@@ -105,6 +109,7 @@ def run_experiment(
     host: KernelHost,
     cancellation: Cancellation,
     env: Mapping[str, str] | None = None,
+    holding: Holding = _NOTHING,
 ) -> ExperimentResult:
     """Run an experiment to its end and report every one of its notebooks.
 
@@ -113,7 +118,7 @@ def run_experiment(
     ``cancellation`` interrupt the running cell, and the first is raised again once nothing of the
     kernel is left. Raises nothing else: what goes wrong is in the result.
     """
-    run = _Run(experiment=experiment, listener=emit)
+    run = _Run(experiment=experiment, listener=emit, holding=holding)
     environment = _environment(experiment, os.environ if env is None else env)
     try:
         if (fault := experiment.problem or _env_fault(environment)) is not None:
@@ -235,6 +240,7 @@ async def _run_notebooks(
         settings=settings,
         host=host,
         emit=run.emit,
+        holding=run.holding,
         limit=limit("experiment", experiment.timeout_s, run.started),
     )
     for notebook in experiment.notebooks:

@@ -31,11 +31,7 @@ from pytest_nbgroups.execution.startup import (
 from pytest_nbgroups.settings import Transport
 
 SHUTDOWN_S = 3.0
-"""How long a kernel may take for its exit handlers when asked to end; Jupyter gives them 2.5 s.
-
-On a busy machine one ipykernel in fifty uses all of it: its main thread waits for the control thread, which waits
-ten seconds for output to be flushed by a third one that has ended. By then its exit handlers have run.
-"""
+"""How long a kernel may take for its exit handlers when asked to end; Jupyter gives them 2.5 s."""
 __all__ = ["RunningKernel", "find_kernel_spec", "running_kernel"]
 
 _TCP_ATTEMPTS = 3
@@ -63,6 +59,7 @@ class RunningKernel:
 
     manager: AsyncKernelManager
     client: AsyncKernelClient
+    spec: KernelSpec
     process: KernelProcess
     exited: asyncio.Future[int]
     """The kernel's exit code, negative for a signal; KernelHostError if the host ended first.
@@ -189,6 +186,7 @@ async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
     return RunningKernel(
         manager=manager,
         client=client,
+        spec=launch.spec,
         process=process,
         exited=_exited(process),
         language_info=answer.get("language_info", {}),
@@ -230,8 +228,21 @@ async def _asked_to_end(kernel: RunningKernel) -> AsyncIterator[None]:
         raise
     finally:
         if kernel.can_be_asked:
-            kernel.client.shutdown()
+            _ask_to_end(kernel)
             await asyncio.wait({kernel.exited}, timeout=SHUTDOWN_S)
+
+
+def _ask_to_end(kernel: RunningKernel) -> None:
+    """Over the control channel, as the protocol would have it; ipykernel over the shell channel.
+
+    Asked over control on a busy machine, one ipykernel in fifty goes on for ten seconds: its main thread waits for
+    the control thread, which waits for a third one, which has ended, to flush what was printed.
+    """
+    if not runs_ipykernel(kernel.spec.argv):
+        kernel.client.shutdown()
+        return
+    message = kernel.client.session.msg("shutdown_request", {"restart": False})
+    kernel.client.shell_channel.send(message)
 
 
 async def _kill(host: KernelHost, name: str) -> None:

@@ -16,6 +16,7 @@ from pytest_nbgroups.events import CellStarted, Event
 from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell, join_streams
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
 from pytest_nbgroups.execution.failures import deadline_failure
+from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
@@ -44,6 +45,7 @@ class Surroundings:
     settings: Settings
     host: KernelHost
     emit: Emit
+    holding: Holding
     limit: Limit | None = None
     """Deadline of the whole experiment."""
 

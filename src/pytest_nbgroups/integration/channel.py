@@ -1,4 +1,4 @@
-"""The channel between xdist's controller and its workers: events one way, cancels the other."""
+"""The channel between xdist's controller and its workers: events one way, orders the other."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_nbgroups import events
-from pytest_nbgroups.events import Event
+from pytest_nbgroups.events import Event, ExperimentStarted
 from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.integration.scheduling import make_scheduler
-from pytest_nbgroups.model import Budget
+from pytest_nbgroups.integration.items import CollectedItems, describe
+from pytest_nbgroups.integration.scheduler import ExperimentScheduler
+from pytest_nbgroups.integration.scope_schedulers import mended_scheduler
+from pytest_nbgroups.needs import SlowStart
+from pytest_nbgroups.planner import Knowledge, Planner
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 CHANNEL = "nbgroups_channel"
-BUDGET = "nbgroups_budget"
+KNOWLEDGE = "nbgroups_knowledge"
 CANCEL = "cancel"
+SLOW_START = "slow start"
 
 
 class Receiver(Protocol):
     """Takes the workers' events; called in execnet's receiver threads."""
 
-    def receive(self, event: Event, *, worker: str, nodeid: str) -> None: ...
+    def receive(self, event: Event, *, nodeid: str, worker: str) -> None: ...
 
     def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> None: ...
 
@@ -36,13 +40,15 @@ class Controller:
     """The controller's end: one channel to each worker."""
 
     def __init__(
-        self, config: pytest.Config, receiver: Receiver, budget: Callable[[], Budget]
+        self, config: pytest.Config, receiver: Receiver, planner: Callable[[], Planner]
     ) -> None:
         self._config = config
         self._receiver = receiver
-        self._budget = budget
+        self._planner = planner
         self._channels: dict[str, Any] = {}
+        self._items = CollectedItems()
         self._failures = 0
+        self.scheduler: ExperimentScheduler | None = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
@@ -50,13 +56,25 @@ class Controller:
         channel = node.gateway.newchannel()
         channel.setcallback(lambda message: self._take(worker, message))
         node.workerinput[CHANNEL] = channel
-        node.workerinput[BUDGET] = json.dumps(events.plain(self._budget()))
+        node.workerinput[KNOWLEDGE] = json.dumps(events.plain(self._planner().knowledge))
         self._channels[worker] = channel
 
     def _take(self, worker: str, message: str) -> None:
-        envelope = json.loads(message)
-        event = events.from_dict(envelope["event"])
-        self._receiver.receive(event, worker=worker, nodeid=envelope["nodeid"])
+        told = json.loads(message)
+        if "items" in told:
+            self._items = events.rebuild(CollectedItems, told["items"])
+            return
+        event = events.from_dict(told["event"])
+        self._receiver.receive(event, worker=worker, nodeid=told["nodeid"])
+        if self._planner().learn(event):
+            self._send((SLOW_START, json.dumps(events.plain(self._planner().knowledge.slow_start))))
+        if isinstance(event, ExperimentStarted) and self.scheduler is not None:
+            # It may have stood in the pool's queue: the next one may stand there now.
+            self.scheduler.look_again(worker)
+
+    def not_run(self) -> list[str]:
+        """Node ids of what no worker was left to run."""
+        return [] if self.scheduler is None else self.scheduler.not_run()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
@@ -84,40 +102,58 @@ class Controller:
 
     def cancel(self, reason: str) -> None:
         """Interrupt what the workers run, without waiting for execnet to give them up."""
+        self._send((CANCEL, reason))
+
+    def _send(self, order: tuple[str, str]) -> None:
         for channel in list(self._channels.values()):
             try:
-                channel.send((CANCEL, reason))
+                channel.send(order)
             except OSError:
                 continue
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
-        return make_scheduler(config, log)
+        if config.getoption("dist") != "load":
+            return mended_scheduler(config, log)
+        self.scheduler = ExperimentScheduler(config, self._planner(), lambda: self._items)
+        return self.scheduler
 
 
 class WorkerLink:
     """A worker's end of the channel."""
 
-    def __init__(self, config: pytest.Config, cancellation: Cancellation) -> None:
+    def __init__(
+        self, config: pytest.Config, cancellation: Cancellation, planner: Callable[[], Planner]
+    ) -> None:
         self._channel = config.workerinput[CHANNEL]  # type: ignore[attr-defined]  # set by xdist
         self._cancellation = cancellation
+        self._planner = planner
         self._parent = os.getppid()
         self._channel.setcallback(self._hear, endmarker=None)
 
     def deliver(self, event: Event, *, nodeid: str) -> None:
-        """Send an event. The controller may be gone: then nobody is left to be told."""
-        envelope = {"event": events.to_dict(event), "nodeid": nodeid}
+        self._tell({"event": events.to_dict(event), "nodeid": nodeid})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Called before xdist tells what was collected."""
+        self._tell({"items": events.plain(describe(session.items))})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        """The controller may be gone: then nobody is left to be told."""
         try:
-            self._channel.send(json.dumps(envelope))
+            self._channel.send(json.dumps(message))
         except OSError:
             return
 
-    def _hear(self, message: tuple[str, str] | None) -> None:
+    def _hear(self, order: tuple[str, str] | None) -> None:
         """Called in execnet's receiver thread."""
-        if message is None:
+        if order is None:
             threading.Thread(target=self._end_if_orphaned, daemon=True).start()
-        elif message[0] == CANCEL:
-            self._cancellation.cancel(message[1])
+        elif order[0] == CANCEL:
+            self._cancellation.cancel(order[1])
+        elif order[0] == SLOW_START:
+            self._planner().set_slow_start(events.rebuild(SlowStart, json.loads(order[1])))
 
     def _end_if_orphaned(self) -> None:
         """The channel has ended: with the session, or because the controller has died.
@@ -136,7 +172,7 @@ _ORPHAN_GRACE_S = 3.0
 """What the interrupted notebook has to be saved."""
 
 
-def budget_of_worker(config: pytest.Config) -> Budget | None:
-    """The budget that the controller found; None in a process that is no worker."""
-    handed_down = getattr(config, "workerinput", {}).get(BUDGET)
-    return events.rebuild(Budget, json.loads(handed_down)) if handed_down else None
+def knowledge_of_worker(config: pytest.Config) -> Knowledge | None:
+    """What the controller has handed down; None in a process that is no worker."""
+    handed_down = getattr(config, "workerinput", {}).get(KNOWLEDGE)
+    return events.rebuild(Knowledge, json.loads(handed_down)) if handed_down else None

@@ -221,6 +221,12 @@ class ExperimentItem(pytest.Item):
             group = self.nodeid if alone else self.nodeid.rpartition("::")[0]
             self.add_marker(pytest.mark.xdist_group(group))
 
+    def declare_gpu(self) -> None:
+        """Have it run as if it declared one GPU."""
+        resources = replace(self.experiment.resources, gpus=1)
+        self.experiment = replace(self.experiment, resources=resources)
+        self.add_marker("gpu")
+
     def exempt_from_timeout(self) -> None:
         """Keep pytest-timeout's ini default, meant for unit tests, from ending an experiment.
 

@@ -14,8 +14,9 @@ from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
 from pytest_nbgroups.integration.failures import raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, read
-from pytest_nbgroups.model import Experiment, ExperimentOutcome, ExperimentResult, Resources
+from pytest_nbgroups.model import Experiment, ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.properties import properties
+from pytest_nbgroups.resources import Resources
 
 
 class RunExperiment:
@@ -58,18 +59,12 @@ class RunExperiment:
 
     def _declared(self, experiment: Experiment) -> Experiment:
         """Put the marker's declarations over those of the directory."""
-        marker = self._request.node.get_closest_marker("experiment")
-        if marker is None:
-            return experiment
-        if marker.args:
-            problem = f"marker experiment{marker.args!r}: write resources by name, as gpus=1"
-            return replace(experiment, problem=problem)
         try:
-            declared = read_declaration(
-                {"resources": marker.kwargs}, source=f"{self._request.node.nodeid}, marker"
-            )
+            declared = _marked(self._request.node)
         except DeclarationError as exc:
             return replace(experiment, problem=str(exc))
+        if declared is None:
+            return experiment
         declared_below = {
             f.name: value
             for f in fields(Resources)
@@ -101,6 +96,23 @@ class RunExperiment:
                 pytrace=False,
             )
         return matching[0]
+
+
+def marked_resources(item: pytest.Item) -> Resources | None:
+    """What a test declares with the marker ``experiment``. Raises DeclarationError."""
+    declared = _marked(item)
+    return None if declared is None else declared.resources
+
+
+def _marked(item: pytest.Item) -> Declaration | None:
+    marker = item.get_closest_marker("experiment")
+    if marker is None:
+        return None
+    if marker.args:
+        raise DeclarationError(
+            f"marker experiment{marker.args!r}: write resources by name, as gpus=1"
+        )
+    return read_declaration({"resources": marker.kwargs}, source=f"{item.nodeid}, marker")
 
 
 def _same(one: Experiment, other: Experiment) -> bool:

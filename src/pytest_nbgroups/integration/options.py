@@ -1,181 +1,21 @@
-"""The option table, from which come the parser, the ini keys, the settings and a page of the docs."""
+"""From the option table come the parser, the ini keys and the settings."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_nbgroups.integration.option_table import OPTIONS, Option
+
 if TYPE_CHECKING:
-    from pytest_nbgroups.settings import RamBudget, Settings
-    from pytest_nbgroups.units import Size
+    from pytest_nbgroups.settings import Settings
 
-IniType: TypeAlias = Literal["string", "paths"]
 GROUP = "experiments"
-
-
-# Without the methods that nothing here calls: this class is made in every run of pytest.
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Option:
-    """One setting: an option with its ini twin, or one of the two alone."""
-
-    name: str
-    """Name of the ini key; the option's is the same with dashes."""
-    read: Callable[[str], Any]
-    """Reads the text of either; ValueError says what is accepted."""
-    help: str
-    default_text: str
-    metavar: str | None = None
-    has_flag: bool = True
-    ini_type: IniType = "string"
-
-    @property
-    def flag(self) -> str | None:
-        return f"--{self.name.replace('_', '-')}" if self.has_flag else None
-
-
-def _choice(value: str, *, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ValueError(f"expected {' or '.join(choices)}")
-    return value
-
-
-def _cpus(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0
-    if not 0 < number < 2**31:
-        raise ValueError("expected a number above zero, such as 4 or 0.5")
-    return number
-
-
-def _size(value: str) -> Size:
-    from pytest_nbgroups.units import parse_size
-
-    return parse_size(value)
-
-
-def _duration(value: str) -> float:
-    from pytest_nbgroups.units import parse_duration
-
-    return parse_duration(value)
-
-
-def _ram(value: str) -> RamBudget:
-    from pytest_nbgroups.settings import RamBudget
-
-    if not value.endswith("%"):
-        return RamBudget(size=_size(value))
-    try:
-        percent = float(value[:-1])
-    except ValueError:
-        percent = 0
-    if not 0 < percent <= 100:  # noqa: PLR2004  per cent
-        raise ValueError('expected a size such as "16GB", or a share such as "60%" up to 100%')
-    return RamBudget(fraction=percent / 100)
-
-
-def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("expected a name")
-    return value
-
-
-OPTIONS: tuple[Option, ...] = (
-    Option(
-        name="experiment_cpus",
-        metavar="N",
-        read=_cpus,
-        default_text="what is found",
-        help="CPU budget. Default: what affinity, the container and SLURM allow.",
-    ),
-    Option(
-        name="experiment_ram",
-        metavar="SIZE|N%",
-        read=_ram,
-        default_text="80% of capacity; 95% where a cgroup or SLURM sets it",
-        help='RAM budget: a size such as "16GB" or a share of the capacity such as "60%%". '
-        "Default: 80%%; 95%% where a container or SLURM sets the limit.",
-    ),
-    Option(
-        name="experiment_timeout",
-        metavar="DURATION",
-        read=_duration,
-        default_text="none",
-        help='Deadline of each experiment, such as "2h" or "1h30m".',
-    ),
-    Option(
-        name="experiment_notebook_timeout",
-        metavar="DURATION",
-        read=_duration,
-        default_text="none",
-        help="Deadline of each notebook.",
-    ),
-    Option(
-        name="experiment_cell_timeout",
-        metavar="DURATION",
-        read=_duration,
-        default_text="none",
-        help="Deadline of each cell.",
-    ),
-    Option(
-        name="experiment_kernel",
-        metavar="NAME",
-        read=_text,
-        default_text="the notebook's",
-        help="Kernel for the notebooks of its language.",
-    ),
-    Option(
-        name="experiment_artifacts",
-        metavar="DIR",
-        read=_text,
-        default_text=".experiments",
-        help="Folder for executed notebooks, logs and the session record, below the rootdir.",
-    ),
-    Option(
-        name="experiment_roots",
-        read=_text,
-        default_text="experiments",
-        has_flag=False,
-        ini_type="paths",
-        help="Folders whose subdirectories with notebooks are experiments.",
-    ),
-    Option(
-        name="experiment_order",
-        read=partial(_choice, choices=("natural", "lexicographic")),
-        default_text="natural",
-        has_flag=False,
-        help="Order of the notebooks: natural (2- before 10-) or lexicographic.",
-    ),
-    Option(
-        name="experiment_unmet",
-        read=partial(_choice, choices=("skip", "fail")),
-        default_text="skip",
-        has_flag=False,
-        help="What becomes of an experiment whose needs the machine can never meet: skip or fail.",
-    ),
-    Option(
-        name="experiment_default_ram",
-        read=_size,
-        default_text="2GB",
-        has_flag=False,
-        help="RAM reckoned for an experiment that declares none.",
-    ),
-    Option(
-        name="experiment_transport",
-        read=partial(_choice, choices=("auto", "ipc", "tcp")),
-        default_text="auto",
-        has_flag=False,
-        help="How to talk to kernels: auto uses ipc for ipykernel on POSIX and tcp for others.",
-    ),
-)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -254,6 +94,13 @@ def read_settings(config: pytest.Config) -> Settings:
         "default_ram": ini["experiment_default_ram"],
         "transport": ini["experiment_transport"],
         "ram_budget": either["experiment_ram"],
+        "gpus": either["experiment_gpus"],
+        "gpu_default": ini["experiment_gpu_default"],
+        "gpu_naming": ini["experiment_gpu_env"],
+        "cpu_affinity": ini["experiment_cpu_affinity"],
+        "max_parallel": either["experiment_max_parallel"],
+        "schedule": either["experiment_schedule"],
+        "wait_s": either["experiment_wait"],
     }
     return Settings(
         rootdir=config.rootpath,

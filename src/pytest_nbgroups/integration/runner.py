@@ -15,8 +15,10 @@ from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.integration.failures import failure_repr
-from pytest_nbgroups.model import Budget, Experiment, ExperimentResult, Resources
-from pytest_nbgroups.planning import unmet
+from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.needs import unmet
+from pytest_nbgroups.planner import Planner
+from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Settings
 
 
@@ -34,14 +36,14 @@ class Runner:
         *,
         config: pytest.Config,
         settings: Settings,
-        budget: Callable[[], Budget],
+        planner: Callable[[], Planner],
         deliver: Deliver,
         cancellation: Cancellation,
     ) -> None:
         self.config = config
         self.settings = settings
         self.cancellation = cancellation
-        self._budget = budget
+        self._planner = planner
         self._deliver = deliver
         self._host = KernelHost()
 
@@ -51,7 +53,7 @@ class Runner:
     def run(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> ExperimentResult:
         """Run an experiment for an item; its events carry the node id."""
         # Brings in nbclient and zmq, which collection and xdist's controller can do without.
-        from pytest_nbgroups.execution.experiment import run_experiment
+        from pytest_nbgroups.local import run_leased
 
         granted, env = self._granted(experiment), dict(os.environ)
         try:
@@ -59,10 +61,11 @@ class Runner:
         except Exception as exc:  # noqa: BLE001  the user's code; its fault is this experiment's
             problem = f"pytest_experiment_env raised {type(exc).__name__}: {exc}"
             granted = replace(granted, problem=problem)
-        return run_experiment(
+        return run_leased(
             granted,
             partial(self._deliver, nodeid=nodeid),
-            settings=self.settings,
+            planner=self._planner(),
+            nodeid=nodeid,
             host=self._host,
             cancellation=self.cancellation,
             env=env,
@@ -72,7 +75,7 @@ class Runner:
         """Have it skipped, or failed, where the machine can never meet what it declares."""
         if experiment.problem or experiment.skip or experiment.resources == Resources():
             return experiment
-        reason = unmet(experiment.resources, self._budget())
+        reason = unmet(experiment.resources, self._planner().budget)
         if reason is None:
             return experiment
         if self.settings.unmet == "skip":
@@ -90,5 +93,5 @@ class Runner:
         return env
 
     def failure_repr(self, result: ExperimentResult, *, nodeid: str) -> ReprExceptionInfo:
-        gpus_visible = bool(self._budget().gpus)
+        gpus_visible = bool(self._planner().budget.gpus)
         return failure_repr(self.config, result, nodeid=nodeid, gpus_visible=gpus_visible)

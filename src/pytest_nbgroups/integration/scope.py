@@ -14,7 +14,8 @@ from _pytest.pathlib import absolutepath
 
 from pytest_nbgroups.declaration import Declaration
 from pytest_nbgroups.directory import SUFFIX, Customization, IsIgnored, read_experiments, walk
-from pytest_nbgroups.model import Experiment, Resources
+from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Settings
 
 SEPARATOR = "::"

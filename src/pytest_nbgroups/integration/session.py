@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import time
+import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -9,11 +14,16 @@ from typing import Literal, TypeAlias
 import pytest
 
 from pytest_nbgroups.directory import read_pyproject
-from pytest_nbgroups.errors import DeclarationError
+from pytest_nbgroups.errors import DeclarationError, LeaseError, SelectionError
+from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.history.kind import read_machine
+from pytest_nbgroups.history.store import History, Session, open_history
 from pytest_nbgroups.integration import channel, scheduling, signals
 from pytest_nbgroups.integration.collection import ExperimentCollection
 from pytest_nbgroups.integration.fixture import RunExperiment
+from pytest_nbgroups.integration.gpu_default import GpuDefault
+from pytest_nbgroups.integration.idle import IdleWorker
 from pytest_nbgroups.integration.options import read_settings
 from pytest_nbgroups.integration.runner import Deliver, Runner
 from pytest_nbgroups.integration.scope import (
@@ -27,11 +37,17 @@ from pytest_nbgroups.integration.scope import (
     places,
     resolve_item_arguments,
 )
-from pytest_nbgroups.integration.summary import Summary
+from pytest_nbgroups.integration.summary import Summary, plugin_version
 from pytest_nbgroups.integration.terminal import Telling
 from pytest_nbgroups.machine.capacity import find_budget
-from pytest_nbgroups.model import Budget, Experiment
-from pytest_nbgroups.planning import Parallelism, parallelism
+from pytest_nbgroups.machine.pool import LeasePool
+from pytest_nbgroups.machine.pool_folder import default_folder
+from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.needs import SlowStart
+from pytest_nbgroups.planner import Knowledge, Planner
+from pytest_nbgroups.planning import Parallelism
+from pytest_nbgroups.reports.session_file import session_id
+from pytest_nbgroups.resources import Budget
 from pytest_nbgroups.settings import Settings
 
 Role: TypeAlias = Literal["alone", "controller", "worker"]
@@ -44,19 +60,61 @@ class Prepared:
     config: pytest.Config
     settings: Settings
     scope: Scope
+    started_at: float
+    """Seconds since the epoch."""
 
     @cached_property
+    def session(self) -> str:
+        """Names the session's record and its leases."""
+        return session_id(self.started_at, uuid.uuid4().hex[:6])
+
+    @property
     def budget(self) -> Budget:
-        handed_down = channel.budget_of_worker(self.config)
-        return handed_down or find_budget(self.settings)
+        return self.planner.budget
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Raises pytest.UsageError for GPUs or a lease pool that cannot be used."""
+        handed_down = channel.knowledge_of_worker(self.config)
+        try:
+            pool = LeasePool(default_folder(os.environ))
+            knowledge = handed_down or self._found()
+        except (LeaseError, SelectionError) as exc:
+            raise pytest.UsageError(str(exc)) from exc
+        return Planner(knowledge, self.settings, pool)
+
+    def _found(self) -> Knowledge:
+        """What the process that looks about finds."""
+        return Knowledge(
+            session=self.session,
+            budget=self._own_budget,
+            estimates=self.history.estimates(read_machine(self._own_budget).kind),
+            slow_start=SlowStart(default_bytes=self.settings.default_ram.bytes),
+        )
+
+    @cached_property
+    def _own_budget(self) -> Budget:
+        return find_budget(self.settings)
+
+    @cached_property
+    def history(self) -> History:
+        """Not for workers: one process of a session writes. Closed when pytest ends."""
+        session = Session(
+            id=self.session,
+            started_at=self.started_at,
+            machine=read_machine(self._own_budget),
+            plugin_version=plugin_version(),
+            python_version=platform.python_version(),
+        )
+        opened = ExitStack()
+        self.config.add_cleanup(opened.close)
+        return opened.enter_context(open_history(self.settings.artifacts, session))
 
     @cached_property
     def fitting(self) -> Parallelism:
-        """How many of the experiments surely fit at once."""
-        return parallelism(
-            (e.resources for e in self.experiments if not e.problem and not e.skip),
-            self.budget,
-            default_ram=self.settings.default_ram,
+        """How many of the experiments can ever run at once."""
+        return self.planner.fitting(
+            [(e.name, e.resources) for e in self.experiments if not e.problem and not e.skip]
         )
 
     @cached_property
@@ -84,7 +142,9 @@ def prepare(config: pytest.Config) -> Prepared:
         complete_arguments(config, settings)
         scope = find_scope(config, settings, customize(config, config.hook, patterns))
         resolve_item_arguments(config, scope)
-        config.stash[_PREPARED] = Prepared(config=config, settings=settings, scope=scope)
+        config.stash[_PREPARED] = Prepared(
+            config=config, settings=settings, scope=scope, started_at=time.time()
+        )
     return config.stash[_PREPARED]
 
 
@@ -96,17 +156,17 @@ def role_of(config: pytest.Config) -> Role:
 
 
 def auto_num_workers(config: pytest.Config) -> int | None:
-    """Workers for ``-n auto``: no more experiments at once than surely fit.
+    """Workers for ``-n auto``: as many as experiments can ever run at once.
 
-    None leaves it to xdist, where the user has decided already.
+    Ordinary tests, which hold nothing, bring it up to the CPU budget. None leaves it to xdist, where
+    the user has decided already.
     """
     if scheduling.user_decides(config):
         return None
     prepared = prepare(config)
-    fits = prepared.fitting
-    if fits.fit < fits.experiments or not prepared.has_ordinary_tests:
-        return max(1, fits.fit)
-    return max(fits.fit, int(prepared.budget.cpus), 1)
+    if prepared.has_ordinary_tests:
+        return max(prepared.fitting.fit, int(prepared.budget.cpus), 1)
+    return prepared.fitting.fit
 
 
 def configure(config: pytest.Config) -> None:
@@ -115,16 +175,16 @@ def configure(config: pytest.Config) -> None:
     prepared = prepare(config)
     role = role_of(config)
     cancellation = Cancellation()
-    deliver = _deliver(config, prepared, role, cancellation)
     runner = Runner(
         config=config,
         settings=prepared.settings,
-        budget=lambda: prepared.budget,
-        deliver=deliver,
+        planner=lambda: prepared.planner,
+        deliver=_deliver(config, prepared, role, cancellation),
         cancellation=cancellation,
     )
     config.add_cleanup(runner.close)
     config.pluginmanager.register(ExperimentCollection(prepared.scope, runner), COLLECTION)
+    config.pluginmanager.register(GpuDefault(lambda: prepared.planner), "nbgroups-gpu-default")
     config.add_cleanup(signals.end_on_sigterm())
 
 
@@ -132,12 +192,24 @@ def _deliver(
     config: pytest.Config, prepared: Prepared, role: Role, cancellation: Cancellation
 ) -> Deliver:
     if role == "worker":
-        link = channel.WorkerLink(config, cancellation)
+        link = channel.WorkerLink(config, cancellation, lambda: prepared.planner)
         config.pluginmanager.register(link, "nbgroups-worker")
+        config.pluginmanager.register(IdleWorker(), "nbgroups-idle")
         return link.deliver
-    telling = Telling(
+    audience = _Audience(telling=_telling(config, prepared, role), prepared=prepared)
+    config.pluginmanager.register(audience.telling, "nbgroups-terminal")
+    if role == "controller":
+        controller = channel.Controller(config, audience, lambda: prepared.planner)
+        config.pluginmanager.register(controller, "nbgroups-controller")
+        audience.telling.not_run = controller.not_run
+    return audience.receive
+
+
+def _telling(config: pytest.Config, prepared: Prepared, role: Role) -> Telling:
+    return Telling(
         config=config,
         budget=lambda: prepared.budget,
+        estimate=prepared.planner.estimate,
         experiments=lambda: prepared.experiments,
         fitting=lambda: prepared.fitting,
         places=lambda: places(prepared.scope),
@@ -146,14 +218,31 @@ def _deliver(
         summary=Summary(
             config=config,
             artifacts=prepared.settings.artifacts,
+            session=prepared.session,
+            started_at=prepared.started_at,
             budget=lambda: prepared.budget,
+            history_warnings=lambda: prepared.history.warnings,
         ),
     )
-    config.pluginmanager.register(telling, "nbgroups-terminal")
-    if role == "controller":
-        controller = channel.Controller(config, telling, lambda: prepared.budget)
-        config.pluginmanager.register(controller, "nbgroups-controller")
-    return telling.receive
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Audience:
+    """Who hears of experiments where the user looks on: the terminal, history, the planner."""
+
+    telling: Telling
+    prepared: Prepared
+
+    def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
+        self.prepared.history.receive(event, nodeid=nodeid, worker=worker)
+        self.telling.receive(event, nodeid=nodeid, worker=worker)
+        if not worker:
+            self.prepared.planner.learn(event)
+
+    def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> None:
+        result = self.telling.worker_crashed(nodeid, worker=worker, message=message)
+        if result is not None:
+            self.prepared.history.record_experiment(result, nodeid=nodeid, worker=worker)
 
 
 def fixture_for(request: pytest.FixtureRequest) -> RunExperiment:

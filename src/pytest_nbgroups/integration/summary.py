@@ -5,26 +5,27 @@ from __future__ import annotations
 import os
 import platform
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.integration.failures import text_of_failure
-from pytest_nbgroups.model import Budget, ExperimentOutcome
+from pytest_nbgroups.integration.failures import shown, text_of_failure
+from pytest_nbgroups.model import ExperimentOutcome
+from pytest_nbgroups.reports.advice import session_advice
 from pytest_nbgroups.reports.github import append_summary, error_annotations
 from pytest_nbgroups.reports.markdown import summary_markdown
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import (
     SessionMetadata,
     session_dict,
-    session_id,
     write_record,
 )
 from pytest_nbgroups.reports.table import Row, table_lines, table_rows
+from pytest_nbgroups.resources import Budget
 
 _COLORS = {
     ExperimentOutcome.PASSED: "green",
@@ -34,7 +35,7 @@ _COLORS = {
 }
 
 
-def _plugin_version() -> str:
+def plugin_version() -> str:
     try:
         return version("pytest-nbgroups")
     except PackageNotFoundError:  # imported from a source tree that is not installed
@@ -47,10 +48,13 @@ class Summary:
 
     config: pytest.Config
     artifacts: Path
+    session: str
+    """Its id."""
+    started_at: float
+    """Seconds since the epoch."""
     budget: Callable[[], Budget]
+    history_warnings: Callable[[], Iterable[str]]
     exit_status: int | None = None
-    _started_at: float = field(default_factory=time.time)
-    _token: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
     _warnings: dict[str, None] = field(default_factory=dict)
 
     def warn(self, *texts: str) -> None:
@@ -64,13 +68,13 @@ class Summary:
     def _metadata(self, finished_at: float | None) -> SessionMetadata:
         params = self.config.invocation_params
         return SessionMetadata(
-            id=session_id(self._started_at, self._token),
+            id=self.session,
             pytest_version=pytest.__version__,
-            plugin_version=_plugin_version(),
+            plugin_version=plugin_version(),
             python_version=platform.python_version(),
             argv=tuple(str(argument) for argument in params.args),
             rootdir=self.config.rootpath,
-            started_at=self._started_at,
+            started_at=self.started_at,
             finished_at=finished_at,
             exit_status=self.exit_status if finished_at else None,
             budget=self.budget(),
@@ -79,9 +83,11 @@ class Summary:
 
     def show(self, record: SessionRecord, reporter: pytest.TerminalReporter) -> None:
         """Write the table, the warnings and what GitHub shows; save the record a last time."""
-        rows = table_rows(record.experiments())
+        rows = table_rows(record.experiments(), gpus=self.budget().gpus)
         if not rows:
             return
+        self.warn(*self.history_warnings())
+        advice = session_advice(record.experiments(), shown=partial(shown, self.config))
         self.save(record, finished_at=time.time())
         if os.environ.get("GITHUB_ACTIONS") == "true":
             self._tell_github(record, rows, reporter)
@@ -91,6 +97,8 @@ class Summary:
             for line in table_lines(rows, reporter._tw.fullwidth):  # noqa: SLF001  as plugins do
                 color = _COLORS.get(line.outcome) if line.outcome else None
                 reporter.write_line(line.text, **({color: True} if color else {"bold": True}))
+            for text in advice:
+                reporter.write_line(text)
         for warning in self._warnings:
             reporter.write_line(f"experiments: warning: {warning}", yellow=True)
 
@@ -114,5 +122,5 @@ class Summary:
             for row, e in zip(rows, experiments, strict=True)
             if e.result.outcome is ExperimentOutcome.FAILED
         }
-        text = summary_markdown(rows, details=details, duration_s=time.time() - self._started_at)
+        text = summary_markdown(rows, details=details, duration_s=time.time() - self.started_at)
         self.warn(*append_summary(Path(target), text))

@@ -13,14 +13,24 @@ import pytest
 from pytest_nbgroups.events import (
     Event,
     ExperimentFinished,
+    ExperimentWaiting,
     NotebookFinished,
     NotebookStarted,
 )
 from pytest_nbgroups.integration.summary import Summary
-from pytest_nbgroups.model import Budget, Experiment
-from pytest_nbgroups.planning import Parallelism, clamp_note
-from pytest_nbgroups.reports.live import notebook_line, running_line, starting_line, stopping_line
+from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.needs import notes
+from pytest_nbgroups.planning import Parallelism
+from pytest_nbgroups.reports.advice import warnings_of
+from pytest_nbgroups.reports.live import (
+    notebook_line,
+    running_line,
+    starting_line,
+    stopping_line,
+    waiting_line,
+)
 from pytest_nbgroups.reports.record import SessionRecord
+from pytest_nbgroups.resources import Budget, Estimate
 from pytest_nbgroups.units import format_size
 
 MINUTE_S = 60.0
@@ -38,6 +48,7 @@ class Telling:
     config: pytest.Config
     budget: Callable[[], Budget]
     experiments: Callable[[], tuple[Experiment, ...]]
+    estimate: Callable[[str], Estimate | None]
     fitting: Callable[[], Parallelism]
     places: Callable[[], Sequence[str]]
     """Where experiments are looked for, as told to the user."""
@@ -45,6 +56,8 @@ class Telling:
     """Whether tests lie beside notebooks, or an experiment in another."""
     has_workers: bool
     summary: Summary
+    not_run: Callable[[], Sequence[str]] = tuple
+    """Node ids of what no worker was left to run."""
     record: SessionRecord = field(default_factory=SessionRecord)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -56,18 +69,21 @@ class Telling:
             self._say(self._lines(event, worker))
             self._call_hook(event)
             if isinstance(event, ExperimentFinished):
-                self.summary.warn(*event.result.warnings)
+                self.summary.warn(*warnings_of(event.result))
                 self.summary.save(self.record)
 
-    def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> None:
+    def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> ExperimentResult | None:
+        """Record what a worker took down with it; None where that was no experiment."""
         with self._lock:
             for candidate in _without_group(nodeid):
                 experiment = self._experiment_of(candidate)
-                if self.record.crashed(
+                result = self.record.crashed(
                     candidate, worker, message, time.time(), experiment=experiment
-                ):
+                )
+                if result is not None:
                     self.summary.save(self.record)
-                    return
+                    return result
+        return None
 
     def _experiment_of(self, nodeid: str) -> Experiment | None:
         """The experiment that an item is; None for a test, whatever it runs."""
@@ -89,6 +105,8 @@ class Telling:
         match event:
             case NotebookStarted() if not unseen:
                 yield starting_line(event)
+            case ExperimentWaiting():
+                yield waiting_line(event, worker=worker)
             case NotebookFinished() if verbose:
                 yield notebook_line(event, worker=worker)
             case ExperimentFinished() if not unseen and (line := stopping_line(event.result)):
@@ -158,22 +176,24 @@ class Telling:
         return f"{count} worker{'s' if count != 1 else ''}"
 
     def _notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:
-        fits, workers = self.fitting(), len(self.config.getoption("tx", None) or ())
-        if self.has_workers and workers > fits.fit and fits.limit:
-            yield (
-                f"  {workers} workers may start more than surely fit ({fits.limit}); "
-                f"-n auto would start {fits.fit}"
-            )
         dist = self.config.getoption("dist", "no")
         if self.has_workers and dist != "load" and self.has_companions():
             yield (
                 f"  --dist {dist} may run tests beside notebooks, and nested experiments, while an "
                 "experiment runs; --dist load keeps them in order"
             )
-        notes = [*self.budget().notes, *_experiment_notes(experiments, self.budget())]
-        yield from (f"  {note}" for note in notes[:NOTES_SHOWN])
-        if len(notes) > NOTES_SHOWN:
-            yield f"  and {len(notes) - NOTES_SHOWN} more notes of this kind"
+        told = [*self.budget().notes, *self._experiment_notes(experiments)]
+        yield from (f"  {note}" for note in told[:NOTES_SHOWN])
+        if len(told) > NOTES_SHOWN:
+            yield f"  and {len(told) - NOTES_SHOWN} more notes of this kind"
+
+    def _experiment_notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:
+        for experiment in experiments:
+            contradicted = notes(
+                experiment.resources, self.estimate(experiment.name), self.budget()
+            )
+            for note in [*experiment.notes, *contradicted]:
+                yield f"{experiment.name}: {note}"
 
     # The end
 
@@ -185,7 +205,9 @@ class Telling:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         self._ended.set()
         with self._lock:
-            self.record.interrupted_rest(time.time())
+            self.record.interrupted_rest(time.time(), experiment_of=self._experiment_of)
+            if (left := self.not_run()) and self.summary.exit_status != pytest.ExitCode.INTERRUPTED:
+                self.summary.warn(f"not run, since no worker was left: {', '.join(left)}")
             self.summary.show(self.record, terminalreporter)
 
 
@@ -218,10 +240,3 @@ def fitting_text(fits: Parallelism, total: int) -> str:
     if fits.experiments < total:
         return f"{total} experiments, the {fits.experiments} that can run here fit at once"
     return f"all {total} experiments fit at once"
-
-
-def _experiment_notes(experiments: Iterable[Experiment], budget: Budget) -> Iterable[str]:
-    for experiment in experiments:
-        clamped = clamp_note(experiment.resources, budget)
-        for note in [*experiment.notes, *([clamped] if clamped else [])]:
-            yield f"{experiment.name}: {note}"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pytest_nbgroups.machine.cpu import CpuLimit, find_cpus
 from pytest_nbgroups.machine.gpu import GpuFindings, find_gpus
+from pytest_nbgroups.machine.gpu_choice import choose
 from pytest_nbgroups.machine.memory import RamLimit, find_ram
-from pytest_nbgroups.model import Budget
+from pytest_nbgroups.resources import Budget
 from pytest_nbgroups.settings import RamBudget, Settings
 from pytest_nbgroups.units import format_size
 
@@ -27,13 +28,14 @@ def find_budget(
     """The part of this machine, container or allocation that a session may use.
 
     Called once in a session. Never raises for what it finds: what cannot be read sets no limit.
+    Raises SelectionError where the GPUs that the user names are not there.
     ``root`` stands before the cgroup mount points.
     """
     return combine(
         settings,
         cpus=find_cpus(env=env, proc=proc, root=root),
         ram=find_ram(env=env, proc=proc, root=root),
-        gpus=find_gpus(env),
+        gpus=choose(find_gpus(env), settings.gpus),
     )
 
 
@@ -44,9 +46,12 @@ def combine(settings: Settings, *, cpus: CpuLimit, ram: RamLimit, gpus: GpuFindi
     return Budget(
         cpus=granted_cpus.cpus,
         cpus_source=granted_cpus.source,
+        cpu_domain=cpus.domain,
         ram_bytes=ram_bytes,
         ram_capacity_bytes=ram.bytes,
         ram_source=ram_source,
+        ram_is_size=settings.ram_budget.size is not None,
+        ram_domain=ram.domain,
         gpus=gpus.gpus,
         gpus_reason=gpus.reason,
         notes=tuple(note for note in (cpu_note, ram_note, *gpus.notes) if note),

@@ -27,6 +27,15 @@ class CgroupLevel:
     """The path below the mount point, for people; ``/`` is the mount point."""
     directory: Path
 
+    @property
+    def domain(self) -> str:
+        """The same text for every process that this level limits, in whatever container it is."""
+        try:
+            found = self.directory.stat()
+        except OSError:
+            return f"cgroup {self.name}"
+        return f"cgroup {found.st_dev}:{found.st_ino}"
+
     def count(self, file: str) -> int | None:
         """The whole number in one of its files; ``None`` where there is none."""
         return parse_count(read_text(self.directory / file))

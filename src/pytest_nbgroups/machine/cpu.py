@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_nbgroups.machine.cgroup import Cgroup, CgroupLevel, find_cgroup, read_text
 from pytest_nbgroups.machine.counts import parse_count
-from pytest_nbgroups.machine.slurm import slurm_cpus
+from pytest_nbgroups.machine.slurm import slurm_cpus, slurm_domain
 
 _FILES = {1: "cpu.cfs_quota_us", 2: "cpu.max"}
 
@@ -22,6 +22,8 @@ class CpuLimit:
     cpus: float
     source: str
     """For people: ``affinity``, ``cgroup cpu.max of /job``, ``SLURM_CPUS_ON_NODE``."""
+    domain: str = "machine"
+    """Equal for all who share these CPUs."""
 
 
 def find_cpus(
@@ -40,7 +42,7 @@ def find_cpus(
     limits += cgroup_quotas(cgroup) if cgroup else ()
     slurm = slurm_cpus(env)
     if slurm:
-        limits.append(CpuLimit(cpus=slurm[0], source=slurm[1]))
+        limits.append(CpuLimit(cpus=slurm[0], source=slurm[1], domain=slurm_domain(env)))
     return min(limits, key=lambda limit: limit.cpus)
 
 
@@ -67,7 +69,8 @@ def cgroup_quotas(cgroup: Cgroup) -> Iterator[CpuLimit]:
     for level in cgroup.levels:
         quota, period = _quota_and_period(level, file)
         if quota and period:
-            yield CpuLimit(cpus=quota / period, source=f"cgroup {file} of {level.name}")
+            source = f"cgroup {file} of {level.name}"
+            yield CpuLimit(cpus=quota / period, source=source, domain=level.domain)
 
 
 def _quota_and_period(level: CgroupLevel, file: str) -> tuple[int | None, int | None]:

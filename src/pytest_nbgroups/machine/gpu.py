@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from pytest_nbgroups.machine.visibility import container_visible, cuda_visible, order_remark
-from pytest_nbgroups.model import Gpu
+from pytest_nbgroups.resources import Gpu
 
 Handle: TypeAlias = Any  # what NVML calls a device; pynvml has no annotations
 
@@ -38,7 +38,7 @@ def find_gpus(env: Mapping[str, str]) -> GpuFindings:
         return GpuFindings(reason="nvidia-ml-py is not installed")
     try:
         with _nvml(pynvml):
-            devices, notes = _read_devices(pynvml)
+            devices, notes = read_devices(pynvml)
     except pynvml.NVMLError as error:
         return GpuFindings(reason=_reason(pynvml, error))
     return select(devices, notes, env)
@@ -84,7 +84,7 @@ def _reason(nvml: ModuleType, error: Exception) -> str:
             return f"NVML: {error}"
 
 
-def _read_devices(nvml: ModuleType) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+def read_devices(nvml: ModuleType) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     """Every device, and a note on each that fails: one lost GPU must not hide the others."""
     devices: list[Gpu] = []
     notes: list[str] = []
@@ -101,25 +101,33 @@ def _read_devices(nvml: ModuleType) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
 
 
 def _read_gpu(nvml: ModuleType, index: int) -> list[Gpu]:
-    """A GPU as itself, or as its MIG devices where it is in MIG mode: it then runs nothing itself."""
+    """A GPU as itself, or as its MIG devices."""
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    mig_mode, _ = _ask(nvml, (0, 0), nvml.nvmlDeviceGetMigMode, handle)
-    if mig_mode != nvml.NVML_DEVICE_MIG_ENABLE:
+    parts = mig_handles(nvml, handle)
+    if parts is None:
         return [_describe(nvml, handle, index=index, parent=None)]
-    slots = range(_ask(nvml, 0, nvml.nvmlDeviceGetMaxMigDeviceCount, handle))
-    parts = [_ask(nvml, None, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, n) for n in slots]
-    return [_describe(nvml, part, index=index, parent=handle) for part in parts if part is not None]
+    return [_describe(nvml, part, index=index, parent=handle) for part in parts]
+
+
+def mig_handles(nvml: ModuleType, handle: Handle) -> list[Handle] | None:
+    """The MIG devices of a GPU in MIG mode, which runs nothing itself; None for any other GPU."""
+    mig_mode, _ = ask(nvml, (0, 0), nvml.nvmlDeviceGetMigMode, handle)
+    if mig_mode != nvml.NVML_DEVICE_MIG_ENABLE:
+        return None
+    slots = range(ask(nvml, 0, nvml.nvmlDeviceGetMaxMigDeviceCount, handle))
+    parts = [ask(nvml, None, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, n) for n in slots]
+    return [part for part in parts if part is not None]
 
 
 def _describe(nvml: ModuleType, handle: Handle, *, index: int, parent: Handle | None) -> Gpu:
     """Raises NVMLError for a device that cannot tell its UUID or its memory."""
     total, free, unified = _memory(nvml, handle)
-    rates = _ask(nvml, None, nvml.nvmlDeviceGetUtilizationRates, handle)
-    mode = _ask(nvml, None, nvml.nvmlDeviceGetComputeMode, handle if parent is None else parent)
+    rates = ask(nvml, None, nvml.nvmlDeviceGetUtilizationRates, handle)
+    mode = ask(nvml, None, nvml.nvmlDeviceGetComputeMode, handle if parent is None else parent)
     return Gpu(
         uuid=nvml.nvmlDeviceGetUUID(handle),
         index=index,
-        name=_ask(nvml, "NVIDIA GPU", nvml.nvmlDeviceGetName, handle),
+        name=ask(nvml, "NVIDIA GPU", nvml.nvmlDeviceGetName, handle),
         total_bytes=total,
         free_bytes=free,
         utilization=rates.gpu / 100 if rates else 0.0,
@@ -143,7 +151,7 @@ def _memory(nvml: ModuleType, handle: Handle) -> tuple[int, int, bool]:
     return host.total, host.available, True
 
 
-def _ask(nvml: ModuleType, default: Any, question: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+def ask(nvml: ModuleType, default: Any, question: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
     """An answer that one can do without. UnicodeError: some drivers garble names."""
     try:
         return question(*args)

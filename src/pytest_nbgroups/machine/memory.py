@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_nbgroups.machine.cgroup import Cgroup, find_cgroup
-from pytest_nbgroups.machine.slurm import slurm_ram
+from pytest_nbgroups.machine.slurm import slurm_domain, slurm_ram
 
 _FILES = {
     1: ("memory.limit_in_bytes",),
@@ -25,6 +25,10 @@ class RamLimit:
     """For people: ``physical memory``, ``cgroup memory.max of /job``, ``SLURM_MEM_PER_NODE``."""
     allotted: bool
     """A cgroup or SLURM sets it, so it is ours alone; physical memory is the system's too."""
+    domain: str = "machine"
+    """Equal for all who share this RAM."""
+    cgroup: Cgroup | None = field(default=None, compare=False)
+    """The one that sets it, its levels beginning with that which does."""
 
 
 def find_ram(
@@ -45,7 +49,9 @@ def find_ram(
     limits += cgroup_limits(cgroup) if cgroup else ()
     slurm = slurm_ram(env)
     if slurm:
-        limits.append(RamLimit(bytes=slurm[0], source=slurm[1], allotted=True))
+        limits.append(
+            RamLimit(bytes=slurm[0], source=slurm[1], allotted=True, domain=slurm_domain(env))
+        )
     return min(limits, key=lambda limit: limit.bytes)
 
 
@@ -55,12 +61,17 @@ def cgroup_limits(cgroup: Cgroup) -> Iterator[RamLimit]:
     Zero is no limit: under it nothing could run, and ``memory.high`` is zero for moments only, to
     make the kernel reclaim.
     """
-    for level in cgroup.levels:
+    for depth, level in enumerate(cgroup.levels):
         for file in _FILES[cgroup.version]:
             limit = level.count(file)
             if limit:
-                source = f"cgroup {file} of {level.name}"
-                yield RamLimit(bytes=limit, source=source, allotted=True)
+                yield RamLimit(
+                    bytes=limit,
+                    source=f"cgroup {file} of {level.name}",
+                    allotted=True,
+                    domain=level.domain,
+                    cgroup=replace(cgroup, levels=cgroup.levels[depth:]),
+                )
 
 
 def _physical_bytes() -> int:

@@ -37,6 +37,11 @@ def slurm_ram(env: Mapping[str, str]) -> tuple[int, str] | None:
     return min(_ram_limits(env), default=None)
 
 
+def slurm_domain(env: Mapping[str, str]) -> str:
+    """The same text for every process of the job."""
+    return f"slurm:{env.get('SLURM_JOB_ID', '')}"
+
+
 def _ram_limits(env: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     cpus = _count(env, "SLURM_CPUS_ON_NODE") or _count(env, "SLURM_CPUS_PER_TASK")
     for name, factor in (

@@ -91,7 +91,8 @@ def failure_lines(
 ) -> list[str]:
     """Everything that helps to understand a failure, as lines without escapes or control characters.
 
-    ``gpus_visible`` is None where it is not known. Paragraphs are parted by empty lines.
+    ``gpus_visible`` says whether the session has any GPU to lease, None where that is not known.
+    Paragraphs are parted by empty lines.
     """
     notebook = result.failed_notebook
     paragraphs = [
@@ -141,8 +142,8 @@ def _facts(
     result: ExperimentResult, rerun_command: str, shown: Shown, *, gpus_visible: bool | None
 ) -> Iterator[str]:
     notebook, failure = result.failed_notebook, result.failure
-    if gpus_visible is False and failure is not None and _mentions_gpu(failure):
-        yield "no GPU was visible to this experiment"
+    if failure is not None and _mentions_gpu(failure):
+        yield from _without_gpu(result, shown, gpus_visible=gpus_visible)
     if notebook is not None and notebook.executed_path is not None:
         yield f"executed notebook: {one_line(shown(notebook.executed_path))}"
     if notebook is not None and notebook.log_path is not None:
@@ -157,8 +158,18 @@ def _facts(
         yield f"rerun: {one_line(rerun_command)}"
 
 
+def _without_gpu(
+    result: ExperimentResult, shown: Shown, *, gpus_visible: bool | None
+) -> Iterator[str]:
+    if gpus_visible is False:
+        yield "no GPU was visible to this experiment"
+    elif gpus_visible and result.lease is not None and not result.lease.gpus:
+        file = one_line(shown(result.directory / "experiment.toml"))
+        yield f"it declares no GPU, so it saw none: put gpus = 1 into [resources] of {file}"
+
+
 def _mentions_gpu(failure: Failure) -> bool:
-    if failure.kind is FailureKind.DECLARATION:
+    if failure.kind in {FailureKind.DECLARATION, FailureKind.LEASE}:
         return False
     texts = (failure.message, failure.traceback, failure.output)
     return any(_MENTIONS_GPU.search(text) for text in texts)

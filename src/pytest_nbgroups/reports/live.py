@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_nbgroups.events import NotebookFinished, NotebookStarted
+from pytest_nbgroups.events import ExperimentWaiting, NotebookFinished, NotebookStarted
 from pytest_nbgroups.model import ExperimentResult, NotebookOutcome, NotebookResult
 from pytest_nbgroups.reports.failure import what_failed
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.progress import Running
+from pytest_nbgroups.reports.usage import peak_text
 from pytest_nbgroups.units import format_duration
 
 
 def notebook_line(event: NotebookFinished, *, worker: str = "") -> str:
-    """``[gw1] Heart 2/7 2-fit.ipynb passed in 3.21s``, with the reason where it did not pass."""
+    """``[gw1] Heart 2/7 2-fit.ipynb passed in 3.21s, 1.2 GiB``, with the reason where it did not."""
     result = event.result
-    prefix = f"[{worker}] " if worker else ""
     where = f"{event.experiment} {event.number}/{event.count}"
-    return one_line(f"{prefix}{where} {result.name} {_became(result)}")
+    return one_line(f"{_prefix(worker)}{where} {result.name} {_became(result)}")
+
+
+def _prefix(worker: str) -> str:
+    return f"[{worker}] " if worker else ""
 
 
 def _became(result: NotebookResult) -> str:
-    took = format_duration(result.duration_s)
+    peak = peak_text(result.usage)
+    took = f"{format_duration(result.duration_s)}{', ' if peak else ''}{peak}"
     match result.outcome:
         case NotebookOutcome.SKIPPED | NotebookOutcome.NOT_RUN | NotebookOutcome.REUSED:
             said = result.outcome.value.replace("_", " ")
@@ -35,12 +40,23 @@ def _became(result: NotebookResult) -> str:
             return f"passed in {took}"
 
 
+def waiting_line(event: ExperimentWaiting, *, worker: str = "") -> str:
+    """``[gw1] Heart waits: needs 1 gpu; held by Lung (pid 4242, anna, 12min)``."""
+    return one_line(f"{_prefix(worker)}{event.experiment} waits: {event.reason}")
+
+
 def running_line(running: Running, now: float) -> str:
-    """``Heart: notebook 2/7 2-fit.ipynb, cell 5/12, 12m03s, deadline in 47m``."""
-    return one_line(f"{running.experiment}: {', '.join(_parts(running, now))}")
+    """``Heart: notebook 2/7 2-fit.ipynb, cell 5/12, 12m03s, deadline in 47m``.
+
+    ``Heart has waited 12m03s: needs 1 gpu; held by Lung (pid 4242, anna, 12min)``.
+    """
+    since = format_duration(max(0.0, now - running.started_at))
+    if running.waits_for is not None:
+        return one_line(f"{running.experiment} has waited {since}: {running.waits_for}")
+    return one_line(f"{running.experiment}: {', '.join(_parts(running, now, since))}")
 
 
-def _parts(running: Running, now: float) -> Iterator[str]:
+def _parts(running: Running, now: float, since: str) -> Iterator[str]:
     count = len(running.notebooks)
     if running.notebook is None:
         yield f"{running.finished}/{count} notebooks finished"
@@ -50,7 +66,7 @@ def _parts(running: Running, now: float) -> Iterator[str]:
             yield "starting its kernel"
         else:
             yield f"cell {running.cell}/{running.cells}"
-    yield format_duration(max(0.0, now - running.started_at))
+    yield since
     if running.deadline_at is not None:
         yield _deadline(running.deadline_at - now)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_nbgroups.reports.lines import one_line
-from pytest_nbgroups.reports.table import Row, totals
+from pytest_nbgroups.reports.table import NUMBERS, Row, columns, totals
 from pytest_nbgroups.units import format_duration
 
 # What has a meaning in Markdown, in its tables or in HTML, and "$", which GitHub reads as TeX.
@@ -38,12 +38,11 @@ def summary_markdown(
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| experiment | outcome | notebooks | time | worker | reason |"
-    yield "|:--|:--|--:|--:|:--|:--|"
-    for row in rows:
-        time = format_duration(row.duration_s)
-        texts = (row.experiment, row.outcome, row.notebooks, time, row.worker, row.reason)
-        yield f"| {' | '.join(map(escaped, texts))} |"
+    shown = columns(rows, always=("worker", "reason"))
+    yield f"| {' | '.join(shown)} |"
+    yield f"|{'|'.join('--:' if name in NUMBERS else ':--' for name in shown)}|"
+    for cells in zip(*(column[1:] for column in shown.values()), strict=True):
+        yield f"| {' | '.join(map(escaped, cells))} |"
 
 
 def _details(row: Row, lines: Sequence[str]) -> list[str]:

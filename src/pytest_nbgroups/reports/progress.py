@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pytest_nbgroups.events import (
     CellStarted,
     ExperimentStarted,
+    ExperimentWaiting,
     NotebookFinished,
     NotebookStarted,
 )
@@ -23,14 +24,16 @@ from pytest_nbgroups.model import (
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """An experiment that runs now. Times are seconds since the epoch."""
+    """An experiment that runs now, or waits for its lease. Times are seconds since the epoch."""
 
     nodeid: str
     experiment: str
     worker: str
     started_at: float
-    notebooks: tuple[str, ...]
-    finished: int
+    """When it began to run or, as long as it waits, to wait."""
+    notebooks: tuple[str, ...] = ()
+    """In order; not known while it waits."""
+    finished: int = 0
     """How many notebooks are over, the skipped ones included."""
     notebook: str | None = None
     """None between two notebooks."""
@@ -39,6 +42,28 @@ class Running:
     cells: int | None = None
     deadline_at: float | None = None
     """When the first of the limits on experiment, notebook and cell ends."""
+    waits_for: str | None = None
+    """What it lacks and who holds that; None once it runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """An experiment that has no lease yet. Its name is all that is known of it."""
+
+    nodeid: str
+    worker: str
+    since: float
+    event: ExperimentWaiting
+    """The newest."""
+
+    def snapshot(self) -> Running:
+        return Running(
+            nodeid=self.nodeid,
+            experiment=self.event.experiment,
+            worker=self.worker,
+            started_at=self.since,
+            waits_for=self.event.reason,
+        )
 
 
 @dataclass(kw_only=True)

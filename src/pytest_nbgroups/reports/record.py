@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -10,6 +11,7 @@ from pytest_nbgroups.events import (
     Event,
     ExperimentFinished,
     ExperimentStarted,
+    ExperimentWaiting,
     NotebookFinished,
     NotebookStarted,
 )
@@ -21,10 +23,13 @@ from pytest_nbgroups.model import (
     FailureKind,
 )
 from pytest_nbgroups.ordering import natural_key
-from pytest_nbgroups.reports.progress import Progress, Running, unseen
+from pytest_nbgroups.reports.progress import Progress, Running, Waiting, unseen
 
 _Key: TypeAlias = tuple[str, str]
 """Node id and name of an experiment: one test may run several."""
+
+ExperimentOf: TypeAlias = Callable[[str], Experiment | None]
+"""The experiment that an item is, by node id; None for a test of the user's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +62,7 @@ def _identity(attempt: Attempt) -> tuple[str, float]:
 
 
 class SessionRecord:
-    """Which experiments ran, which run now, and what they came to.
+    """Which experiments ran, which run or wait for their leases now, and what they came to.
 
     Fed in the process that reports (xdist's controller, or the only one). Calls must not overlap:
     who has several threads holds a lock. Events of one experiment come in their order; those of
@@ -66,17 +71,20 @@ class SessionRecord:
 
     def __init__(self) -> None:
         self._attempts: dict[_Key, list[Attempt]] = {}
-        self._running: dict[_Key, Progress] = {}
+        self._running: dict[_Key, Progress | Waiting] = {}
 
     def add(self, event: Event, *, worker: str, nodeid: str) -> None:
         """Take in an event. A second start of an experiment begins a further attempt.
 
-        What comes after a run has been given up changes nothing.
+        The worker of an experiment that waits is the one that is to run it. What comes after a run
+        has been given up changes nothing.
         """
         key = nodeid, event.experiment
         match event:
+            case ExperimentWaiting():
+                self._wait(key, event, worker)
             case ExperimentStarted():
-                self._give_up(key, event.at, reason="it was started again before it had finished")
+                self._give_up(key, event.at)
                 self._attempts.setdefault(key, [])
                 self._running[key] = Progress(nodeid=nodeid, worker=worker, started=event)
             case ExperimentFinished():
@@ -84,8 +92,16 @@ class SessionRecord:
                     del self._running[key]
                 self._finish(key, Attempt(worker=worker, result=event.result))
             case NotebookStarted() | CellStarted() | NotebookFinished():
-                if progress := self._running.get(key):
+                if isinstance(progress := self._running.get(key), Progress):
                     progress.follow(event)
+
+    def _wait(self, key: _Key, event: ExperimentWaiting, worker: str) -> None:
+        earlier = self._running.get(key)
+        if isinstance(earlier, Waiting) and earlier.worker == worker:
+            self._running[key] = replace(earlier, event=event)
+            return
+        self._give_up(key, event.at)
+        self._running[key] = Waiting(nodeid=key[0], worker=worker, since=event.at, event=event)
 
     def crashed(
         self,
@@ -100,16 +116,18 @@ class SessionRecord:
 
         Notebooks that had finished stay as they are, the running one is ``interrupted``, later ones
         are ``not_run``. ``experiment`` is the one that the item is, if it is one: then its worker
-        may also have died before any event, or after the last but before pytest heard of the
-        outcome, and that attempt is the one that failed. None where nothing is known to have run.
+        may also have died before any event, while it waited, or after the last event but before
+        pytest heard of the outcome, and that attempt is the one that failed. None where nothing is
+        known to have run.
         """
         running = next((key for key in self._running if key[0] == nodeid), None)
-        if running is not None:
-            return self._cut_off(self._running.pop(running), worker, message, at)
+        state = self._running.pop(running) if running else None
+        if isinstance(state, Progress):
+            return self._cut_off(state, worker, message, at)
         if experiment is None:
             return None
         attempts = self._attempts.get((nodeid, experiment.name))
-        if attempts and attempts[-1].worker == worker:
+        if state is None and attempts and attempts[-1].worker == worker:
             attempts[-1] = _failed_after_all(attempts[-1], message)
             return attempts[-1].result
         return self._cut_off(unseen(experiment, nodeid, worker, at), worker, message, at)
@@ -122,17 +140,41 @@ class SessionRecord:
         self._finish((progress.nodeid, failed.name), Attempt(worker=worker, result=failed))
         return failed
 
-    def interrupted_rest(self, at: float) -> tuple[ExperimentResult, ...]:
-        """Record that the session ended while experiments ran: they are ``interrupted``."""
-        running = tuple(self._running)
-        for key in running:
-            self._give_up(key, at, reason="the session ended while it ran")
-        return tuple(self._attempts[key][-1].result for key in running)
+    def interrupted_rest(
+        self, at: float, *, experiment_of: ExperimentOf = lambda _nodeid: None
+    ) -> tuple[ExperimentResult, ...]:
+        """Record that the session ended while experiments ran or waited: they are ``interrupted``.
 
-    def _give_up(self, key: _Key, at: float, *, reason: str) -> None:
-        if progress := self._running.pop(key, None):
-            result = progress.cut_off(ExperimentOutcome.INTERRUPTED, at, reason=reason)
-            self._finish(key, Attempt(worker=progress.worker, result=result))
+        What a test of the user's only waited for is forgotten: of that no more than its name is known.
+        """
+        results = [self._end(state, at, experiment_of) for state in self._running.values()]
+        self._running.clear()
+        return tuple(result for result in results if result is not None)
+
+    def _end(
+        self, state: Progress | Waiting, at: float, experiment_of: ExperimentOf
+    ) -> ExperimentResult | None:
+        if isinstance(state, Progress):
+            return self._interrupt(state, at, reason="the session ended while it ran")
+        experiment = experiment_of(state.nodeid)
+        if experiment is None:
+            return None
+        reason = f"the session ended while it waited for its lease: {state.event.reason}"
+        return self._interrupt(
+            unseen(experiment, state.nodeid, state.worker, at), at, reason=reason
+        )
+
+    def _give_up(self, key: _Key, at: float) -> None:
+        """Record a run that vanished without a word; one that only waited leaves no trace."""
+        state = self._running.pop(key, None)
+        if isinstance(state, Progress):
+            self._interrupt(state, at, reason="it was started again before it had finished")
+
+    def _interrupt(self, progress: Progress, at: float, *, reason: str) -> ExperimentResult:
+        result = progress.cut_off(ExperimentOutcome.INTERRUPTED, at, reason=reason)
+        attempt = Attempt(worker=progress.worker, result=result)
+        self._finish((progress.nodeid, result.name), attempt)
+        return result
 
     def _finish(self, key: _Key, attempt: Attempt) -> None:
         attempts = self._attempts.setdefault(key, [])
@@ -140,7 +182,7 @@ class SessionRecord:
             attempts.append(attempt)
 
     def running(self) -> tuple[Running, ...]:
-        """The experiments that run now, in the order in which they started."""
+        """The experiments that run or wait now, in the order in which they began to."""
         return tuple(progress.snapshot() for progress in self._running.values())
 
     def experiments(self) -> tuple[ExperimentRecord, ...]:
@@ -152,7 +194,7 @@ class SessionRecord:
         )
 
     def workers(self) -> tuple[str, ...]:
-        """The workers on which experiments ran or run, ``gw2`` before ``gw10``."""
+        """The workers on which experiments ran, run or wait, ``gw2`` before ``gw10``."""
         finished = {a.worker for attempts in self._attempts.values() for a in attempts}
         running = {progress.worker for progress in self._running.values()}
         return tuple(sorted((finished | running) - {""}, key=natural_key))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import typing
-from enum import StrEnum
+from collections.abc import Iterable
 from typing import Any
 
 from pytest_nbgroups.model import ExperimentOutcome, FailureKind, NotebookOutcome
+from pytest_nbgroups.resources import RamSource
 
 SCHEMA_VERSION = 1
 """Raised when a key is removed or changes its meaning; a new key does not raise it."""
@@ -34,8 +35,12 @@ def _list(description: str, items: dict[str, Any]) -> dict[str, Any]:
     return _of("array", description, items=items)
 
 
-def _choice(description: str, choices: type[StrEnum]) -> dict[str, Any]:
-    return _of("string", description, enum=[choice.value for choice in choices])
+def _choice(description: str, choices: Iterable[str]) -> dict[str, Any]:
+    return _of("string", description, enum=[str(choice) for choice in choices])
+
+
+def _flag(description: str) -> dict[str, Any]:
+    return _of("boolean", description)
 
 
 def _text(description: str) -> dict[str, Any]:
@@ -76,6 +81,49 @@ _FAILURE = _object(
     },
 )
 
+_USAGE = _object(
+    "What was used; null where nothing ran or nothing could be measured.",
+    {
+        "peak_bytes": _count("The most RAM of a kernel and all below it, shared pages once."),
+        "is_upper_bound": _flag("Whether the true peak may be lower: shared pages count often."),
+        "cpu_s": _number("CPU time, in seconds."),
+        "gpu_bytes": _or_null(
+            _count("The most that was held of the memory of one GPU; null where nothing can tell.")
+        ),
+    },
+)
+
+_LEASE = _object(
+    "What the run held; null where it held nothing or ended without telling.",
+    {
+        "cpus": _number("CPUs reserved."),
+        "ram_bytes": _count("RAM reserved."),
+        "ram_source": _choice("What the reserved RAM rests on.", typing.get_args(RamSource)),
+        "gpus": _list("The GPUs that it saw.", _text("A UUID, as in `budget`.")),
+        "gpu_share_bytes": _or_null(
+            _count("The share of the GPU's memory that it held; null for whole GPUs and for none.")
+        ),
+        "locks": _list("The locks that it held.", _text("The name of a lock.")),
+        "exclusive": _flag("Whether no other experiment ran beside it on the machine."),
+        "granted_at": _number(f"When it was granted, {_TIME}."),
+        "released_at": _or_null(_number(f"When it was released, {_TIME}; null while it is held.")),
+        "waited_s": _number("How long it was waited for before, in seconds."),
+        "waited_for": _text("What was lacking at first, and who held that; may be empty."),
+        "notes": _list("Remarks on the lease.", _text("One remark.")),
+    },
+)
+
+_ESTIMATE = _object(
+    "What history expected of the run when it started; null where nothing was known.",
+    {
+        "runs": _count("How many earlier runs it rests on."),
+        "duration_s": _or_null(_number("From lease to release, in seconds.")),
+        "peak_bytes": _or_null(_count("The most RAM.")),
+        "cpus": _or_null(_number("CPUs kept busy on average.")),
+        "gpu_bytes": _or_null(_count("The most of the memory of one GPU; 0 for none.")),
+    },
+)
+
 _NOTEBOOK = _object(
     "What became of one notebook.",
     {
@@ -88,6 +136,7 @@ _NOTEBOOK = _object(
         "cells_executed": _count("How many cells ran to their end."),
         "executed_path": _or_null(_text(f"The notebook as executed, {_INSIDE}.")),
         "log_path": _or_null(_text(f"What its kernel printed outside of cells, {_INSIDE}.")),
+        "usage": _or_null(_USAGE),
         "failure": _or_null(_FAILURE),
     },
 )
@@ -106,12 +155,14 @@ _ATTEMPT = _object(
         ),
         "notebooks": _list("Its notebooks in order; none is missing.", _NOTEBOOK),
         "warnings": _list("What could not be saved.", _text("One warning.")),
-        "lease": _or_null(
-            _of("object", "The resources that it held; null where no lease was recorded.")
+        "lease": _or_null(_LEASE),
+        "usage": _or_null(
+            {
+                **_USAGE,
+                "description": "Of all its notebooks: highest peaks, sum of CPU time, or null.",
+            }
         ),
-        "peak_bytes": _or_null(
-            _count("The largest memory that it used, in bytes; null where it was not measured.")
-        ),
+        "estimate": _or_null(_ESTIMATE),
     },
 )
 
@@ -138,8 +189,8 @@ _GPU = _object(
         "total_bytes": _count("Its memory."),
         "free_bytes": _count("Its free memory at the start of the session."),
         "utilization": _number("0 to 1; 0 where it is not known."),
-        "unified": _of("boolean", "Whether its memory is the host's RAM."),
-        "usable": _of("boolean", "Whether its compute mode lets programs use it."),
+        "unified": _flag("Whether its memory is the host's RAM."),
+        "usable": _flag("Whether its compute mode lets programs use it."),
         "parent_uuid": _or_null(_text("For a MIG device, the GPU that it is a part of.")),
     },
 )
@@ -149,9 +200,14 @@ _BUDGET = _object(
     {
         "cpus": _number("CPUs that the session may use."),
         "cpus_source": _text("Where this number comes from."),
+        "cpu_domain": _text("What the CPUs belong to: sessions of one domain share them."),
         "ram_bytes": _count("RAM that the session may use."),
         "ram_capacity_bytes": _count("RAM that there is in all."),
         "ram_source": _text("Where this number comes from."),
+        "ram_is_size": _flag(
+            "Whether a size was asked for, which what other processes use does not reduce."
+        ),
+        "ram_domain": _text("What the RAM belongs to: sessions of one domain share it."),
         "gpus": _list("GPUs that the session may use.", _GPU),
         "gpus_reason": _text("Why there are none."),
         "notes": _list("Remarks on the budget.", _text("One remark.")),

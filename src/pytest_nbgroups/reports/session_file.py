@@ -11,16 +11,11 @@ from typing import Any
 
 from pytest_nbgroups.artifacts import Artifacts, write_atomically
 from pytest_nbgroups.events import plain
-from pytest_nbgroups.model import (
-    Budget,
-    ExperimentOutcome,
-    ExperimentResult,
-    Failure,
-    NotebookResult,
-)
+from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, Failure, NotebookResult
 from pytest_nbgroups.reports.failure import failure_headline
 from pytest_nbgroups.reports.record import Attempt, ExperimentRecord, SessionRecord
 from pytest_nbgroups.reports.schema import SCHEMA_VERSION, TRACEBACK_LIMIT
+from pytest_nbgroups.resources import Budget, Lease
 from pytest_nbgroups.text import plain_text
 
 
@@ -94,8 +89,30 @@ def _attempt(attempt: Attempt, rootdir: Path) -> dict[str, Any]:
         "failure": _failure(result.error),
         "notebooks": [_notebook(notebook, rootdir) for notebook in result.notebooks],
         "warnings": [plain_text(warning) for warning in result.warnings],
-        "lease": None,
-        "peak_bytes": None,
+        "lease": _lease(result.lease),
+        "usage": plain(result.usage),
+        "estimate": plain(result.estimate),
+    }
+
+
+def _lease(lease: Lease | None) -> dict[str, Any] | None:
+    """What was held and for how long; what the GPUs had to have is not held."""
+    if lease is None:
+        return None
+    need = lease.need
+    return {
+        "cpus": need.cpus,
+        "ram_bytes": need.ram_bytes,
+        "ram_source": need.ram_source,
+        "gpus": list(lease.gpus),
+        "gpu_share_bytes": need.gpu_share_bytes,
+        "locks": list(need.locks),
+        "exclusive": need.exclusive,
+        "granted_at": lease.granted_at,
+        "released_at": lease.released_at,
+        "waited_s": lease.waited_s,
+        "waited_for": plain_text(lease.waited_for),
+        "notes": [plain_text(note) for note in lease.notes],
     }
 
 
@@ -110,6 +127,7 @@ def _notebook(notebook: NotebookResult, rootdir: Path) -> dict[str, Any]:
         "cells_executed": notebook.cells_executed,
         "executed_path": _path(notebook.executed_path, rootdir),
         "log_path": _path(notebook.log_path, rootdir),
+        "usage": plain(notebook.usage),
         "failure": _failure(notebook.failure),
     }
 

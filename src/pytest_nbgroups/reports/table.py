@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_nbgroups.model import ExperimentOutcome, NotebookOutcome
@@ -12,11 +12,17 @@ from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, sho
 from pytest_nbgroups.reports.failure import failure_headline
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.record import ExperimentRecord
+from pytest_nbgroups.reports.usage import gpus_text, peak_text
+from pytest_nbgroups.reports.waiting import waited_text
+from pytest_nbgroups.resources import Gpu
 from pytest_nbgroups.units import format_duration
 
 GAP = "  "
 NARROWEST_NAME = 12
 INDENT = "    "
+
+NUMBERS = frozenset({"notebooks", "time", "peak memory"})
+"""Columns that are aligned at the right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,10 @@ class Row:
     notebooks: str
     """``5/7``: passed or reused, of all."""
     duration_s: float
+    peak: str
+    """``1.2 GiB``; empty where no memory was measured."""
+    gpus: str
+    """``0,1``; empty where it held none."""
     worker: str
     reason: str
 
@@ -41,12 +51,17 @@ class TableLine:
     outcome: ExperimentOutcome | None = None
 
 
-def table_rows(experiments: Iterable[ExperimentRecord]) -> tuple[Row, ...]:
-    """One row for each experiment, in the order given: that of the record is the order of start."""
-    return tuple(_row(experiment) for experiment in experiments)
+def table_rows(
+    experiments: Iterable[ExperimentRecord], *, gpus: Sequence[Gpu] = ()
+) -> tuple[Row, ...]:
+    """One row for each experiment, in the order given: that of the record is the order of start.
+
+    ``gpus`` are those of the budget, by whose indices the leased ones are told.
+    """
+    return tuple(_row(experiment, gpus) for experiment in experiments)
 
 
-def _row(experiment: ExperimentRecord) -> Row:
+def _row(experiment: ExperimentRecord, gpus: Sequence[Gpu]) -> Row:
     result = experiment.result
     done = sum(notebook.outcome.is_done for notebook in result.notebooks)
     return Row(
@@ -55,6 +70,8 @@ def _row(experiment: ExperimentRecord) -> Row:
         outcome=result.outcome,
         notebooks=f"{done}/{len(result.notebooks)}",
         duration_s=result.duration_s,
+        peak=peak_text(result.usage),
+        gpus=gpus_text(result.lease, gpus),
         worker=one_line(experiment.worker),
         reason="; ".join(_reasons(experiment)),
     )
@@ -68,6 +85,8 @@ def _reasons(experiment: ExperimentRecord) -> Iterable[str]:
         yield f"{skipped} notebook{'s' if skipped > 1 else ''} skipped"
     if len(experiment.attempts) > 1:
         yield f"attempt {len(experiment.attempts)}"
+    if waited := waited_text(result):
+        yield waited
 
 
 def totals(rows: Iterable[Row]) -> str:
@@ -86,19 +105,19 @@ def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
     """The table with its header, no line wider than ``width`` columns; nothing without rows.
 
     Where the reasons do not fit beside the rest, each stands below its row instead. Then names are
-    shortened, and at last the workers and the counts of notebooks left out. Workers and reasons are
-    also left out where none has one.
+    shortened, and at last workers, GPUs, peaks of memory and the counts of notebooks left out, in
+    this order. Columns in which no row has anything are left out as well.
     """
     if not rows:
         return []
-    columns = _columns(rows)
-    beside = sum(_natural(columns).values()) + len(GAP) * (len(columns) - 1) <= width
+    cells = columns(rows)
+    beside = sum(_natural(cells).values()) + len(GAP) * (len(cells) - 1) <= width
     if not beside:
-        columns.pop("reason", None)
-    widths = _widths(columns, width)
+        cells.pop("reason", None)
+    widths = _widths(cells, width)
     lines = []
     for index, row in enumerate([None, *rows]):
-        text = GAP.join(_cell(name, columns[name][index], widths[name]) for name in widths)
+        text = GAP.join(_cell(name, cells[name][index], widths[name]) for name in widths)
         outcome = row.outcome if row else None
         lines.append(TableLine(text=shorten_end(text.rstrip(), width), outcome=outcome))
         if row and row.reason and not beside:
@@ -113,21 +132,20 @@ def _below(reason: str, width: int) -> list[str]:
     return [shorten_end(f"{INDENT}{part}", width) for part in parts]
 
 
-def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Header and cells of each column that has any."""
-    columns = {
+def columns(rows: Sequence[Row], *, always: Collection[str] = ()) -> dict[str, list[str]]:
+    """Header and cells of each column that has any, and of those that are ``always`` shown."""
+    cells = {
         "experiment": [row.experiment for row in rows],
         "outcome": [row.outcome.value for row in rows],
         "notebooks": [row.notebooks for row in rows],
         "time": [format_duration(row.duration_s) for row in rows],
+        "peak memory": [row.peak for row in rows],
+        "GPUs": [row.gpus for row in rows],
         "worker": [row.worker for row in rows],
         "reason": [row.reason for row in rows],
     }
-    return {
-        name: [name, *cells]
-        for name, cells in columns.items()
-        if any(cells) or name not in {"worker", "reason"}
-    }
+    shown = {"experiment", *always}
+    return {name: [name, *each] for name, each in cells.items() if name in shown or any(each)}
 
 
 def _natural(columns: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -138,7 +156,7 @@ def _widths(columns: Mapping[str, Sequence[str]], width: int) -> dict[str, int]:
     """Width of each column that is shown, in their order; the names take what the others leave."""
     widths = _natural(columns)
     wanted = widths["experiment"]
-    for name in ("worker", "notebooks"):
+    for name in ("worker", "GPUs", "peak memory", "notebooks"):
         if _room(widths, width) < min(NARROWEST_NAME, wanted):
             widths.pop(name, None)
     widths["experiment"] = min(wanted, max(_room(widths, width), 1))
@@ -151,4 +169,4 @@ def _room(widths: Mapping[str, int], width: int) -> int:
 
 def _cell(name: str, text: str, width: int) -> str:
     shorten = shorten_middle if name == "experiment" else shorten_end
-    return pad(shorten(text, width), width, right=name in {"notebooks", "time"})
+    return pad(shorten(text, width), width, right=name in NUMBERS)

@@ -33,6 +33,7 @@ def telling(saved: list[SessionRecord]) -> Telling:
     return Telling(
         config=config,
         budget=unused,
+        estimate=unused,
         experiments=lambda: EXPERIMENTS,
         fitting=unused,
         places=unused,

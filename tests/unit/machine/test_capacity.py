@@ -9,7 +9,7 @@ from pytest_nbgroups.machine.capacity import combine, find_budget
 from pytest_nbgroups.machine.cpu import CpuLimit
 from pytest_nbgroups.machine.gpu import GpuFindings
 from pytest_nbgroups.machine.memory import RamLimit
-from pytest_nbgroups.model import Budget, Gpu
+from pytest_nbgroups.resources import Budget, Gpu
 from pytest_nbgroups.settings import RamBudget, Settings
 from pytest_nbgroups.units import parse_size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pytest_nbgroups.events import (
     CellStarted,
     ExperimentFinished,
     ExperimentStarted,
+    ExperimentWaiting,
     NotebookFinished,
     NotebookStarted,
 )
@@ -24,11 +26,15 @@ from pytest_nbgroups.model import (
     NotebookResult,
 )
 from pytest_nbgroups.reports.record import ExperimentRecord, SessionRecord
+from pytest_nbgroups.resources import Estimate, Gpu, Lease, Need, Usage
 
 ROOT = Path("/repo")
 HEART = ROOT / "experiments" / "Heart"
 NODEID = "experiments/Heart::notebooks"
 NAMES = ("1-load.ipynb", "2-fit.ipynb", "3-eval.ipynb")
+
+GIB = 2**30
+REASON = "needs 1 gpu; held by Lung (pid 4242, anna, 12min)"
 
 TRACEBACK = """\
 ---------------------------------------------------------------------------
@@ -101,6 +107,27 @@ def result(outcome: str = "failed", **changes: Any) -> ExperimentResult:
     return ExperimentResult(**{**values, **changes})
 
 
+def lease(*gpus: str, need: Mapping[str, Any] | None = None, **changes: Any) -> Lease:
+    """A lease of these GPUs, and of what its need is changed to."""
+    needed: dict[str, Any] = {"cpus": 4.0, "ram_bytes": 4 * 10**9, "ram_source": "declared"}
+    values: dict[str, Any] = {
+        "need": Need(**{**needed, "gpus": len(gpus), **(need or {})}),
+        "gpus": gpus,
+        "granted_at": 1000.0,
+        "released_at": 1075.0,
+    }
+    return Lease(**{**values, **changes})
+
+
+def usage(peak_bytes: int = 6 * GIB, **changes: Any) -> Usage:
+    return Usage(**{"peak_bytes": peak_bytes, "cpu_s": 10.0, **changes})
+
+
+def gpu(index: int, **changes: Any) -> Gpu:
+    values: dict[str, Any] = {"uuid": f"GPU-{index}", "name": "A100", "total_bytes": 80 * GIB}
+    return Gpu(**{**values, "index": index, "free_bytes": 70 * GIB, **changes})
+
+
 def recorded(*results: ExperimentResult, worker: str = "") -> tuple[ExperimentRecord, ...]:
     """A record of experiments that came to these results."""
     record = SessionRecord()
@@ -113,6 +140,10 @@ def recorded(*results: ExperimentResult, worker: str = "") -> tuple[ExperimentRe
 def started(at: float = 1000.0, **changes: Any) -> ExperimentStarted:
     values: dict[str, Any] = {"experiment": "Heart", "directory": HEART, "notebooks": NAMES}
     return ExperimentStarted(**{**values, "at": at, **changes})
+
+
+def waiting(at: float = 900.0, **changes: Any) -> ExperimentWaiting:
+    return ExperimentWaiting(**{"experiment": "Heart", "reason": REASON, "at": at, **changes})
 
 
 def notebook_started(number: int, at: float, **changes: Any) -> NotebookStarted:
@@ -154,6 +185,44 @@ def failures(draw: st.DrawFn) -> Failure:
     )
 
 
+counts = st.integers(0, 2**45)
+times = st.floats(0, 1e6)
+usages = st.builds(
+    Usage,
+    peak_bytes=counts,
+    is_upper_bound=st.booleans(),
+    cpu_s=times,
+    gpu_bytes=st.none() | counts,
+)
+needs = st.builds(
+    Need,
+    cpus=st.floats(0.1, 64),
+    ram_bytes=counts,
+    ram_source=st.sampled_from(["declared", "history", "slow start"]),
+    gpu_share_bytes=st.none() | counts,
+    locks=st.lists(texts, max_size=2).map(tuple),
+    exclusive=st.booleans(),
+)
+leases = st.builds(
+    Lease,
+    need=needs,
+    gpus=st.lists(st.sampled_from(["GPU-1", "MIG-7a6b5c4d-1"]), max_size=2).map(tuple),
+    waited_s=times,
+    waited_for=texts,
+    granted_at=times,
+    released_at=st.none() | times,
+    notes=st.lists(texts, max_size=2).map(tuple),
+)
+estimates = st.builds(
+    Estimate,
+    runs=st.integers(0, 9),
+    duration_s=st.none() | times,
+    peak_bytes=st.none() | counts,
+    cpus=st.none() | times,
+    gpu_bytes=st.none() | counts,
+)
+
+
 @st.composite
 def results(draw: st.DrawFn) -> ExperimentResult:
     notebooks = st.builds(
@@ -161,6 +230,7 @@ def results(draw: st.DrawFn) -> ExperimentResult:
         name=texts,
         outcome=st.sampled_from(NotebookOutcome),
         reason=st.none() | texts,
+        usage=st.none() | usages,
         failure=st.none() | failures(),
     )
     return ExperimentResult(
@@ -169,6 +239,8 @@ def results(draw: st.DrawFn) -> ExperimentResult:
         outcome=draw(st.sampled_from(ExperimentOutcome)),
         reason=draw(st.none() | texts),
         notebooks=tuple(draw(st.lists(notebooks, max_size=3))),
-        duration_s=draw(st.floats(0, 1e6)),
+        duration_s=draw(times),
+        lease=draw(st.none() | leases),
+        estimate=draw(st.none() | estimates),
         error=draw(st.none() | failures()),
     )

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from report_samples import NAMES, ROOT, cell_failure, failed, passed, result, results, unrun
+from report_samples import (
+    NAMES,
+    REASON,
+    ROOT,
+    cell_failure,
+    failed,
+    lease,
+    passed,
+    result,
+    results,
+    unrun,
+)
 
 from pytest_nbgroups.model import (
     CellReference,
@@ -21,6 +32,7 @@ from pytest_nbgroups.reports.failure import (
     failure_lines,
     notebook_headline,
 )
+from pytest_nbgroups.resources import Lease
 
 RERUN = "pytest --run-experiments experiments/Heart::notebooks"
 
@@ -185,6 +197,56 @@ def test_a_missing_gpu_is_pointed_out(message: str, gpus: bool | None, said: boo
     notebooks = (failed(failure=cell_failure(message=message)),)
     told = text(result(notebooks=notebooks), gpus=gpus).splitlines()
     assert ("no GPU was visible to this experiment" in told) is said
+
+
+NOT_DECLARED = (
+    "it declares no GPU, so it saw none: put gpus = 1 into [resources] of "
+    "experiments/Heart/experiment.toml"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "held", "gpus", "said"),
+    [
+        ({"message": "RuntimeError: No CUDA GPUs are available"}, lease(), True, True),
+        ({"traceback": "torch.cuda.init()"}, lease(), True, True),
+        ({"output": "no NVIDIA driver"}, lease(), True, True),
+        ({}, lease(), True, False),
+        ({"message": "RuntimeError: CUDA error"}, lease("GPU-1"), True, False),
+        ({"message": "RuntimeError: CUDA error"}, None, True, False),
+        ({"message": "RuntimeError: CUDA error"}, lease(), False, False),
+        ({"message": "RuntimeError: CUDA error"}, lease(), None, False),
+    ],
+)
+def test_an_undeclared_gpu_is_pointed_out(
+    changes: dict[str, str],
+    held: Lease | None,
+    gpus: bool | None,  # noqa: FBT001
+    said: bool,  # noqa: FBT001
+) -> None:
+    """Only where there are GPUs, it held none of them, and the failure is about one."""
+    of = result(notebooks=(failed(failure=cell_failure(**changes)),), lease=held)
+    assert (NOT_DECLARED in text(of, gpus=gpus).splitlines()) is said
+
+
+def test_a_wait_that_was_too_long() -> None:
+    """Who held what it lacked, what to do, and no hint on GPUs although the message names one."""
+    message = f"no lease within 30m00s: {REASON}"
+    error = Failure(kind=FailureKind.LEASE, message=message, remedy="wait longer")
+    of = result(error=error, notebooks=(unrun(NAMES[0]), unrun(NAMES[1])), lease=lease())
+    assert failure_headline(of) == message
+    assert (
+        text(of, gpus=True)
+        == f"""\
+experiment Heart
+
+E   {message}
+
+not run: 1-load.ipynb, 2-fit.ipynb
+remedy: wait longer
+rerun: pytest --run-experiments experiments/Heart::notebooks"""
+    )
+    assert text(of, gpus=False) == text(of, gpus=True)
 
 
 def test_no_command_is_made_up() -> None:

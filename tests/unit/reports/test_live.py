@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 from report_samples import (
     NAMES,
+    REASON,
     failed,
     notebook_finished,
     notebook_started,
     passed,
     result,
     unrun,
+    usage,
+    waiting,
 )
 
 from pytest_nbgroups.model import NotebookOutcome, NotebookResult
@@ -19,6 +22,7 @@ from pytest_nbgroups.reports.live import (
     running_line,
     starting_line,
     stopping_line,
+    waiting_line,
 )
 from pytest_nbgroups.reports.progress import Running
 
@@ -27,6 +31,11 @@ from pytest_nbgroups.reports.progress import Running
     ("outcome", "line"),
     [
         (passed(), "Heart 2/3 1-load.ipynb passed in 3.21s"),
+        (passed(usage=usage()), "Heart 2/3 1-load.ipynb passed in 3.21s, 6 GiB"),
+        (
+            failed(usage=usage(is_upper_bound=True), failure=None),
+            "Heart 2/3 2-fit.ipynb failed in 1m11s, <= 6 GiB",
+        ),
         (failed(), "Heart 2/3 2-fit.ipynb failed in 1m11s: cell 5: ValueError: bad value"),
         (failed(failure=None), "Heart 2/3 2-fit.ipynb failed in 1m11s"),
         (
@@ -42,10 +51,14 @@ from pytest_nbgroups.reports.progress import Running
             passed(outcome=NotebookOutcome.INTERRUPTED),
             "Heart 2/3 1-load.ipynb interrupted after 3.21s",
         ),
+        (
+            passed(outcome=NotebookOutcome.INTERRUPTED, usage=usage()),
+            "Heart 2/3 1-load.ipynb interrupted after 3.21s, 6 GiB",
+        ),
     ],
 )
 def test_a_line_for_each_notebook(outcome: NotebookResult, line: str) -> None:
-    """With ``-v``, as it finishes: what became of it, and how long it took."""
+    """With ``-v``, as it finishes: what became of it, how long it took and its peak of memory."""
     assert notebook_line(notebook_finished(2, 1.0, outcome)) == line
 
 
@@ -97,6 +110,16 @@ def running(**changes: Any) -> Running:
 def test_a_line_for_what_runs(state: Running, line: str) -> None:
     """Where there is no terminal, once a minute: how far it is, and how long it may take."""
     assert running_line(state, now=1723.0) == line
+
+
+def test_a_line_for_what_waits() -> None:
+    """What it lacks, and who holds that: when it begins to wait, and once a minute."""
+    assert waiting_line(waiting()) == f"Heart waits: {REASON}"
+    assert waiting_line(waiting(), worker="gw1") == f"[gw1] Heart waits: {REASON}"
+    state = Running(
+        nodeid="h", experiment="Heart", worker="gw1", started_at=1000.0, waits_for=REASON
+    )
+    assert running_line(state, now=1723.0) == f"Heart has waited 12m03s: {REASON}"
 
 
 def test_clocks_of_two_machines_may_differ() -> None:

@@ -5,7 +5,19 @@ import unicodedata
 from html import unescape
 
 from hypothesis import given
-from report_samples import cell_failure, failed, recorded, result, results, texts
+from report_samples import (
+    GIB,
+    cell_failure,
+    failed,
+    gpu,
+    lease,
+    passed,
+    recorded,
+    result,
+    results,
+    texts,
+    usage,
+)
 
 from pytest_nbgroups.events import ExperimentFinished
 from pytest_nbgroups.model import ExperimentResult
@@ -41,6 +53,17 @@ rerun: pytest
 </details>
 """
     )
+
+
+def test_peaks_of_memory_and_gpus_have_columns_where_there_are_any() -> None:
+    """In the order of the table on the terminal."""
+    one = result("passed", notebooks=(passed(usage=usage(GIB * 3 // 2)),), lease=lease("GPU-1"))
+    rows = table_rows(recorded(one, worker="gw0"), gpus=(gpu(1),))
+    assert summary_markdown(rows, details={}).splitlines()[2:5] == [
+        "| experiment | outcome | notebooks | time | peak memory | GPUs | worker | reason |",
+        "|:--|:--|--:|--:|--:|:--|:--|:--|",
+        "| Heart | passed | 1/1 | 1m14s | 1.5 GiB | 1 | gw0 |  |",
+    ]
 
 
 def test_a_failure_is_told_of_its_own_experiment_alone() -> None:
@@ -90,10 +113,11 @@ def test_escaping_loses_nothing(text: str) -> None:
 
 @given(results())
 def test_any_result_can_be_summarized(of: ExperimentResult) -> None:
-    """Line ends are its only control characters, and its table has one row of six cells."""
+    """Line ends are its only control characters, and its row has as many cells as the header."""
     rows = table_rows(recorded(of))
     lines = failure_lines(of, rerun_command="pytest")
     text = summary_markdown(rows, details={rows[0]: lines})
     assert not {"Cc", "Cs"} & set(map(unicodedata.category, text.replace("\n", "")))
-    assert text.splitlines()[4].count("|") == 7
+    header, rule, row = text.splitlines()[2:5]
+    assert header.count("|") == rule.count("|") == row.count("|") >= 7
     assert text.count("<details>") == text.count("</details>") == 1

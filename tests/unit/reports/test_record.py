@@ -4,6 +4,7 @@ from report_samples import (
     HEART,
     NAMES,
     NODEID,
+    REASON,
     cell_started,
     failed,
     notebook_finished,
@@ -11,6 +12,7 @@ from report_samples import (
     passed,
     result,
     started,
+    waiting,
 )
 
 from pytest_nbgroups.events import Event, ExperimentFinished
@@ -310,3 +312,93 @@ def test_a_late_result_of_another_worker_does_not_end_the_run() -> None:
     fed(finished(result()), into=record)
     assert [running.worker for running in record.running()] == ["gw2"]
     assert len(attempts(record)) == 1
+
+
+def test_a_waiting_experiment_says_what_it_waits_for() -> None:
+    """Since its first word, for the reason of its last."""
+    record = fed(waiting(900.0, reason="needs 1 gpu"), waiting(950.0))
+    assert record.running() == (
+        Running(
+            nodeid=NODEID, experiment="Heart", worker="gw1", started_at=900.0, waits_for=REASON
+        ),
+    )
+    assert (record.experiments(), record.workers()) == ((), ("gw1",))
+
+
+def test_an_experiment_that_starts_waits_no_more() -> None:
+    """It is one attempt, timed from its start."""
+    record = fed(waiting(), *IN_SECOND)
+    (running,) = record.running()
+    assert (running.started_at, running.waits_for, running.notebook) == (1000.0, None, NAMES[1])
+    fed(finished(result()), into=record)
+    assert record.running() == ()
+    assert len(attempts(record)) == 1
+
+
+def test_an_experiment_may_end_while_it_waits() -> None:
+    """It has waited too long, or the session is over."""
+    record = fed(waiting(), finished(result("interrupted")))
+    assert record.running() == ()
+    assert record.interrupted_rest(at=1030.0, experiment_of=lambda _: EXPERIMENT) == ()
+    assert attempts(record)[0].result == result("interrupted")
+
+
+def test_a_wait_that_begins_elsewhere_leaves_no_trace() -> None:
+    """Nothing had run on the first worker."""
+    record = fed(waiting(900.0))
+    fed(waiting(950.0), worker="gw2", into=record)
+    (running,) = record.running()
+    assert (running.worker, running.started_at) == ("gw2", 950.0)
+    fed(started(), finished(result()), worker="gw3", into=record)
+    assert [attempt.worker for attempt in attempts(record)] == ["gw3"]
+    assert record.running() == ()
+
+
+def test_a_wait_while_it_runs_gives_up_the_run_before() -> None:
+    """As a start does: a worker that vanished without a word leaves no ghost."""
+    record = fed(*IN_SECOND)
+    fed(waiting(4000.0), worker="gw2", into=record)
+    (attempt,) = attempts(record)
+    assert attempt.result.reason == "it was started again before it had finished"
+    assert [running.waits_for for running in record.running()] == [REASON]
+
+
+def test_the_end_of_the_session_interrupts_what_waits() -> None:
+    """None of its notebooks has run, and all of them are named."""
+    record = fed(waiting())
+    (interrupted,) = record.interrupted_rest(
+        at=1030.0, experiment_of={NODEID: EXPERIMENT}.__getitem__
+    )
+    assert interrupted == ExperimentResult(
+        name="Heart",
+        directory=HEART,
+        outcome=ExperimentOutcome.INTERRUPTED,
+        reason=f"the session ended while it waited for its lease: {REASON}",
+        started_at=1030.0,
+        notebooks=tuple(
+            NotebookResult(name=name, outcome=NotebookOutcome.NOT_RUN) for name in NAMES
+        ),
+    )
+    assert attempts(record) == (Attempt(worker="gw1", result=interrupted),)
+    assert record.running() == ()
+
+
+def test_what_a_test_only_waited_for_is_forgotten() -> None:
+    """Its notebooks are not known, and the test is pytest's to tell of."""
+    record = fed(waiting())
+    assert record.interrupted_rest(at=1030.0) == ()
+    assert (record.running(), record.experiments()) == ((), ())
+    fed(waiting(), into=record)
+    assert record.crashed(NODEID, "gw1", "worker gw1 crashed", at=1030.0) is None
+    assert (record.running(), record.experiments()) == ((), ())
+
+
+def test_a_crash_fails_what_waited() -> None:
+    """None of its notebooks has run; an earlier attempt on the same worker stays as it was."""
+    record = fed(started(), finished(result()), waiting(3000.0))
+    crashed = record.crashed(NODEID, "gw1", "worker gw1 crashed", at=3030.0, experiment=EXPERIMENT)
+    assert crashed is not None
+    assert (crashed.outcome, crashed.started_at) == ("failed", 3030.0)
+    assert {notebook.outcome.value for notebook in crashed.notebooks} == {"not_run"}
+    assert [attempt.result for attempt in attempts(record)] == [result(), crashed]
+    assert record.running() == ()

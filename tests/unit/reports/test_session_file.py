@@ -11,10 +11,23 @@ from typing import Any
 import jsonschema
 import pytest
 from hypothesis import given
-from report_samples import HEART, NODEID, ROOT, cell_failure, failed, passed, result, results
+from report_samples import (
+    GIB,
+    HEART,
+    NODEID,
+    REASON,
+    ROOT,
+    cell_failure,
+    failed,
+    lease,
+    passed,
+    result,
+    results,
+    usage,
+)
 
 from pytest_nbgroups.events import ExperimentFinished
-from pytest_nbgroups.model import Budget, ExperimentResult, Failure, FailureKind, Gpu
+from pytest_nbgroups.model import ExperimentResult, Failure, FailureKind
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.schema import SESSION_SCHEMA, TRACEBACK_LIMIT
 from pytest_nbgroups.reports.session_file import (
@@ -23,6 +36,7 @@ from pytest_nbgroups.reports.session_file import (
     session_id,
     write_record,
 )
+from pytest_nbgroups.resources import Budget, Estimate, Gpu
 
 GPU = Gpu(uuid="GPU-1", index=0, name="A100", total_bytes=80, free_bytes=70)
 METADATA = SessionMetadata(
@@ -41,9 +55,24 @@ METADATA = SessionMetadata(
         ram_bytes=17,
         ram_capacity_bytes=20,
         ram_source="cgroup",
+        ram_domain="job 7",
         gpus=(GPU,),
     ),
     warnings=("history.sqlite: \x1b[31mread-only",),
+)
+
+
+TOLD = result(
+    notebooks=(failed(usage=usage(gpu_bytes=GIB)),),
+    warnings=("2-fit.ipynb: not saved",),
+    lease=lease(
+        "GPU-1",
+        need={"gpu_share_bytes": 8 * 10**9, "locks": ("slicer-data",), "exclusive": True},
+        waited_s=180.0,
+        waited_for=f"\x1b[1m{REASON}",
+        notes=("cpus were \x07cut",),
+    ),
+    estimate=Estimate(runs=3, duration_s=70.0, peak_bytes=5 * GIB, cpus=1.5, gpu_bytes=0),
 )
 
 
@@ -85,6 +114,7 @@ def test_the_record_of_a_failure() -> None:
         "output": "epoch 1\nepoch 2",
         "remedy": "",
     }
+    used = {"peak_bytes": 6 * GIB, "is_upper_bound": False, "cpu_s": 10.0, "gpu_bytes": GIB}
     notebook = {
         "name": "2-fit.ipynb",
         "outcome": "failed",
@@ -95,6 +125,7 @@ def test_the_record_of_a_failure() -> None:
         "cells_executed": 4,
         "executed_path": ".experiments/notebooks/Heart/2-fit.ipynb",
         "log_path": ".experiments/logs/Heart/2-fit.log",
+        "usage": used,
         "failure": failure,
     }
     attempt = {
@@ -107,8 +138,28 @@ def test_the_record_of_a_failure() -> None:
         "failure": None,
         "notebooks": [notebook],
         "warnings": ["2-fit.ipynb: not saved"],
-        "lease": None,
-        "peak_bytes": None,
+        "lease": {
+            "cpus": 4.0,
+            "ram_bytes": 4_000_000_000,
+            "ram_source": "declared",
+            "gpus": ["GPU-1"],
+            "gpu_share_bytes": 8_000_000_000,
+            "locks": ["slicer-data"],
+            "exclusive": True,
+            "granted_at": 1000.0,
+            "released_at": 1075.0,
+            "waited_s": 180.0,
+            "waited_for": REASON,
+            "notes": ["cpus were cut"],
+        },
+        "usage": used,
+        "estimate": {
+            "runs": 3,
+            "duration_s": 70.0,
+            "peak_bytes": 5 * GIB,
+            "cpus": 1.5,
+            "gpu_bytes": 0,
+        },
     }
     experiment = {
         "name": "Heart",
@@ -118,7 +169,7 @@ def test_the_record_of_a_failure() -> None:
         "reason": "2-fit.ipynb, cell 5: ValueError: bad value",
         "attempts": [attempt],
     }
-    gpu = {
+    described = {
         "uuid": "GPU-1",
         "index": 0,
         "name": "A100",
@@ -132,10 +183,13 @@ def test_the_record_of_a_failure() -> None:
     budget = {
         "cpus": 8.0,
         "cpus_source": "affinity",
+        "cpu_domain": "machine",
         "ram_bytes": 17,
         "ram_capacity_bytes": 20,
         "ram_source": "cgroup",
-        "gpus": [gpu],
+        "ram_is_size": False,
+        "ram_domain": "job 7",
+        "gpus": [described],
         "gpus_reason": "",
         "notes": [],
     }
@@ -155,7 +209,7 @@ def test_the_record_of_a_failure() -> None:
         "warnings": ["history.sqlite: read-only"],
         "experiments": [experiment],
     }
-    of = data(result(notebooks=(failed(),), warnings=("2-fit.ipynb: not saved",)))
+    of = data(TOLD)
     assert of == expected
     assert json.dumps(of) == json.dumps(expected), "the order of the keys is fixed"
 
@@ -168,6 +222,8 @@ def test_the_record_of_a_failure() -> None:
         (result(), result("passed", started_at=3000.0)),
         (result("skipped", reason="needs Docker"),),
         (result("interrupted"),),
+        (TOLD,),
+        (result(lease=lease(released_at=None), estimate=Estimate(runs=1)),),
         (result(error=Failure(kind=FailureKind.DECLARATION, message="bad")),),
     ],
 )
@@ -187,12 +243,15 @@ def test_the_schema_describes_a_session_that_knows_little() -> None:
     [
         ("schema",),
         ("budget", "gpus", 0, "uuid"),
-        ("experiments", 0, "attempts", 0, "notebooks", 1, "failure", "cell", "number"),
+        ("experiments", 0, "attempts", 0, "notebooks", 0, "failure", "cell", "number"),
+        ("experiments", 0, "attempts", 0, "notebooks", 0, "usage", "gpu_bytes"),
+        ("experiments", 0, "attempts", 0, "lease", "released_at"),
+        ("experiments", 0, "attempts", 0, "estimate", "runs"),
     ],
 )
 def test_the_schema_rejects_what_is_missing(path: tuple[Any, ...]) -> None:
     """A reader may rely on every key."""
-    of = copy.deepcopy(data(result()))
+    of = copy.deepcopy(data(TOLD))
     inner: Any = of
     for key in path[:-1]:
         inner = inner[key]
@@ -224,6 +283,24 @@ def test_a_rerun_is_a_second_attempt() -> None:
     (experiment,) = data(result(), result("passed", started_at=3000.0))["experiments"]
     assert [attempt["outcome"] for attempt in experiment["attempts"]] == ["failed", "passed"]
     assert (experiment["outcome"], experiment["reason"]) == ("passed", None)
+
+
+def test_the_leases_of_a_session_add_up_over_time() -> None:
+    """What was held at any time can be told from the file alone."""
+    first = result(lease=lease(granted_at=1000.0, released_at=1060.0))
+    second = result(
+        name="Lung", lease=lease(need={"cpus": 2.0}, granted_at=1030.0, released_at=1090.0)
+    )
+    leases = [
+        attempt["lease"]
+        for experiment in data(first, second)["experiments"]
+        for attempt in experiment["attempts"]
+    ]
+
+    def held(at: float) -> list[float]:
+        return [e["cpus"] for e in leases if e["granted_at"] <= at < e["released_at"]]
+
+    assert [sum(held(at)) for at in (999.0, 1000.0, 1030.0, 1060.0, 1090.0)] == [0, 4, 6, 2, 0]
 
 
 def test_without_workers_there_is_none() -> None:

@@ -5,7 +5,19 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_samples import cell_failure, failed, passed, recorded, result, results
+from report_samples import (
+    GIB,
+    REASON,
+    cell_failure,
+    failed,
+    gpu,
+    lease,
+    passed,
+    recorded,
+    result,
+    results,
+    usage,
+)
 
 from pytest_nbgroups.events import ExperimentFinished
 from pytest_nbgroups.model import NotebookOutcome, NotebookResult
@@ -92,6 +104,66 @@ def test_names_are_shortened_in_the_middle() -> None:
     assert table_lines(rows, 46)[1].text == "studies/...T_To_USD  passed         3/3  1m14s"
 
 
+MEASURED = (
+    result("passed", notebooks=(passed(usage=usage(6 * GIB)),), lease=lease("GPU-1", "GPU-0")),
+    result("passed", name="Lung", notebooks=(passed(usage=usage(300, is_upper_bound=True)),)),
+    result("skipped", name="Brain", reason="needs Docker", duration_s=0.0),
+)
+
+
+def measured(width: int, worker: str = "gw1") -> list[str]:
+    rows = table_rows(recorded(*MEASURED, worker=worker), gpus=(gpu(0), gpu(1)))
+    return [line.text for line in table_lines(rows, width)]
+
+
+def test_peaks_of_memory_and_gpus_are_shown_where_there_are_any() -> None:
+    """What could not be measured, and what held no GPU, has an empty cell."""
+    assert measured(100) == [
+        "experiment  outcome  notebooks   time  peak memory  GPUs  worker  reason",
+        "Heart       passed         1/1  1m14s        6 GiB  0,1   gw1",
+        "Lung        passed         1/1  1m14s     <= 300 B        gw1",
+        "Brain       skipped        0/0  0.00s                     gw1     needs Docker",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "header"),
+    [
+        (64, "experiment  outcome  notebooks   time  peak memory  GPUs  worker"),
+        (63, "experiment  outcome  notebooks   time  peak memory  GPUs"),
+        (55, "experiment  outcome  notebooks   time  peak memory"),
+        (49, "experiment  outcome  notebooks   time"),
+        (35, "experiment  outcome   time"),
+    ],
+)
+def test_the_columns_that_say_least_go_first(width: int, header: str) -> None:
+    """Workers, then GPUs, then peaks of memory, then counts of notebooks."""
+    assert measured(width)[0] == header
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "duration_s", "reason"),
+    [
+        (180.0, 3600.0, f"waited 3m00s: {REASON}"),
+        (1.0, 100.0, f"waited 1.00s: {REASON}"),
+        (0.9, 1.0, ""),
+        (35.0, 3600.0, ""),
+        (36.0, 3600.0, f"waited 36.0s: {REASON}"),
+    ],
+)
+def test_a_long_wait_is_a_reason(waited_s: float, duration_s: float, reason: str) -> None:
+    """For a minute that hardly counts beside the run, nobody asks where it went."""
+    waited = lease(waited_s=waited_s, waited_for=REASON)
+    (row,) = table_rows(recorded(result("passed", duration_s=duration_s, lease=waited)))
+    assert row.reason == reason
+
+
+def test_a_wait_follows_what_failed() -> None:
+    """And has no reason where none is known."""
+    (row,) = table_rows(recorded(result(lease=lease(waited_s=180.0))))
+    assert row.reason == "2-fit.ipynb, cell 5: ValueError: bad value; waited 3m00s"
+
+
 def test_each_line_has_its_outcome() -> None:
     """The terminal colours by it; the header has none."""
     rows = table_rows(recorded(*RESULTS))
@@ -134,6 +206,8 @@ def test_a_rerun_says_which_attempt_it_is() -> None:
         outcome=result("passed").outcome,
         notebooks="3/3",
         duration_s=74.214,
+        peak="",
+        gpus="",
         worker="gw1",
         reason="attempt 2",
     )

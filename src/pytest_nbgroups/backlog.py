@@ -1,0 +1,170 @@
+"""What is still to run and who may take it: the scheduler's memory. It knows neither pytest nor xdist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from pytest_nbgroups.planning import Job, ordered, worth_trying
+from pytest_nbgroups.resources import Budget, Need
+from pytest_nbgroups.settings import Schedule
+
+W = TypeVar("W", bound=Hashable)
+
+Verdict: TypeAlias = Literal["start", "others", "no"]
+"""Start it now; it lacks what other sessions or programs hold; it lacks what this session holds."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Unit:
+    """Items that run one after the other on one worker."""
+
+    indices: list[int]
+    """Positions in the collection, of those that have not finished."""
+    job: Job | None = None
+    """The experiment that its one item is or runs; None for ordinary tests."""
+    family: str | None = None
+    """The outermost experiment's directory that they lie in: units of one family never overlap."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Running:
+    """A unit on a worker."""
+
+    unit: Unit
+    waits_for_others: bool = False
+    """It was sent to stand in the queue of the lease pool and has nothing yet."""
+
+
+class Backlog(Generic[W]):
+    """Units that wait, in the order in which to try them, and those that run, by worker.
+
+    Units of a family run in the order of collection. Ordinary tests hold nothing; one worker takes
+    them first as long as there are some, so that they never all wait behind long experiments.
+    """
+
+    def __init__(self, units: Iterable[Unit]) -> None:
+        self.waiting = list(units)
+        self.running: dict[W, Running] = {}
+        self._families: dict[str, list[Unit]] = {}
+        for unit in sorted(self.waiting, key=lambda unit: unit.indices[0]):
+            if unit.family is not None:
+                self._families.setdefault(unit.family, []).append(unit)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.waiting and not self.running
+
+    def next_for(self, worker: W, verdict: Callable[[Unit], Verdict]) -> Unit | None:
+        """What the worker should run now, marked as running; None leaves it free."""
+        tests = next(self._eligible(jobs=False), None)
+        if tests and all(running.unit.job for running in self.running.values()):
+            return self._start(worker, tests)
+        job, is_patient = self._next_job(verdict)
+        if job and not is_patient:
+            return self._start(worker, job)
+        if tests:
+            return self._start(worker, tests)
+        if job and not any(running.waits_for_others for running in self.running.values()):
+            return self._start(worker, job, waits_for_others=True)
+        return None
+
+    def _next_job(self, verdict: Callable[[Unit], Verdict]) -> tuple[Unit | None, bool]:
+        """The first that may start; else one to stand in the pool's queue, and True."""
+        patient: Unit | None = None
+        eligible = list(self._eligible(jobs=True))
+        for unit, refuse in worth_trying(eligible, need_of=_need):
+            answer = verdict(unit)
+            if answer == "start":
+                return unit, False
+            if answer == "others":
+                patient = patient or unit
+            refuse()
+        if patient is None and eligible and not self.running:
+            # Nothing of ours will ever make room for it: the pool has the last word.
+            patient = eligible[0]
+        return patient, True
+
+    def finish(self, worker: W, index: int) -> bool:
+        """Strike an item off; whether its worker has become free."""
+        unit = self.running[worker].unit
+        unit.indices.remove(index)
+        if unit.indices:
+            return False
+        del self.running[worker]
+        self._leave_family(unit)
+        return True
+
+    def lose(self, worker: W) -> int | None:
+        """Take a worker that has died off; the item that it ran, None if it ran nothing.
+
+        What stood behind that item waits again, first of all.
+        """
+        if (lost := self.running.pop(worker, None)) is None:
+            return None
+        crashed = lost.unit.indices.pop(0)
+        if lost.unit.indices:
+            self.waiting.insert(0, lost.unit)
+        else:
+            self._leave_family(lost.unit)
+        return crashed
+
+    def note_leases(self, has_lease: Callable[[W], bool]) -> None:
+        """Note which of those that were sent to stand in the queue hold their lease by now."""
+        for worker, running in self.running.items():
+            if running.waits_for_others and has_lease(worker):
+                running.waits_for_others = False
+
+    def put_back(self, unit: Unit) -> None:
+        """Have an item run once more, before all others."""
+        self.waiting.insert(0, unit)
+        if unit.family is not None:
+            self._families.setdefault(unit.family, []).insert(0, unit)
+
+    def _start(self, worker: W, unit: Unit, *, waits_for_others: bool = False) -> Unit:
+        self.waiting.remove(unit)
+        self.running[worker] = Running(unit=unit, waits_for_others=waits_for_others)
+        return unit
+
+    def _leave_family(self, unit: Unit) -> None:
+        if unit.family is not None:
+            self._families[unit.family].remove(unit)
+
+    def _eligible(self, *, jobs: bool) -> Iterator[Unit]:
+        """Those that wait with nothing of their family before them; what runs stands first there."""
+        for unit in self.waiting:
+            is_first = unit.family is None or self._families[unit.family][0] is unit
+            if is_first and (unit.job is not None) is jobs:
+                yield unit
+
+
+def _need(unit: Unit) -> Need:
+    assert unit.job is not None  # noqa: S101  only those with a job are asked
+    return unit.job.need
+
+
+def in_order(
+    units: Iterable[Unit], *, schedule: Schedule, budget: Budget, workers: int
+) -> list[Unit]:
+    """Experiments by priority, that of a family's first counting for all of it; then the tests."""
+    listed = list(units)
+    jobs = [unit for unit in listed if unit.job is not None]
+    behind_s: dict[str, float] = {}
+    for unit in jobs:
+        if unit.family is not None and unit.job:
+            behind_s[unit.family] = behind_s.get(unit.family, 0.0) + (unit.job.duration_s or 0.0)
+
+    def with_family(unit: Unit) -> Job:
+        assert unit.job is not None  # noqa: S101  chosen above
+        total_s = behind_s.get(unit.family or "") or unit.job.duration_s
+        return replace(unit.job, duration_s=total_s)
+
+    first = ordered(jobs, job_of=with_family, schedule=schedule, budget=budget, workers=workers)
+    return [*first, *(unit for unit in listed if unit.job is None)]
+
+
+def fair_chunks(indices: list[int], *, total: int, workers: int) -> list[list[int]]:
+    """Cut the tests of one file so that no part is longer than a worker's fair share of all."""
+    longest = max(1, -(-total // workers))
+    return [indices[start : start + longest] for start in range(0, len(indices), longest)]

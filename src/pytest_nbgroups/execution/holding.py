@@ -1,0 +1,37 @@
+"""What a run holds from outside while it lasts: its lease, as far as running is concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What a kernel's process tree uses at one moment."""
+
+    used_bytes: int
+    gpu_used_bytes: Mapping[str, int] = field(default_factory=dict)
+    """UUID -> bytes; absent where unknown."""
+
+
+def _ignore(_sample: Sample) -> None:
+    """Nobody wants to know."""
+
+
+def _unknown(_pids: Collection[int]) -> Mapping[str, int] | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """What the kernels of a run inherit, and whom to tell what they use."""
+
+    descriptors: tuple[int, ...] = ()
+    """Inherited by every process of the kernels' trees."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables that stand above all others, those of the kernelspec included."""
+    on_sample: Callable[[Sample], None] = _ignore
+    """Called about once a second and at peaks, in a thread of its own."""
+    gpu_memory: Callable[[Collection[int]], Mapping[str, int] | None] = _unknown
+    """Pids -> the bytes that they hold, by UUID of the GPU; None where nothing can tell."""

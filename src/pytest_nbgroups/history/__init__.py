@@ -1,0 +1,1 @@
+"""What earlier sessions measured, in one SQLite file."""

@@ -1,0 +1,213 @@
+"""The adapter of sqlite3: files are opened, made, brought up to date and moved out of the way here."""
+
+from __future__ import annotations
+
+import sqlite3  # noqa: TID253  its adapter, imported only where a history is used
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from pytest_nbgroups.errors import HistoryError
+from pytest_nbgroups.history.schema import (
+    APPLICATION_ID,
+    MIGRATIONS,
+    SCHEMA_VERSION,
+    TABLES,
+    Table,
+    creating,
+)
+
+Connection: TypeAlias = sqlite3.Connection
+Error: TypeAlias = sqlite3.Error
+FileIdentity: TypeAlias = tuple[int, int] | None
+"""Device and inode; None where there is no file."""
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+_RETRY_S = 0.01
+
+
+def open_for_writing(path: Path, *, timeout_s: float, wal: bool) -> Connection:
+    """Open a history, which is made or brought up to date first where that is needed.
+
+    ``timeout_s`` is how long each statement waits for other processes. The connection may be used by
+    several threads, one at a time. Raises HistoryError for a file that is not for us, sqlite3.Error.
+    """
+    connection = sqlite3.connect(
+        path, timeout=timeout_s, isolation_level=None, check_same_thread=False
+    )
+    try:
+        if not wal:
+            # A file that is in WAL mode is then read without shared memory.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        _identify(connection, path)
+        _set_journal(connection, "wal" if wal else "delete", timeout_s)
+        if not wal:
+            connection.execute("PRAGMA locking_mode = NORMAL")
+            version_of(connection)  # the lock is given up at the end of the next statement
+        # A commit is on the disk when it returns, in a WAL too.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not is_current(connection):
+            with transaction(connection):
+                bring_up_to_date(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def copy_of(path: Path) -> Connection:
+    """A history as it is now, in memory and brought up to date; the file is only read.
+
+    Raises HistoryError for a file that is not for us, sqlite3.Error.
+    """
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        _read_into(copy, path)
+        if not is_current(copy):
+            bring_up_to_date(copy)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def _read_into(copy: Connection, path: Path) -> None:
+    """In a folder where SQLite cannot make what goes with a WAL, nobody else writes either."""
+    try:
+        _read_as(copy, path, "mode=ro")
+    except sqlite3.OperationalError:
+        _read_as(copy, path, "mode=ro&immutable=1")
+
+
+def _read_as(copy: Connection, path: Path, options: str) -> None:
+    uri = f"{path.absolute().as_uri()}?{options}"
+    with closing(sqlite3.connect(uri, uri=True)) as original:
+        _identify(original, path)
+        original.backup(copy)
+
+
+def version_of(connection: Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def is_current(connection: Connection) -> bool:
+    return version_of(connection) == SCHEMA_VERSION
+
+
+def _identify(connection: Connection, path: Path) -> None:
+    """Raise HistoryError for a database that is not a history, or is one of a later version."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (things,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and things:
+        raise HistoryError(
+            f"{path}: a database, but not a history of pytest-nbgroups; move it or remove it"
+        )
+    if version_of(connection) > SCHEMA_VERSION:
+        raise HistoryError(
+            f"{path}: has version {version_of(connection)} of the history, and this pytest-nbgroups "
+            f"knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file"
+        )
+
+
+def bring_up_to_date(
+    connection: Connection,
+    *,
+    tables: tuple[Table, ...] = TABLES,
+    migrations: Mapping[int, tuple[str, ...]] = MIGRATIONS,
+    target: int = SCHEMA_VERSION,
+) -> None:
+    """Make the tables in an empty database, or take an older one through each later version.
+
+    Called in a transaction: another process may have done it just before.
+    """
+    version = version_of(connection)
+    if version == 0:
+        statements = [*creating(tables), f"PRAGMA application_id = {APPLICATION_ID}"]
+    else:
+        statements = [s for each in range(version, target) for s in migrations[each]]
+    for statement in [*statements, f"PRAGMA user_version = {target}"]:
+        connection.execute(statement)
+
+
+def _set_journal(connection: Connection, mode: str, timeout_s: float) -> None:
+    """Choose how commits are made safe. Where WAL is not possible SQLite keeps what it has.
+
+    To change it, SQLite wants the file to itself, and of two that wait for that one is refused at
+    once.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+        except sqlite3.OperationalError as exc:
+            if not is_locked(exc) or time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """All or nothing. Takes the right to write first, so that it cannot be refused half way."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def gather(connection: Connection, *, patience_s: float) -> None:
+    """Move what stands in the WAL to the file itself, unless others keep it for too long."""
+    connection.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def is_damaged(error: Exception) -> bool:
+    return _code(error) in _DAMAGED
+
+
+def is_locked(error: Exception) -> bool:
+    return _code(error) in _LOCKED
+
+
+def is_unwritable(error: Exception) -> bool:
+    """Whether the file or its folder may not be written; what is there may still be readable."""
+    return isinstance(error, OSError) or _code(error) in _UNWRITABLE
+
+
+def _code(error: Exception) -> int | None:
+    """SQLite's primary result code; the higher bits say more."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def identity(path: Path) -> FileIdentity:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def move_aside(path: Path, *, now: float) -> Path:
+    """Rename a damaged history, with what SQLite keeps beside it, and give its new name.
+
+    The file itself goes last: a session that begins meanwhile must not lose the WAL of a new one.
+    Raises OSError.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    for suffix in ("-wal", "-shm", "-journal", ""):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.replace(aside.with_name(aside.name + suffix))
+    return aside

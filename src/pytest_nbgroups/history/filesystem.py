@@ -1,0 +1,51 @@
+"""Which filesystem a path lies on. SQLite's WAL needs memory that all its users share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_NETWORK = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "orangefs",
+        "panfs",
+        "pvfs2",
+        "smb3",
+        "smbfs",
+        "wekafs",
+    }
+)
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_MOUNT_POINT = 4
+
+
+def network_filesystem(path: Path, mountinfo: str) -> str:
+    """Type of the network filesystem that ``path``, absolute and resolved, lies on; empty for others.
+
+    ``mountinfo`` is the text of /proc/self/mountinfo, see proc_pid_mountinfo(5); empty where there
+    is none. What FUSE shows counts as one: most of it lies elsewhere, and for what does not a
+    rollback journal is as safe.
+    """
+    found, longest = "", -1
+    for line in mountinfo.splitlines():
+        mount, dash, filesystem = line.partition(" - ")
+        fields = mount.split(" ")
+        if not dash or len(fields) <= _MOUNT_POINT:
+            continue
+        point = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[_MOUNT_POINT]))
+        depth = len(point.parts)
+        # Of two in one place, the later mount hides the earlier.
+        if path.is_relative_to(point) and depth >= longest:
+            found, longest = filesystem.split(" ")[0], depth
+    return found if found in _NETWORK or found.startswith("fuse.") else ""

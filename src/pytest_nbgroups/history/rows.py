@@ -1,0 +1,125 @@
+"""What a session knows, as rows of a history. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pytest_nbgroups.history.kind import Machine
+from pytest_nbgroups.history.schema import EXPERIMENTS
+from pytest_nbgroups.model import (
+    ExperimentOutcome,
+    ExperimentResult,
+    NotebookOutcome,
+    NotebookResult,
+)
+from pytest_nbgroups.resources import Lease, Usage
+
+Row: TypeAlias = dict[str, Any]
+"""Column name -> value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A pytest invocation, as a history knows it."""
+
+    id: str
+    started_at: float
+    """Seconds since the epoch."""
+    machine: Machine
+    plugin_version: str
+    python_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One run of an experiment: its name and ``started_at`` tell it from others of the session."""
+
+    name: str
+    started_at: float
+    nodeid: str = ""
+    worker: str = ""
+
+
+def machine_row(machine: Machine) -> Row:
+    return {
+        "id": None,
+        "kind": valid_text(machine.kind),
+        "cpu_model": valid_text(machine.cpu_model),
+        "cpus": machine.cpus,
+        "ram_bytes": machine.ram_bytes,
+        "gpus": valid_text("\n".join(machine.gpus)),
+    }
+
+
+def session_row(session: Session) -> Row:
+    return {
+        "id": valid_text(session.id),
+        "started_at": session.started_at,
+        "finished_at": None,
+        "plugin_version": session.plugin_version,
+        "python_version": session.python_version,
+    }
+
+
+def attempt_row(attempt: Attempt) -> Row:
+    """A row of which the rest is not known yet."""
+    return {
+        **dict.fromkeys(EXPERIMENTS.column_names),
+        "name": valid_text(attempt.name),
+        "nodeid": valid_text(attempt.nodeid),
+        "worker": valid_text(attempt.worker),
+        "started_at": attempt.started_at,
+        "is_complete": False,
+    }
+
+
+def result_row(attempt: Attempt, result: ExperimentResult) -> Row:
+    reused = any(n.outcome is NotebookOutcome.REUSED for n in result.notebooks)
+    return {
+        **attempt_row(attempt),
+        **_lease_row(result.lease),
+        **_usage_row(result.usage),
+        "outcome": result.outcome.value,
+        "is_complete": result.outcome is ExperimentOutcome.PASSED and not reused,
+        "duration_s": result.duration_s,
+        "notebooks": len(result.notebooks),
+    }
+
+
+def _lease_row(lease: Lease | None) -> Row:
+    if lease is None:
+        return {}
+    return {
+        "cpus": lease.need.cpus,
+        "ram_bytes": lease.need.ram_bytes,
+        "ram_source": lease.need.ram_source,
+        "gpus": len(lease.gpus),
+        "gpu_share_bytes": lease.need.gpu_share_bytes,
+        "waited_s": lease.waited_s,
+    }
+
+
+def notebook_row(number: int, position: int, result: NotebookResult) -> Row:
+    return {
+        "experiment_id": number,
+        "position": position,
+        "name": valid_text(result.name),
+        "outcome": result.outcome.value,
+        "duration_s": result.duration_s,
+        **_usage_row(result.usage),
+    }
+
+
+def _usage_row(usage: Usage | None) -> Row:
+    return {
+        "peak_bytes": usage.peak_bytes if usage else None,
+        "is_upper_bound": usage.is_upper_bound if usage else None,
+        "cpu_s": usage.cpu_s if usage else None,
+        "gpu_bytes": usage.gpu_bytes if usage else None,
+    }
+
+
+def valid_text(text: str) -> str:
+    """Text that UTF-8 can hold: a file's name may not be."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,130 @@
+"""What is written to an open history, and what is read from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from pytest_nbgroups.estimates import WINDOW, Run
+from pytest_nbgroups.history import rows
+from pytest_nbgroups.history.database import Connection
+from pytest_nbgroups.history.rows import Attempt, Session, valid_text
+from pytest_nbgroups.history.schema import EXPERIMENTS, MACHINES, NOTEBOOKS, SESSIONS, inserting
+from pytest_nbgroups.model import ExperimentResult, NotebookResult
+
+SESSIONS_KEPT = 50
+"""Of each experiment, the newest."""
+
+_NEWEST_RUNS = """
+    WITH parts AS (
+        SELECT DISTINCT machine_id, name, is_complete FROM experiments
+        WHERE machine_id = (SELECT id FROM machines WHERE kind = ?)
+    )
+    SELECT e.name, e.started_at, e.is_complete, e.duration_s, e.peak_bytes, e.cpu_s, e.gpu_bytes
+    FROM parts CROSS JOIN experiments AS e ON e.id IN (
+        SELECT id FROM experiments
+        WHERE machine_id = parts.machine_id AND name = parts.name AND is_complete = parts.is_complete
+        ORDER BY started_at DESC LIMIT ?
+    )
+"""
+_TOTALS_SO_FAR = """
+    UPDATE experiments SET
+        duration_s = :duration_s,
+        (peak_bytes, is_upper_bound, cpu_s, gpu_bytes) = (
+            SELECT max(peak_bytes), max(is_upper_bound), sum(cpu_s), max(gpu_bytes)
+            FROM notebooks WHERE experiment_id = :id
+        )
+    WHERE id = :id
+"""
+_ALL_OF_THE_ATTEMPT = "UPDATE experiments SET {} WHERE id = :id".format(  # noqa: S608  our names
+    ", ".join(
+        f"{name} = :{name}"
+        for name in EXPERIMENTS.column_names
+        if name not in {"id", "session_id", "machine_id"}
+    )
+)
+_OLD_ATTEMPTS = """
+    DELETE FROM experiments WHERE id IN (
+        SELECT id FROM (
+            SELECT e.id, dense_rank() OVER (
+                PARTITION BY e.name ORDER BY s.started_at DESC, s.id
+            ) AS age
+            FROM experiments AS e JOIN sessions AS s ON s.id = e.session_id
+            WHERE :session IS NULL
+                OR e.name IN (SELECT name FROM experiments WHERE session_id = :session)
+        ) WHERE age > :kept
+    )
+"""
+
+
+def write_notebook(
+    connection: Connection,
+    session: Session,
+    attempt: Attempt,
+    notebook: tuple[int, NotebookResult],
+    duration_s: float,
+) -> None:
+    """Write a notebook, given with its position, and what its attempt has taken so far."""
+    number = _attempt_number(connection, session, attempt)
+    connection.execute(
+        inserting(NOTEBOOKS, otherwise="REPLACE"), rows.notebook_row(number, *notebook)
+    )
+    connection.execute(_TOTALS_SO_FAR, {"id": number, "duration_s": duration_s})
+
+
+def write_experiment(
+    connection: Connection, session: Session, attempt: Attempt, result: ExperimentResult
+) -> None:
+    """Write an attempt that has ended, with all its notebooks."""
+    number = _attempt_number(connection, session, attempt)
+    connection.execute(_ALL_OF_THE_ATTEMPT, {**rows.result_row(attempt, result), "id": number})
+    connection.executemany(
+        inserting(NOTEBOOKS, otherwise="REPLACE"),
+        [rows.notebook_row(number, *each) for each in enumerate(result.notebooks, 1)],
+    )
+
+
+def finish_session(connection: Connection, session: Session, at: float) -> None:
+    connection.execute(
+        "UPDATE sessions SET finished_at = ? WHERE id = ?", (at, valid_text(session.id))
+    )
+
+
+def forget_old(
+    connection: Connection, *, session_id: str | None = None, kept: int = SESSIONS_KEPT
+) -> None:
+    """Delete what is older than the newest sessions of each experiment.
+
+    Of the experiments that the session ran, or of all.
+    """
+    connection.execute(_OLD_ATTEMPTS, {"session": session_id, "kept": kept})
+    connection.execute("DELETE FROM sessions WHERE id NOT IN (SELECT session_id FROM experiments)")
+
+
+def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[Run]]:
+    """Of each experiment, the newest runs on machines of that kind: complete ones, and others."""
+    runs: defaultdict[str, list[Run]] = defaultdict(list)
+    for name, *values in connection.execute(_NEWEST_RUNS, (valid_text(kind), WINDOW)):
+        runs[name].append(Run._make(values))
+    return runs
+
+
+def machine_number(connection: Connection, kind: str) -> int:
+    """The id of a kind that is there."""
+    (number,) = connection.execute("SELECT id FROM machines WHERE kind = ?", (kind,)).fetchone()
+    return int(number)
+
+
+def _attempt_number(connection: Connection, session: Session, attempt: Attempt) -> int:
+    """Its row's id. Whatever is missing is written: the file may have been replaced meanwhile."""
+    connection.execute(inserting(MACHINES, otherwise="IGNORE"), rows.machine_row(session.machine))
+    connection.execute(inserting(SESSIONS, otherwise="IGNORE"), rows.session_row(session))
+    machine = machine_number(connection, valid_text(session.machine.kind))
+    row = rows.attempt_row(attempt) | {"session_id": valid_text(session.id), "machine_id": machine}
+    connection.execute(inserting(EXPERIMENTS, otherwise="IGNORE"), row)
+    (number,) = connection.execute(
+        "SELECT id FROM experiments "
+        "WHERE session_id = :session_id AND name = :name AND started_at = :started_at",
+        row,
+    ).fetchone()
+    return int(number)

@@ -1,0 +1,149 @@
+"""``history.sqlite``: what a session writes to it as it goes on, and what it expects because of it.
+
+One process of a session writes: xdist's controller, or the only one. Several sessions may at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_nbgroups.estimates import estimate
+from pytest_nbgroups.events import Event, ExperimentFinished, ExperimentStarted, NotebookFinished
+from pytest_nbgroups.history import statements
+from pytest_nbgroups.history.access import Access
+from pytest_nbgroups.history.database import Connection
+from pytest_nbgroups.history.filesystem import network_filesystem
+from pytest_nbgroups.history.rows import Attempt, Session
+from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, NotebookResult
+from pytest_nbgroups.resources import Estimate
+
+__all__ = ["Attempt", "History", "Session", "open_history"]
+
+FILE_NAME = "history.sqlite"
+LOCK_TIMEOUT_S = 30.0
+_CLOSING_S = 1.0
+
+
+@contextmanager
+def open_history(
+    folder: Path,
+    session: Session,
+    *,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+    mountinfo: Path = Path("/proc/self/mountinfo"),
+) -> Iterator[History]:
+    """The history in an artifacts folder, for the length of a session. Never raises.
+
+    Nothing is created before there is something to record.
+    """
+    history = History(
+        folder,
+        session,
+        lock_timeout_s=lock_timeout_s,
+        network=_network_filesystem(folder, mountinfo),
+    )
+    try:
+        yield history
+    finally:
+        history.close()
+
+
+def _network_filesystem(folder: Path, mountinfo: Path) -> str:
+    try:
+        text = mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
+        return network_filesystem(folder.resolve(), text)
+    except (OSError, RuntimeError):  # no Linux; a link that leads to itself
+        return ""
+
+
+class History:
+    """A history in use. No method raises: trouble is a warning, and may end the use of it.
+
+    Methods may be called from several threads. What they wrote is on the disk when they return.
+    """
+
+    def __init__(
+        self, folder: Path, session: Session, *, lock_timeout_s: float, network: str
+    ) -> None:
+        path = folder / FILE_NAME
+        self._session = session
+        self._access = Access(path, timeout_s=lock_timeout_s, wal=not network)
+        self._started: dict[tuple[str, str], Attempt] = {}
+        self._has_recorded = False
+        self.notes = (_rollback_note(path, network),) if network else ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What went wrong so far, each trouble once."""
+        return self._access.warnings
+
+    def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
+        """Record notebooks and experiments as they finish.
+
+        A run that ended without telling is to be given to `record_experiment`.
+        """
+        match event:
+            case ExperimentStarted():
+                self._started[nodeid, event.experiment] = Attempt(
+                    name=event.experiment, started_at=event.at, nodeid=nodeid, worker=worker
+                )
+            case NotebookFinished():
+                if attempt := self._started.get((nodeid, event.experiment)):
+                    self.record_notebook(attempt, event.number, event.result, at=event.at)
+            case ExperimentFinished():
+                self.record_experiment(event.result, nodeid=nodeid, worker=worker)
+            case _:
+                return
+
+    def record_notebook(
+        self, attempt: Attempt, number: int, result: NotebookResult, *, at: float
+    ) -> None:
+        """Write notebook ``number``, counted from 1, of an experiment that is running."""
+        so_far_s = max(0.0, at - attempt.started_at)
+
+        def write(connection: Connection) -> None:
+            statements.write_notebook(
+                connection, self._session, attempt, (number, result), so_far_s
+            )
+
+        self._has_recorded |= self._access.write(write)
+
+    def record_experiment(self, result: ExperimentResult, *, nodeid: str, worker: str = "") -> None:
+        """Write an attempt that is over, with all its notebooks.
+
+        Given again, with another outcome, it replaces the first. Of a skipped one nothing ran, and
+        nothing is written.
+        """
+        if result.outcome is ExperimentOutcome.SKIPPED:
+            return
+        attempt = Attempt(
+            name=result.name, started_at=result.started_at, nodeid=nodeid, worker=worker
+        )
+
+        def write(connection: Connection) -> None:
+            statements.write_experiment(connection, self._session, attempt, result)
+
+        self._has_recorded |= self._access.write(write)
+
+    def estimates(self, kind: str) -> Mapping[str, Estimate]:
+        """What to expect on machines of that kind: of each experiment that has run on one, by name."""
+        runs = self._access.read(lambda connection: statements.read_runs(connection, kind)) or {}
+        return {name: estimate(of) for name, of in runs.items()}
+
+    def close(self) -> None:
+        """Forget what is old, and leave one file, which can be copied as it is."""
+
+        def finish(connection: Connection) -> None:
+            statements.finish_session(connection, self._session, time.time())
+            statements.forget_old(connection, session_id=self._session.id)
+
+        if self._has_recorded:
+            self._access.write(finish)
+        self._access.close(patience_s=_CLOSING_S)
+
+
+def _rollback_note(path: Path, network: str) -> str:
+    return f"{path} lies on a network filesystem ({network}): kept with a rollback journal, no WAL"

@@ -1,0 +1,45 @@
+"""``experiment_gpu_default``: a GPU for an experiment that declares none and shows that it uses one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pytest_nbgroups.integration.collection import ExperimentItem
+from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.planner import Planner
+
+
+class GpuDefault:
+    """Declares a GPU for each that uses one, before anyone is told what was collected."""
+
+    def __init__(self, planner: Callable[[], Planner]) -> None:
+        self._planner = planner
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Read notebooks, but only where there are GPUs to give."""
+        experiments = [item for item in items if isinstance(item, ExperimentItem)]
+        if not experiments:
+            return
+        planner = self._planner()
+        if planner.settings.gpu_default != "auto" or not planner.budget.gpus:
+            return
+        for item in experiments:
+            if _uses_gpu(item.experiment, planner):
+                item.declare_gpu()
+
+
+def _uses_gpu(experiment: Experiment, planner: Planner) -> bool:
+    """What history has measured decides; else the source of the notebooks does."""
+    resources = experiment.resources
+    if resources.gpus is not None or resources.gpu_count or experiment.problem or experiment.skip:
+        return False
+    estimate = planner.estimate(experiment.name)
+    if estimate is not None and estimate.gpu_bytes is not None:
+        return estimate.gpu_bytes > 0
+    from pytest_nbgroups.execution.scanning import scan
+
+    hints = scan(experiment)
+    return hints.wants_gpu or hints.may_use_gpu

@@ -1,0 +1,186 @@
+"""Runs an experiment on this machine: leases what it needs, then runs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from pytest_nbgroups.errors import LeaseCancelledError, LeaseError, LeaseTimeoutError
+from pytest_nbgroups.events import Event, ExperimentFinished, ExperimentWaiting
+from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.experiment import run_experiment
+from pytest_nbgroups.execution.holding import Holding, Sample
+from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.execution.notebook import Emit
+from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.machine.pool import HeldLease
+from pytest_nbgroups.model import (
+    Experiment,
+    ExperimentOutcome,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    NotebookOutcome,
+    NotebookResult,
+)
+from pytest_nbgroups.planner import Planner
+from pytest_nbgroups.resources import Need
+from pytest_nbgroups.threads import thread_count, thread_variables
+
+CUDA_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def run_leased(  # noqa: PLR0913  each is a fact of its own
+    experiment: Experiment,
+    emit: Emit,
+    *,
+    planner: Planner,
+    host: KernelHost,
+    cancellation: Cancellation,
+    env: Mapping[str, str],
+    nodeid: str = "",
+) -> ExperimentResult:
+    """Wait for the lease, run the experiment in it, release it.
+
+    As `run_experiment`, which does the running; ``env`` is what the kernels' environment is made
+    from. No deadline counts the wait. That the lease could not be had is in the result.
+    """
+    run = partial(run_experiment, experiment, settings=planner.settings, host=host)
+    if experiment.problem or experiment.skip or missing(experiment.requires, env):
+        return run(emit, cancellation=cancellation, env=env)
+    ending = _Ending(experiment=experiment, emit=emit, planner=planner)
+    need = planner.need(experiment.name, experiment.resources)
+    try:
+        with planner.pool.lease(
+            planner.claim(experiment.name, nodeid, need),
+            admission=planner.admission,
+            on_wait=ending.tell_wait,
+            cancelled=lambda: cancellation.reason is not None,
+            wait_s=planner.settings.wait_s,
+        ) as held:
+            ending.held = held
+            run(
+                ending.receive,
+                cancellation=cancellation,
+                env={**env, **_threads(experiment, planner, env)},
+                holding=_holding(held, need, planner),
+            )
+    except LeaseCancelledError as exc:
+        ending.without_run(str(exc))
+    except LeaseTimeoutError as exc:
+        remedy = "end what holds it, or wait longer with --experiment-wait"
+        ending.without_run(
+            str(exc), error=Failure(kind=FailureKind.LEASE, message=str(exc), remedy=remedy)
+        )
+    except LeaseError as exc:
+        ending.without_run(str(exc), error=Failure(kind=FailureKind.LEASE, message=str(exc)))
+    except KeyboardInterrupt:
+        ending.without_run("interrupted while it waited for its lease")
+        raise
+    finally:
+        ending.tell()
+    return ending.result
+
+
+def _threads(experiment: Experiment, planner: Planner, env: Mapping[str, str]) -> Mapping[str, str]:
+    count = thread_count(
+        experiment.resources.cpus,
+        budget_cpus=planner.budget.cpus,
+        parallel=planner.knowledge.parallel,
+    )
+    return thread_variables(count, {**env, **experiment.env})
+
+
+def _holding(held: HeldLease, need: Need, planner: Planner) -> Holding:
+    def publish(sample: Sample) -> None:
+        held.update(sample.used_bytes, sample.gpu_used_bytes)
+
+    def gpu_memory(pids: Collection[int]) -> Mapping[str, int] | None:
+        return planner.gpu_memory(pids, held.gpus) if need.gpus else None
+
+    return Holding(
+        descriptors=held.descriptors,
+        env=_visible_gpus(held, planner),
+        on_sample=publish,
+        gpu_memory=gpu_memory,
+    )
+
+
+def _visible_gpus(held: HeldLease, planner: Planner) -> dict[str, str]:
+    """What makes CUDA see the leased GPUs alone, and none without a lease of one."""
+    names = {gpu.uuid: gpu for gpu in planner.budget.gpus}
+    by_index = planner.settings.gpu_naming == "index"
+    chosen = [
+        str(names[uuid].index) if by_index and names[uuid].parent_uuid is None else uuid
+        for uuid in held.gpus
+    ]
+    return {CUDA_VISIBLE: ",".join(chosen), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+@dataclass(kw_only=True)
+class _Ending:
+    """Holds an experiment's last event back until its lease is released."""
+
+    experiment: Experiment
+    emit: Emit
+    planner: Planner
+    held: HeldLease | None = None
+    finished: ExperimentFinished | None = None
+    trouble: tuple[str, ...] = ()
+
+    @property
+    def result(self) -> ExperimentResult:
+        assert self.finished is not None  # noqa: S101  told by run_experiment, else made here
+        result = self.finished.result
+        return replace(result, warnings=(*result.warnings, *self.trouble))
+
+    def receive(self, event: Event) -> None:
+        if isinstance(event, ExperimentFinished):
+            self.finished = event
+        else:
+            self.emit(event)
+
+    def tell_wait(self, reason: str) -> None:
+        self._emit(
+            ExperimentWaiting(experiment=self.experiment.name, at=time.time(), reason=reason)
+        )
+
+    def without_run(self, reason: str, *, error: Failure | None = None) -> None:
+        """Make the result of an experiment that never got its lease: without an error, interrupted."""
+        if self.finished is not None:
+            return
+        result = ExperimentResult(
+            name=self.experiment.name,
+            directory=self.experiment.directory,
+            outcome=ExperimentOutcome.FAILED if error else ExperimentOutcome.INTERRUPTED,
+            reason=reason,
+            notebooks=tuple(
+                NotebookResult(name=notebook.name, outcome=NotebookOutcome.NOT_RUN)
+                for notebook in self.experiment.notebooks
+            ),
+            started_at=time.time(),
+            error=error,
+        )
+        self.finished = ExperimentFinished(
+            experiment=self.experiment.name, at=time.time(), result=result
+        )
+
+    def tell(self) -> None:
+        if self.finished is None:
+            return
+        result = replace(
+            self.finished.result,
+            lease=self.held.record if self.held else None,
+            estimate=self.planner.estimate(self.experiment.name),
+        )
+        self.finished = replace(self.finished, at=time.time(), result=result)
+        self._emit(self.finished)
+
+    def _emit(self, event: Event) -> None:
+        """Hand an event on. What the listener raises is a warning, as within the run."""
+        try:
+            self.emit(event)
+        except Exception as exc:  # noqa: BLE001  the user's code
+            self.trouble += (f"on_event raised {type(exc).__name__}: {exc}",)

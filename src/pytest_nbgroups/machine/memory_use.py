@@ -1,0 +1,58 @@
+"""How much of the RAM that limits us is in use at this moment, by whomever."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_nbgroups.admission import MemoryUse
+from pytest_nbgroups.machine.cgroup import Cgroup, CgroupLevel, read_text
+from pytest_nbgroups.machine.counts import parse_count
+from pytest_nbgroups.machine.memory import RamLimit, find_ram
+
+__all__ = ["MemoryUse", "read_memory_use"]
+
+# Usage counts the page cache too. What of it nobody has used lately is given up without harm.
+_USAGE = {1: "memory.usage_in_bytes", 2: "memory.current"}
+_RECLAIMABLE = {1: "total_inactive_file", 2: "inactive_file"}
+
+
+def read_memory_use(  # the machine's own, or a test's
+    limit: RamLimit | None = None,
+    *,
+    env: Mapping[str, str] = os.environ,
+    proc: Path = Path("/proc"),
+    root: Path = Path("/"),
+    available_bytes: int | None = None,
+) -> MemoryUse:
+    """The use of what ``limit`` limits, which `find_ram` is asked for where it is not given.
+
+    In a container or an allocation that has room, the machine itself can be full: what it has not
+    got available counts as used. That is all that can be told where SLURM's word is the limit.
+    ``available_bytes`` is asked of the operating system where it is not given.
+    """
+    limit = limit or find_ram(env=env, proc=proc, root=root)
+    available = _available_bytes() if available_bytes is None else available_bytes
+    used = _cgroup_use(limit.cgroup) if limit.cgroup else 0
+    return MemoryUse(used_bytes=max(used, limit.bytes - available, 0), capacity_bytes=limit.bytes)
+
+
+def _cgroup_use(cgroup: Cgroup) -> int:
+    level = cgroup.levels[0]
+    used = level.count(_USAGE[cgroup.version]) or 0
+    return max(0, used - _stat(level, _RECLAIMABLE[cgroup.version]))
+
+
+def _stat(level: CgroupLevel, name: str) -> int:
+    for line in read_text(level.directory / "memory.stat").splitlines():
+        key, _, count = line.partition(" ")
+        if key == name:
+            return parse_count(count) or 0
+    return 0
+
+
+def _available_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,172 @@
+"""What a session knows when it decides: the budget, what history expects, what others hold."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pytest_nbgroups.admission import Grant, MemoryUse, Obstacle, admit
+from pytest_nbgroups.backlog import Verdict
+from pytest_nbgroups.events import Event, ExperimentFinished
+from pytest_nbgroups.machine.gpu_reader import GpuReader
+from pytest_nbgroups.machine.memory_use import read_memory_use
+from pytest_nbgroups.machine.pool import LeasePool, PoolSnapshot
+from pytest_nbgroups.needs import SlowStart, need_of, unmet
+from pytest_nbgroups.planning import Job, Parallelism, most_at_once
+from pytest_nbgroups.resources import Budget, Claim, Estimate, Gpu, Need, Resources
+from pytest_nbgroups.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """What the process that looks about hands to those that run experiments."""
+
+    session: str
+    """Random, one for each invocation."""
+    budget: Budget
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    """By the experiment's name."""
+    slow_start: SlowStart
+    parallel: int = 1
+    """How many experiments can run at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """The machine at one moment."""
+
+    snapshot: PoolSnapshot
+    gpus: tuple[Gpu, ...]
+    memory: MemoryUse
+
+
+class Planner:
+    """Decides with what is known. Its methods may be called from any thread."""
+
+    def __init__(self, knowledge: Knowledge, settings: Settings, pool: LeasePool) -> None:
+        self.knowledge = knowledge
+        self.settings = settings
+        self.pool = pool
+        self._gpu_reader = GpuReader()
+        self._lock = threading.Lock()
+
+    @property
+    def budget(self) -> Budget:
+        return self.knowledge.budget
+
+    def estimate(self, experiment: str) -> Estimate | None:
+        return self.knowledge.estimates.get(experiment)
+
+    def need(self, experiment: str, resources: Resources) -> Need:
+        """What a run of the experiment is to be granted, as things stand."""
+        return need_of(resources, self.estimate(experiment), self.budget, self.knowledge.slow_start)
+
+    def job(self, experiment: str, resources: Resources) -> Job:
+        estimate = self.estimate(experiment)
+        return Job(
+            name=experiment,
+            need=self.need(experiment, resources),
+            duration_s=estimate.duration_s if estimate else None,
+        )
+
+    def fitting(self, declared: Sequence[tuple[str, Resources]]) -> Parallelism:
+        """How many of the experiments can ever run at once."""
+        needs = [
+            self.need(name, resources)
+            for name, resources in declared
+            if unmet(resources, self.budget) is None
+        ]
+        return most_at_once(needs, self.budget, max_parallel=self.settings.max_parallel)
+
+    def learn(self, event: Event) -> bool:
+        """Take in how a slow start has ended; whether the knowledge has changed."""
+        if not isinstance(event, ExperimentFinished) or event.result.lease is None:
+            return False
+        if event.result.lease.need.ram_source != "slow start" or event.result.usage is None:
+            return False
+        with self._lock:
+            known = self.knowledge.slow_start
+            peak = max(known.largest_peak_bytes, event.result.usage.peak_bytes)
+            grown = replace(known, largest_peak_bytes=peak, finished=known.finished + 1)
+            self.knowledge = replace(self.knowledge, slow_start=grown)
+        return True
+
+    def set_slow_start(self, slow_start: SlowStart) -> None:
+        with self._lock:
+            self.knowledge = replace(self.knowledge, slow_start=slow_start)
+
+    def claim(self, experiment: str, nodeid: str, need: Need) -> Claim:
+        limit = self.knowledge.slow_start.limit
+        return Claim(
+            need=need,
+            experiment=experiment,
+            session=self.knowledge.session,
+            nodeid=nodeid,
+            cpu_domain=self.budget.cpu_domain,
+            ram_domain=self.budget.ram_domain,
+            gpu_choices=tuple(gpu.uuid for gpu in self.budget.gpus),
+            slow_start_limit=limit if need.ram_source == "slow start" else None,
+        )
+
+    def look(self, *, gpus: bool = True) -> Surroundings:
+        """See what is held and used right now. Raises LeaseError where the pool cannot be used."""
+        return Surroundings(
+            snapshot=self.pool.snapshot(), gpus=self._gpus(asked=gpus), memory=read_memory_use()
+        )
+
+    def admission(
+        self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
+    ) -> Grant | Obstacle:
+        """The lease pool's question: whether a claim is granted now."""
+        limit = self.settings.max_parallel
+        ours = [holder for holder in holders if holder.session == claim.session]
+        if limit is not None and len(ours) >= limit:
+            return Obstacle(lacking=f"--experiment-max-parallel is {limit}", blockers=tuple(ours))
+        return admit(
+            claim,
+            holders=holders,
+            ahead=ahead,
+            budget=self.budget,
+            gpus=self._gpus(asked=bool(claim.need.gpus)),
+            memory=read_memory_use(),
+        )
+
+    def verdict(self, claim: Claim, ours: Sequence[Claim], around: Surroundings) -> Verdict:
+        """Whether to send an experiment to a worker, given what this session has sent already.
+
+        What has been sent and has no ticket yet counts as being ahead in the pool's queue.
+        """
+        limit = self.settings.max_parallel
+        if limit is not None and len(ours) >= limit:
+            return "no"
+        pool = around.snapshot
+        tickets = {c.nodeid for c in (*pool.holders, *pool.waiting) if c.session == claim.session}
+        sent = [other for other in ours if other.nodeid not in tickets]
+        if self._admits(claim, pool.holders, [*pool.waiting, *sent], around.gpus, around.memory):
+            return "start"
+        own_holders = [c for c in pool.holders if c.session == claim.session]
+        own_waiting = [c for c in pool.waiting if c.session == claim.session]
+        idle = tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in self.budget.gpus)
+        alone = self._admits(claim, own_holders, [*own_waiting, *sent], idle, None)
+        return "others" if alone else "no"
+
+    def _admits(
+        self,
+        claim: Claim,
+        holders: Sequence[Claim],
+        ahead: Sequence[Claim],
+        gpus: Sequence[Gpu],
+        memory: MemoryUse | None,
+    ) -> bool:
+        answer = admit(
+            claim, holders=holders, ahead=ahead, budget=self.budget, gpus=gpus, memory=memory
+        )
+        return isinstance(answer, Grant)
+
+    def _gpus(self, *, asked: bool) -> tuple[Gpu, ...]:
+        return self._gpu_reader.read(self.budget.gpus) if asked and self.budget.gpus else ()
+
+    def gpu_memory(self, pids: Collection[int], gpus: Collection[str]) -> Mapping[str, int] | None:
+        """UUID -> bytes that these processes hold of these GPUs; None where nothing can tell."""
+        return self._gpu_reader.process_memory(pids, gpus)

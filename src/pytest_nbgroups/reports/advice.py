@@ -1,0 +1,88 @@
+"""What a run has shown to be declared wrongly, and what else is to be warned of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pytest_nbgroups.model import ExperimentResult
+from pytest_nbgroups.reports.lines import one_line
+from pytest_nbgroups.reports.record import ExperimentRecord
+from pytest_nbgroups.resources import Need, Usage
+from pytest_nbgroups.units import format_size
+
+SHOWN = 5
+"""Lines of advice in one session."""
+
+SHORTEST_S = 10.0
+"""Of a shorter run, imports and compilation are what keeps cores busy."""
+
+_MARGIN = 1.1
+"""Over what was measured: allocations differ a little from run to run."""
+
+_MUCH_MORE = 1.5
+_CORES_MORE = 0.5
+"""By how much a run must exceed its CPUs, as a factor and in cores, to be told of."""
+
+
+def session_advice(
+    experiments: Iterable[ExperimentRecord], *, shown: Callable[[Path], str] = str
+) -> tuple[str, ...]:
+    """The advice on all experiments' last attempts: a few lines, then how many more there are."""
+    lines = [line for each in experiments for line in advice(each.result, shown=shown)]
+    more = len(lines) - SHOWN
+    rest = [f"and {more} more that used more than they reserve: see session.json"]
+    return (*lines[:SHOWN], *(rest if more > 0 else ()))
+
+
+def advice(result: ExperimentResult, *, shown: Callable[[Path], str] = str) -> tuple[str, ...]:
+    """A line for each resource of which a run used more than it reserves, with what to declare.
+
+    ``Heart: used 6.2 GiB of RAM, reserves 4GB (3.7 GiB); put ram = "7.4GB" into ...``.
+    """
+    if result.lease is None or result.usage is None:
+        return ()
+    file = shown(result.directory / "experiment.toml")
+    return tuple(
+        one_line(f"{result.name}: {found}; put {key} into [resources] of {file}")
+        for found, key in _exceeded(result.lease.need, result.usage, result.duration_s)
+    )
+
+
+def _exceeded(need: Need, usage: Usage, duration_s: float) -> Iterator[tuple[str, str]]:
+    """What was used, and the key that would declare it."""
+    # An upper bound proves nothing, and history and slow start learn by themselves.
+    is_declared = need.ram_source == "declared" and not usage.is_upper_bound
+    if is_declared and usage.peak_bytes > need.ram_bytes:
+        yield _memory("RAM", usage.peak_bytes, need.ram_bytes), f"ram = {_ample(usage.peak_bytes)}"
+    used, share = usage.gpu_bytes, need.gpu_share_bytes
+    if used is not None and share is not None and used > share:
+        yield _memory("GPU memory", used, share), f"gpu_memory = {_ample(used)}"
+    cores = usage.cpu_s / duration_s if duration_s >= SHORTEST_S else 0.0
+    if cores > max(_MUCH_MORE * need.cpus, need.cpus + _CORES_MORE):
+        yield f"kept {cores:.1f} cpus busy, reserves {need.cpus:g}", f"cpus = {round(cores)}"
+
+
+def _memory(of: str, used: int, reserved: int) -> str:
+    return f"used {format_size(used)} of {of}, reserves {_as_declared(reserved)}"
+
+
+def _as_declared(count: int) -> str:
+    """As people declare it, beside the unit of what was measured: ``4GB (3.7 GiB)``."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
+        if count % factor == 0:
+            return f"{count // factor}{unit} ({format_size(count)})"
+    return format_size(count)
+
+
+def _ample(used: int) -> str:
+    """A size to declare for what was used: ``"7.4GB"``."""
+    tenths = math.ceil(used * _MARGIN / 10**8)
+    return f'"{tenths / 10:g}GB"'
+
+
+def warnings_of(result: ExperimentResult) -> tuple[str, ...]:
+    """What a session warns of once the experiment has finished: the notes on its lease included."""
+    notes = result.lease.notes if result.lease else ()
+    return (*result.warnings, *(one_line(f"{result.name}: {note}") for note in notes))
