@@ -10,6 +10,7 @@ time of the estimates in a large history, and its size.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -122,16 +123,18 @@ def reported_in(folder: Path) -> Iterator[tuple[Row, float]]:
 
 
 def torment(write: Writer, folder: Path, *, writers: int, seconds: float) -> int:
-    """Start the writers, kill every second one at a random moment; give the number of kills."""
-    chance, end = random.Random(1), time.monotonic() + seconds  # noqa: S311  no secret
+    """Start the writers; at random moments one of two ends, the other is killed. Give the kills."""
+    chance, now = random.Random(1), time.monotonic()  # noqa: S311  no secret
+    ends = [now + chance.uniform(seconds / 2, seconds) for _ in range(writers)]
     processes = [
         FORK.Process(target=write, args=(folder, f"session-{number}", end))
-        for number in range(writers)
+        for number, end in enumerate(ends)
     ]
     for process in processes:
         process.start()
-    moments = sorted((end - chance.uniform(0, seconds / 2), p.pid) for p in processes[::2])
-    for moment, pid in moments:
+    # One that is killed would have gone on for a while.
+    moments = ((end - seconds / 10, p.pid) for end, p in zip(ends, processes, strict=True))
+    for moment, pid in sorted(itertools.islice(moments, 0, None, 2)):
         time.sleep(max(0.0, moment - time.monotonic()))
         os.kill(pid, signal.SIGKILL)
     for process in processes:

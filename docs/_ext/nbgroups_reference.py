@@ -12,6 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from pytest_nbgroups.history.schema import SCHEMA_VERSION, TABLES
 from pytest_nbgroups.integration.options import OPTIONS, Option
 from pytest_nbgroups.keys import KEYS, JsonSchema, Key, json_schema
 from pytest_nbgroups.reports.schema import SESSION_SCHEMA
@@ -133,6 +134,17 @@ class ThreadVariables(_Generated):
             )
 
 
+class HistoryTables(_Generated):
+    """The tables of the history: what each is for, and a list of its columns."""
+
+    def lines(self) -> Iterator[str]:
+        yield from (f"This is version {SCHEMA_VERSION}.", "")
+        for table in TABLES:
+            yield from (f"**`{table.name}`.** {table.meaning}", "")
+            for column in table.columns:
+                yield from (f"`{column.name}`", f": {column.type}. {column.meaning}", "")
+
+
 def write_json_schema(app: Sphinx, failure: Exception | None) -> None:
     """Publish the schema of experiment.toml beside the pages."""
     if failure is None and app.builder.format == "html":
@@ -146,6 +158,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("nbgroups-options", Options)
     app.add_directive("nbgroups-keys", Keys)
     app.add_directive("nbgroups-session-schema", SessionSchema)
+    app.add_directive("nbgroups-history-tables", HistoryTables)
     app.add_directive("nbgroups-thread-variables", ThreadVariables)
     app.connect("build-finished", write_json_schema)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

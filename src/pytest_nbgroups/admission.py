@@ -34,6 +34,8 @@ class Grant:
 
     gpus: tuple[str, ...] = ()
     """UUIDs."""
+    bound_cpus: tuple[int, ...] = ()
+    """The CPUs to bind its kernels to; empty binds them to none."""
     note: str = ""
     """Why it may although it does not fit."""
 

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import platform
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from pytest_nbgroups._version import __version__
 from pytest_nbgroups.directory import SUFFIX, Customization, read_experiments, read_pyproject
 from pytest_nbgroups.errors import SelectionError
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.experiment import run_experiment as run
 from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.history.kind import read_machine
+from pytest_nbgroups.history.store import History, Session, open_history
+from pytest_nbgroups.local import run_leased
+from pytest_nbgroups.machine.capacity import find_budget
+from pytest_nbgroups.machine.pool import LeasePool
+from pytest_nbgroups.machine.pool_folder import default_folder
 from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.needs import SlowStart
+from pytest_nbgroups.planner import Knowledge, Planner
+from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.settings import Deadlines, Settings
 from pytest_nbgroups.units import parse_duration
 
@@ -40,7 +53,8 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     Failures are in the result and are not raised. Raises SelectionError where the directory has no
     notebook to run or its notebooks are independent and none is named, DeclarationError for a bad
     pyproject.toml, ValueError for a bad timeout, and KeyboardInterrupt, once nothing is left running.
-    Resources are not checked: the caller decides what runs at once.
+    It waits for the lease of what it needs, as in a session of pytest. Raises LeaseError where no
+    pool of leases can be used.
     """
     root = Path(os.path.abspath(rootdir))  # noqa: PTH100  follows no links, unlike resolve
     settings = Settings(
@@ -55,15 +69,40 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
         ),
     )
     experiment = _find(Path(os.path.abspath(root / path)), settings)  # noqa: PTH100
-    with KernelHost() as host:
-        return run(
+    with _planner(settings) as (planner, history), KernelHost() as host:
+
+        def tell(event: Event) -> None:
+            history.receive(event, nodeid="")
+            on_event(event)
+
+        return run_leased(
             experiment,
-            on_event,
-            settings=settings,
+            tell,
+            planner=planner,
             host=host,
             cancellation=Cancellation(),
             env={**os.environ, **(env or {})},
         )
+
+
+@contextmanager
+def _planner(settings: Settings) -> Iterator[tuple[Planner, History]]:
+    started_at, budget = time.time(), find_budget(settings)
+    session = Session(
+        id=session_id(started_at, uuid.uuid4().hex[:6]),
+        started_at=started_at,
+        machine=read_machine(budget),
+        plugin_version=__version__,
+        python_version=platform.python_version(),
+    )
+    with open_history(settings.artifacts, session) as history:
+        knowledge = Knowledge(
+            session=session.id,
+            budget=budget,
+            estimates=history.estimates(session.machine.kind),
+            slow_start=SlowStart(default_bytes=settings.default_ram.bytes),
+        )
+        yield Planner(knowledge, settings, LeasePool(default_folder(os.environ))), history
 
 
 def _seconds(name: str, value: str | float | None) -> float | None:

@@ -132,10 +132,13 @@ class Backlog(Generic[W]):
             self._families[unit.family].remove(unit)
 
     def _eligible(self, *, jobs: bool) -> Iterator[Unit]:
-        """Those that wait with nothing of their family before them; what runs stands first there."""
+        """Those that wait, of each family the first one as long as none of it runs."""
+        busy = {running.unit.family for running in self.running.values()}
         for unit in self.waiting:
-            is_first = unit.family is None or self._families[unit.family][0] is unit
-            if is_first and (unit.job is not None) is jobs:
+            is_next = unit.family is None or (
+                unit.family not in busy and self._families[unit.family][0] is unit
+            )
+            if is_next and (unit.job is not None) is jobs:
                 yield unit
 
 

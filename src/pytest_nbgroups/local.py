@@ -15,6 +15,7 @@ from pytest_nbgroups.execution.holding import Holding, Sample
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit
 from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.machine import affinity
 from pytest_nbgroups.machine.pool import HeldLease
 from pytest_nbgroups.model import (
     Experiment,
@@ -25,6 +26,7 @@ from pytest_nbgroups.model import (
     NotebookOutcome,
     NotebookResult,
 )
+from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.resources import Need
 from pytest_nbgroups.threads import thread_count, thread_variables
@@ -47,6 +49,7 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
     As `run_experiment`, which does the running; ``env`` is what the kernels' environment is made
     from. No deadline counts the wait. That the lease could not be had is in the result.
     """
+    experiment = _grantable(experiment, planner)
     run = partial(run_experiment, experiment, settings=planner.settings, host=host)
     if experiment.problem or experiment.skip or missing(experiment.requires, env):
         return run(emit, cancellation=cancellation, env=env)
@@ -64,7 +67,7 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
             run(
                 ending.receive,
                 cancellation=cancellation,
-                env={**env, **_threads(experiment, planner, env)},
+                env={**env, **_threads(experiment, held, planner, env)},
                 holding=_holding(held, need, planner),
             )
     except LeaseCancelledError as exc:
@@ -84,13 +87,26 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
     return ending.result
 
 
-def _threads(experiment: Experiment, planner: Planner, env: Mapping[str, str]) -> Mapping[str, str]:
+def _grantable(experiment: Experiment, planner: Planner) -> Experiment:
+    """Have it skipped, or failed, where the machine can never meet what it declares."""
+    reason = unmet(experiment.resources, planner.budget)
+    if experiment.problem or experiment.skip or reason is None:
+        return experiment
+    if planner.settings.unmet == "skip":
+        return replace(experiment, skip=reason)
+    return replace(experiment, problem=f"{reason} (experiment_unmet = fail)")
+
+
+def _threads(
+    experiment: Experiment, held: HeldLease, planner: Planner, env: Mapping[str, str]
+) -> Mapping[str, str]:
     count = thread_count(
         experiment.resources.cpus,
         budget_cpus=planner.budget.cpus,
         parallel=planner.knowledge.parallel,
     )
-    return thread_variables(count, {**env, **experiment.env})
+    visible = len(held.bound_cpus or affinity.available_cpus()) or None
+    return thread_variables(count, {**env, **experiment.env}, visible_cpus=visible)
 
 
 def _holding(held: HeldLease, need: Need, planner: Planner) -> Holding:
@@ -100,8 +116,12 @@ def _holding(held: HeldLease, need: Need, planner: Planner) -> Holding:
     def gpu_memory(pids: Collection[int]) -> Mapping[str, int] | None:
         return planner.gpu_memory(pids, held.gpus) if need.gpus else None
 
+    def bind(pid: int) -> str | None:
+        return affinity.apply(pid, held.bound_cpus) if held.bound_cpus else None
+
     return Holding(
         descriptors=held.descriptors,
+        on_start=bind,
         env=_visible_gpus(held, planner),
         on_sample=publish,
         gpu_memory=gpu_memory,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pytest_nbgroups.admission import Grant, MemoryUse, Obstacle, admit
 from pytest_nbgroups.backlog import Verdict
 from pytest_nbgroups.events import Event, ExperimentFinished
+from pytest_nbgroups.machine.affinity import available_cpus, choose_cpus, read_places
 from pytest_nbgroups.machine.gpu_reader import GpuReader
 from pytest_nbgroups.machine.memory_use import read_memory_use
 from pytest_nbgroups.machine.pool import LeasePool, PoolSnapshot
@@ -16,6 +17,7 @@ from pytest_nbgroups.needs import SlowStart, need_of, unmet
 from pytest_nbgroups.planning import Job, Parallelism, most_at_once
 from pytest_nbgroups.resources import Budget, Claim, Estimate, Gpu, Need, Resources
 from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.threads import thread_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class Planner:
             name=experiment,
             need=self.need(experiment, resources),
             duration_s=estimate.duration_s if estimate else None,
+            peak_bytes=estimate.peak_bytes if estimate else None,
         )
 
     def fitting(self, declared: Sequence[tuple[str, Resources]]) -> Parallelism:
@@ -78,6 +81,11 @@ class Planner:
             if unmet(resources, self.budget) is None
         ]
         return most_at_once(needs, self.budget, max_parallel=self.settings.max_parallel)
+
+    def share_among(self, workers: int, declared: Sequence[tuple[str, Resources]]) -> None:
+        """Say how many workers there are, for the threads of experiments that declare no CPUs."""
+        parallel = max(1, min(workers, self.fitting(declared).fit))
+        self.knowledge = replace(self.knowledge, parallel=parallel)
 
     def learn(self, event: Event) -> bool:
         """Take in how a slow start has ended; whether the knowledge has changed."""
@@ -123,13 +131,25 @@ class Planner:
         ours = [holder for holder in holders if holder.session == claim.session]
         if limit is not None and len(ours) >= limit:
             return Obstacle(lacking=f"--experiment-max-parallel is {limit}", blockers=tuple(ours))
-        return admit(
+        answer = admit(
             claim,
             holders=holders,
             ahead=ahead,
             budget=self.budget,
             gpus=self._gpus(asked=bool(claim.need.gpus)),
             memory=read_memory_use(),
+        )
+        if isinstance(answer, Obstacle) or not self.settings.cpu_affinity:
+            return answer
+        return replace(answer, bound_cpus=self._cpus_to_bind(claim.need, holders))
+
+    def _cpus_to_bind(self, need: Need, holders: Sequence[Claim]) -> tuple[int, ...]:
+        available = available_cpus()
+        return choose_cpus(
+            thread_count(need.cpus, budget_cpus=self.budget.cpus, parallel=1),
+            available,
+            [holder.bound_cpus for holder in holders],
+            read_places(available),
         )
 
     def verdict(self, claim: Claim, ours: Sequence[Claim], around: Surroundings) -> Verdict:

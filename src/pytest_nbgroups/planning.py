@@ -25,6 +25,8 @@ class Job:
     need: Need
     duration_s: float | None = None
     """Expected; None where nothing is known."""
+    peak_bytes: int | None = None
+    """Of RAM, as ``duration_s``; what is reserved leaves a margin above it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nbgroups.integration.options import add_options, refuse_item_arguments
+from pytest_nbgroups.integration.options import (
+    add_options,
+    refuse_item_arguments,
+    refuse_plan_alone,
+)
 
 if TYPE_CHECKING:
     from pytest_nbgroups.model import ExperimentResult
@@ -33,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     if not config.getoption("run_experiments"):
+        refuse_plan_alone(config)
         refuse_item_arguments(config)
         return
     from pytest_nbgroups.integration import session

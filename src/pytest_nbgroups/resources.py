@@ -142,6 +142,8 @@ class Claim:
     """At most so many claims of its session with ``ram_source == "slow start"`` hold at once."""
     gpus: tuple[str, ...] = ()
     """UUIDs granted; empty while it waits."""
+    bound_cpus: tuple[int, ...] = ()
+    """Numbers of the CPUs that its kernels are bound to; empty where they are not bound."""
     used_bytes: int = 0
     """RAM that its kernel's tree was last seen to use."""
     gpu_used_bytes: Mapping[str, int] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -43,6 +44,17 @@ class GpuSelection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of several machines among which the experiments are split."""
+
+    index: int
+    """From 1 to ``count``."""
+    count: int
+    weights: Mapping[str, float] | None = None
+    """Seconds by node id, the same for all shards; None where a hash decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that is the same for all experiments of a session."""
 
@@ -64,6 +76,12 @@ class Settings:
     schedule: Schedule = "longest"
     wait_s: float | None = None
     """How long an experiment may wait for its lease; ``None`` means for ever."""
+    plan: bool = False
+    """Whether to tell what would run, and run nothing."""
+    shard: Shard | None = None
+    """None where this machine runs all."""
+    weights: Path | None = None
+    """The file that balances shards, whether or not it is there."""
     option_deadlines: Deadlines = field(default_factory=Deadlines)
     """From the command line: above every declaration."""
     ini_deadlines: Deadlines = field(default_factory=Deadlines)

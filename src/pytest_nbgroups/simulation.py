@@ -26,7 +26,7 @@ class Prediction:
     workers: int
     wall_s: float
     peak_ram_bytes: int
-    """The most that is reserved at once."""
+    """The most that is expected to be used at once; of a job without history what it reserves."""
     starts: tuple[Start, ...]
     """In their order."""
 
@@ -67,6 +67,8 @@ class _Run:
     now_s: float = 0.0
     ends: list[tuple[float, int]] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    used_bytes: dict[int, int] = field(default_factory=dict)
+    """What each job that runs is expected to need at its peak, by the number of its start."""
     peak_ram_bytes: int = 0
 
     def start_from(self, queue: Sequence[Job]) -> list[Job]:
@@ -82,14 +84,19 @@ class _Run:
                 continue
             started.add(index)
             self.starts.append(Start(job=job, at_s=self.now_s))
+            self.used_bytes[number] = _peak_bytes(job)
             heapq.heappush(self.ends, (self.now_s + (job.duration_s or 0.0), number))
-        reserved = sum(claim.need.ram_bytes for claim in self.ground.running.values())
-        self.peak_ram_bytes = max(self.peak_ram_bytes, reserved)
+        self.peak_ram_bytes = max(self.peak_ram_bytes, sum(self.used_bytes.values()))
         return [job for index, job in enumerate(queue) if index not in started]
 
     def until_next_end(self) -> None:
         self.now_s, number = heapq.heappop(self.ends)
         self.ground.end(number)
+        del self.used_bytes[number]
+
+
+def _peak_bytes(job: Job) -> int:
+    return job.need.ram_bytes if job.peak_bytes is None else job.peak_bytes
 
 
 def recommended(predictions: Sequence[Prediction], *, tolerance: float = 0.02) -> Prediction:

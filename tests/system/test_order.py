@@ -130,6 +130,7 @@ def test_a_kernel_knows_where_it_runs(seen: dict[str, object]) -> None:
     environ = seen["environ"]
     assert isinstance(environ, dict)
     told = {name: value for name, value in environ.items() if name.startswith("NBGROUPS")}
+    assert told.pop("NBGROUPS_POOL") == str(Path(str(seen["cwd"])).parents[1] / ".pool")
     assert told == {
         "NBGROUPS": "1",
         "NBGROUPS_EXPERIMENT": "alone",

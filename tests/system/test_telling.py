@@ -42,8 +42,9 @@ pytest_nbgroups.integration.terminal.MINUTE_S = 0.2
 
 
 def _times(text: str) -> str:
-    """The text with every duration replaced, so that it can be compared."""
-    return re.sub(r"\b\d+(\.\d+)?s\b|\b\d+m\d+s\b", "1s", text)
+    """The text with every duration and size replaced, so that it can be compared."""
+    text = re.sub(r"\b\d+(\.\d+)?s\b|\b\d+m\d+s\b", "1s", text)
+    return re.sub(r"\b[\d.]+ MiB\b", "9 MiB", text)
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +97,9 @@ def test_a_line_for_each_notebook(alone: tuple[Finished, object]) -> None:
     """As it finishes, and before the item's own line ends."""
     run, _ = alone
     assert _experiment_lines(run.text) == [
-        "fit 1/3 1-load.ipynb passed in 1s",
-        "fit 2/3 2-fit.ipynb failed in 1s: cell 2: ZeroDivisionError: division by zero",
-        "good 1/1 1-good.ipynb passed in 1s",
+        "fit 1/3 1-load.ipynb passed in 1s, 9 MiB",
+        "fit 2/3 2-fit.ipynb failed in 1s, 9 MiB: cell 2: ZeroDivisionError: division by zero",
+        "good 1/1 1-good.ipynb passed in 1s, 9 MiB",
     ]
 
 
@@ -107,9 +108,9 @@ def test_a_line_for_each_notebook_with_workers(together: tuple[Finished, object]
     run, _ = together
     lines = _experiment_lines(run.text)
     assert sorted(line.partition("] ")[2] for line in lines) == [
-        "fit 1/3 1-load.ipynb passed in 1s",
-        "fit 2/3 2-fit.ipynb failed in 1s: cell 2: ZeroDivisionError: division by zero",
-        "good 1/1 1-good.ipynb passed in 1s",
+        "fit 1/3 1-load.ipynb passed in 1s, 9 MiB",
+        "fit 2/3 2-fit.ipynb failed in 1s, 9 MiB: cell 2: ZeroDivisionError: division by zero",
+        "good 1/1 1-good.ipynb passed in 1s, 9 MiB",
     ]
     assert all(re.match(r"\[gw[01]\] ", line) for line in lines)
     assert len({line[:5] for line in lines if " fit " in line}) == 1
@@ -136,9 +137,9 @@ def test_the_table(alone: tuple[Finished, object]) -> None:
     run, _ = alone
     rows = [re.sub(" +", " ", _times(line)) for line in run.section("experiments").splitlines()]
     assert rows == [
-        "experiment outcome notebooks time reason",
-        "fit failed 1/3 1s 2-fit.ipynb, cell 2: ZeroDivisionError: division by zero",
-        "good passed 1/1 1s",
+        "experiment outcome notebooks time peak memory reason",
+        "fit failed 1/3 1s 9 MiB 2-fit.ipynb, cell 2: ZeroDivisionError: division by zero",
+        "good passed 1/1 1s 9 MiB",
     ]
 
 
@@ -187,7 +188,7 @@ def test_what_github_shows(alone: tuple[Finished, Mapping[str, str]]) -> None:
     )
     summary = _times(files["alone.md"])
     assert "### Experiments: 1 failed, 1 passed in 1s" in summary
-    assert "| fit | failed | 1/3 | 1s |" in summary
+    assert "| fit | failed | 1/3 | 1s | 9 MiB |" in summary
     assert "----&gt; 3 value / 0" in summary
 
 

@@ -223,7 +223,10 @@ class Tree:
 
     def environment(self) -> dict[str, str]:
         """This process's environment without what would change a run."""
-        foreign = ("PYTEST_", "GITHUB_", "NBGROUPS", "COLUMNS", "FORCE_COLOR", "NO_COLOR", "CI")
+        foreign = (
+            *("PYTEST_", "GITHUB_", "NBGROUPS", "COLUMNS", "FORCE_COLOR", "NO_COLOR", "CI"),
+            "PYTHONDONTWRITEBYTECODE",  # each run would compile every module anew
+        )
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {
             **kept,

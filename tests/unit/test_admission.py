@@ -303,6 +303,24 @@ def test_foreign_memory(used_by_sharer: dict[str, int], most: int) -> None:
     assert isinstance(ask(share(most + 1), holders, gpus=one), Obstacle)
 
 
+def test_sharers_beyond_their_leases() -> None:
+    """What one sharer takes beyond its lease is not taken from what another has leased."""
+    one = [gpu(0, free_bytes=50 * GB)]
+    holders = [
+        share(20, gpus=("GPU-0",), gpu_used_bytes={"GPU-0": 30 * GB}),
+        share(20, gpus=("GPU-0",), gpu_used_bytes={"GPU-0": 0}),
+    ]
+    assert granted(share(30), holders, gpus=one) == ("GPU-0",)
+    assert isinstance(ask(share(31), holders, gpus=one), Obstacle)
+
+
+def test_foreign_memory_is_not_of_those_who_wait() -> None:
+    """One that has not begun uses nothing yet."""
+    one = [gpu(0, free_bytes=50 * GB)]
+    assert granted(share(30), (), [share(20)], gpus=one) == ("GPU-0",)
+    assert isinstance(ask(share(31), (), [share(20)], gpus=one), Obstacle)
+
+
 def test_unified_memory() -> None:
     """Where the memory is the host's it is charged to RAM, but a whole GPU is still one's own."""
     one = [gpu(0, free_bytes=GB, unified=True)]

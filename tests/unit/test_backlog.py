@@ -123,6 +123,18 @@ def test_what_is_put_back_runs_once_more(family: str | None) -> None:
     assert taken(backlog.next_for("b", always)) == [0]
 
 
+def test_what_is_put_back_does_not_overlap_its_family() -> None:
+    """Another of the family may have begun since."""
+    backlog = Backlog[str]([job(0, family="A"), file(1, family="A")])
+    backlog.next_for("a", always)
+    backlog.lose("a")
+    assert taken(backlog.next_for("b", always)) == [1]
+    backlog.put_back(job(0, family="A"))
+    assert backlog.next_for("a", always) is None
+    backlog.finish("b", 1)
+    assert taken(backlog.next_for("a", always)) == [0]
+
+
 def test_one_at_a_time_stands_in_the_queue_for_what_others_hold() -> None:
     """It keeps its place among sessions; the rest stays free to take what fits."""
     answers: dict[str, Verdict] = {"0": "others", "1": "others", "2": "no", "3": "start"}

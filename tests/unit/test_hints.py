@@ -176,6 +176,7 @@ def test_names_hold_in_later_cells() -> None:
     assert signs("d = 'cuda'", "x.to(d)") == ['gpu: d="cuda"']
     assert signs("d = 'cuda'", "d = 'cpu'", "x.to(d)") == []
     assert signs("d = 'cuda'", "for d in others:\n    x.to(d)") == []
+    assert signs("d = 'cuda'", "def f(d):\n    x.to(d)") == []
     assert signs("n = 4", "n += 1", "f(n_jobs=n)") == ["parallel: n_jobs=n?"]
     assert signs("d = 'cuda'", "def f(d):\n    d = 3\n    x.to(d)", "x.to(d)") == ['gpu: d="cuda"']
 
@@ -198,6 +199,11 @@ def test_where_a_hint_is() -> None:
 def test_cells_that_are_no_python_are_passed_over() -> None:
     """The others still tell."""
     assert signs("def f(:", "a\0b", "'\ud800'", "m.cuda()") == ["gpu: .cuda()"]
+
+
+def test_code_that_python_warns_of_is_read() -> None:
+    """Not every pattern stands in a raw string."""
+    assert signs(r"re.match('\d', x); m.cuda()") == ["gpu: .cuda()"]
 
 
 def test_what_is_no_python_is_undone() -> None:

@@ -16,9 +16,12 @@ from pytest_nbgroups.simulation import Prediction, recommended, simulate
 TWELVE = [6, 5, 4, 3, 2, 1, 1, 1, 1, 1, 1, 1]
 
 
-def job(duration_s: float | None, of: Need | None = None) -> Job:
-    """An experiment that takes so long."""
-    return Job(name="", need=of or need(cpus=0.5, ram=0.1), duration_s=duration_s)
+def job(duration_s: float | None, of: Need | None = None, *, peak: int | None = None) -> Job:
+    """An experiment that takes so long, and so many GB at its peak."""
+    peak_bytes = None if peak is None else peak * GB
+    return Job(
+        name="", need=of or need(cpus=0.5, ram=0.1), duration_s=duration_s, peak_bytes=peak_bytes
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -50,6 +53,14 @@ def test_first_fit() -> None:
     assert [start.at_s for start in found.starts] == [0, 0, 4]
     assert [start.job.need.ram_bytes // GB for start in found.starts] == [12, 4, 12]
     assert (found.wall_s, found.peak_ram_bytes) == (7, 16 * GB)
+
+
+def test_the_peak_is_what_is_expected_to_be_used() -> None:
+    """Not what is reserved above it, unless nothing else is known; and only of what runs at once."""
+    jobs = [job(4, need(ram=4), peak=3), job(2, need(ram=5)), job(1, need(ram=9), peak=7)]
+    assert simulate(jobs, workers=1, budget=budget()).peak_ram_bytes == 7 * GB
+    assert simulate(jobs, workers=3, budget=budget()).peak_ram_bytes == 10 * GB
+    assert simulate([job(1, peak=0)], workers=1, budget=budget()).peak_ram_bytes == 0
 
 
 def test_the_users_limit_holds() -> None:

@@ -19,6 +19,10 @@ def _ignore(_sample: Sample) -> None:
     """Nobody wants to know."""
 
 
+def _let_be(_pid: int) -> str | None:
+    return None
+
+
 def _unknown(_pids: Collection[int]) -> Mapping[str, int] | None:
     return None
 
@@ -31,6 +35,8 @@ class Holding:
     """Inherited by every process of the kernels' trees."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables that stand above all others, those of the kernelspec included."""
+    on_start: Callable[[int], str | None] = _let_be
+    """Called with the pid of each kernel as soon as it is started; what it says is a warning."""
     on_sample: Callable[[Sample], None] = _ignore
     """Called about once a second and at peaks, in a thread of its own."""
     gpu_memory: Callable[[Collection[int]], Mapping[str, int] | None] = _unknown

@@ -5,8 +5,9 @@ imported), in a session of its own, so that Ctrl-C in the terminal does not reac
 and ends, killing everything below it, at end of file or when the parent is gone. Both are watched: a forked child of
 the parent can hold the socket open, and a parent can close the socket and live on.
 
-Requests: ``start`` {argv, cwd, env, log_path, scratch} -> {pid} | {error, errno, filename};
-``signal`` {signum} -> {delivered}; ``kill_tree`` {deadline_s} -> {left}, once the whole tree is gone and reaped.
+Requests: ``start`` {argv, cwd, env, log_path, scratch, descriptor_count} -> {pid} | {error, errno, filename}, with so
+many descriptors, which the kernel inherits and the host keeps until the tree is gone;
+``signal`` {signum} -> {delivered}; ``kill_tree`` {deadline_s} -> {left, reaped}, once the whole tree is gone and reaped.
 Event: ``exited`` {pid, returncode}, at once when the kernel ends; a negative returncode is a signal.
 """
 
@@ -32,14 +33,23 @@ _WINDOWS_POLL_S = 0.05
 _LAST_KILL_S = 8.0
 """Within the ten seconds after which nothing may be left."""
 _RECEIVE_BYTES = 65536
+_DESCRIPTORS = 16
+"""More than a request ever brings."""
 
 
 class ProcessTree(Protocol):
     """Starts a kernel and sees everything below it. Each platform has one."""
 
     def start(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        log_path: str,
+        descriptors: Sequence[int],
     ) -> int: ...
+    def reaped(self) -> Mapping[str, float] | None: ...
     def reap(self) -> tuple[int, int] | None: ...
     def is_empty(self) -> bool: ...
     def signal(self, signum: int) -> bool: ...
@@ -56,6 +66,10 @@ class Host:
         self._parent_pid = parent_pid
         self._tree = tree
         self._lines = LineBuffer()
+        self._received: list[int] = []
+        """Descriptors that have arrived before the request that they belong to."""
+        self._held: list[int] = []
+        """Those of the kernel."""
         self._scratch: str | None = None
         self._serving = True
 
@@ -100,13 +114,23 @@ class Host:
 
     def _read(self) -> None:
         try:
-            data = self._channel.recv(_RECEIVE_BYTES)
+            data = self._receive()
         except OSError:
             data = b""
         if not data:
             self.stop()
         for request in self._lines.feed(data):
             self._send({"id": request["id"], **self._answer(request)})
+
+    def _receive(self) -> bytes:
+        """Raises OSError."""
+        if sys.platform == "win32":
+            return self._channel.recv(_RECEIVE_BYTES)
+        data, descriptors, _, _ = socket.recv_fds(self._channel, _RECEIVE_BYTES, _DESCRIPTORS)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # noqa: FBT003  it takes no keyword
+        self._received += descriptors
+        return data
 
     def _send(self, message: Message) -> None:
         try:
@@ -121,13 +145,27 @@ class Host:
             case "signal":
                 return {"delivered": self._tree.signal(request["signum"])}
             case "kill_tree":
-                return {"left": self._tree.kill(request["deadline_s"], self._tell_exit)}
+                return self._kill_tree(request["deadline_s"])
             case unknown:
                 return {"error": f"unknown request {unknown!r}"}
 
+    def _kill_tree(self, deadline_s: float) -> Message:
+        left = self._tree.kill(deadline_s, self._tell_exit)
+        if not left:
+            self._let_go()
+        return {"left": left, "reaped": self._tree.reaped()}
+
+    def _let_go(self) -> None:
+        """Close what was held for a kernel whose tree is gone."""
+        _close(self._held)
+        self._held = []
+
     def _start(self, request: Message) -> Message:
+        count = request["descriptor_count"]
+        descriptors, self._received = self._received[:count], self._received[count:]
         self._collect()
         if not self._tree.is_empty():
+            _close(descriptors)
             return {"error": "the processes of an earlier kernel are still alive; kill them first"}
         try:
             pid = self._tree.start(
@@ -135,15 +173,24 @@ class Host:
                 cwd=request["cwd"],
                 env=request["env"],
                 log_path=request["log_path"],
+                descriptors=descriptors,
             )
         except (OSError, ValueError, TypeError) as exc:
+            _close(descriptors)
             return _error(exc)
+        self._let_go()
+        self._held = descriptors
         self._scratch = request["scratch"]
         return {"pid": pid}
 
     def _tell_exit(self, ended: tuple[int, int]) -> None:
         pid, returncode = ended
         self._send({"event": "exited", "pid": pid, "returncode": returncode})
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _error(exc: OSError | ValueError | TypeError) -> Message:

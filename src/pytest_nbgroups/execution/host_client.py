@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.host_connection import HostConnection, KernelProcess
+from pytest_nbgroups.execution.wire import Message
 
 __all__ = ["KernelHost", "KernelProcess"]
 
 _KILL_S = 10.0
 _ANSWER_MARGIN_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaped:
+    """What the processes of a tree used until they ended, as the operating system counted it."""
+
+    cpu_s: float
+    peak_bytes: int
+    """Of the largest single process."""
 
 
 class KernelHost:
@@ -30,6 +42,8 @@ class KernelHost:
         self._lock = threading.Lock()
         self._connection: HostConnection | None = None
         self._owner_pid = os.getpid()
+        self.reaped: Reaped | None = None
+        """What the last kernel's tree used; None where the platform does not tell."""
 
     def __enter__(self) -> Self:
         return self
@@ -55,14 +69,18 @@ class KernelHost:
         env: Mapping[str, str],
         log_path: Path | None,
         scratch: Path | None = None,
+        descriptors: Sequence[int] = (),
     ) -> KernelProcess:
         """Start a kernel with exactly this environment, its output appended to ``log_path`` if given.
 
-        ``scratch`` is a folder that the host removes should this process be killed. Raises OSError where the
+        ``scratch`` is a folder that the host removes should this process be killed. ``descriptors`` are inherited by the
+        kernel, and kept open by the host until its whole tree is gone; on Windows they are not. Raises OSError where the
         operating system refuses, KernelHostError where an earlier kernel's processes are still alive.
         """
         request = self._connected().request(
             "start",
+            descriptors=descriptors if sys.platform != "win32" else (),
+            descriptor_count=len(descriptors) if sys.platform != "win32" else 0,
             argv=list(argv),
             cwd=str(cwd),
             env=dict(env),
@@ -87,7 +105,7 @@ class KernelHost:
         if self._connection is None:
             return ()
         request = self._connection.request("kill_tree", deadline_s=deadline_s)
-        return tuple((await asyncio.wrap_future(request))["left"])
+        return self._ended(await asyncio.wrap_future(request))
 
     def kill_tree_now(self, *, deadline_s: float = _KILL_S) -> tuple[str, ...]:
         """``kill_tree`` for where no event loop runs. Raises KernelHostError if the host is mute."""
@@ -95,9 +113,13 @@ class KernelHost:
             return ()
         future = self._connection.request("kill_tree", deadline_s=deadline_s)
         try:
-            return tuple(future.result(deadline_s + _ANSWER_MARGIN_S)["left"])
+            return self._ended(future.result(deadline_s + _ANSWER_MARGIN_S))
         except TimeoutError as exc:
             raise KernelHostError("the kernel host does not answer") from exc
+
+    def _ended(self, answer: Message) -> tuple[str, ...]:
+        self.reaped = Reaped(**answer["reaped"]) if answer["reaped"] else None
+        return tuple(answer["left"])
 
     def close(self) -> None:
         """End the host and everything below it. May be called again; does nothing in a forked child."""

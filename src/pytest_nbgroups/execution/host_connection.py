@@ -73,7 +73,14 @@ class HostConnection:
         self._reader = threading.Thread(target=self._read, name="nbgroups-kernel-host", daemon=True)
         self._reader.start()
 
-    def request(self, op: str, **fields: Any) -> Future[Message]:  # noqa: ANN401  JSON
+    def request(
+        self,
+        op: str,
+        *,
+        descriptors: Sequence[int] = (),
+        **fields: Any,  # noqa: ANN401  JSON
+    ) -> Future[Message]:
+        """Send a request, and copies of descriptors with it. Raises KernelHostError after the end."""
         future = _promise(Message)
         with self._lock:
             if self.ended is not None:
@@ -82,7 +89,7 @@ class HostConnection:
             message = encode({"id": self._next_id, "op": op, **fields})
             self._expected.answers[self._next_id] = future
             with contextlib.suppress(OSError):  # the reader meets the same end and fails the future
-                self._socket.sendall(message)
+                _send(self._socket, message, descriptors)
         return future
 
     def close(self) -> None:
@@ -146,6 +153,12 @@ class HostConnection:
         text = self._stderr.read().decode(errors="replace").strip()
         how = f"exit code {self.process.returncode}"
         return f"the kernel host ended unexpectedly ({how})" + (f":\n{text}" if text else "")
+
+
+def _send(channel: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
+    """Raises OSError. The descriptors go with the first byte, so they are there before the last."""
+    sent = socket.send_fds(channel, [message], descriptors) if descriptors else 0
+    channel.sendall(message[sent:])
 
 
 def _promise(_kind: type[Any]) -> Future[Any]:

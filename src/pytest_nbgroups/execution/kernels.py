@@ -17,6 +17,7 @@ from jupyter_client.manager import AsyncKernelManager
 
 from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.endpoint import Endpoint, open_endpoint
+from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
 from pytest_nbgroups.execution.kernelspecs import find_kernel_spec, runs_ipykernel
 from pytest_nbgroups.execution.provisioner import HostProvisioner
@@ -34,6 +35,7 @@ SHUTDOWN_S = 3.0
 """How long a kernel may take for its exit handlers when asked to end; Jupyter gives them 2.5 s."""
 __all__ = ["RunningKernel", "find_kernel_spec", "running_kernel"]
 
+_NOTHING = Holding()
 _TCP_ATTEMPTS = 3
 _RECONNECT_MS = 10
 _NO_HISTORY = "--HistoryManager.hist_file=:memory:"
@@ -51,6 +53,7 @@ class _Launch:
     log_path: Path | None
     transport: Transport
     startup_timeout_s: float
+    holding: Holding
 
 
 @dataclass(kw_only=True)
@@ -98,10 +101,12 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
     log_path: Path | None,
     transport: Transport = "auto",
     startup_timeout: float = 60.0,
+    holding: Holding = _NOTHING,
 ) -> AsyncIterator[RunningKernel]:
     """Start a kernel; in the end stop it and wait until its whole process tree is gone.
 
-    ``env`` is all of its environment; the variables of its kernelspec come on top. Its raw output is appended to
+    ``env`` is all of its environment; the variables of its kernelspec come on top, and above all those of
+    ``holding``, whose descriptors its processes inherit. Its raw output is appended to
     ``log_path``. In the end it is asked to end, so that its exit handlers run, then what is left of its tree is
     killed; a cancelled task or ``abandon`` skips the asking.
 
@@ -117,6 +122,7 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
         log_path=log_path,
         transport=transport,
         startup_timeout_s=startup_timeout,
+        holding=holding,
     )
     async with AsyncExitStack() as stack:
         yield await _enter(stack, host, launch)
@@ -155,7 +161,11 @@ def _manager(
         context=context,
     )
     manager.provisioner = HostProvisioner(
-        host=host, log_path=launch.log_path, parent=manager, kernel_spec=launch.spec
+        host=host,
+        log_path=launch.log_path,
+        holding=launch.holding,
+        parent=manager,
+        kernel_spec=launch.spec,
     )
     return manager
 

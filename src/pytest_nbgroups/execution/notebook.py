@@ -19,9 +19,11 @@ from pytest_nbgroups.execution.failures import deadline_failure
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
+from pytest_nbgroups.execution.memory import MemoryWatch
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
 from pytest_nbgroups.execution.selection import choose_kernel
 from pytest_nbgroups.model import Failure, FailureKind, Notebook, NotebookOutcome, NotebookResult
+from pytest_nbgroups.resources import Usage
 from pytest_nbgroups.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class _Progress:
     kernel: str | None = None
     log_path: Path | None = None
     cells_executed: int = 0
+    memory: MemoryWatch | None = None
     failure: Failure | None = None
     interrupted: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -95,7 +98,16 @@ async def run_notebook(
     except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, and what ran is saved
         progress.fail(exc)
     executed = _save(progress, artifacts.executed(around.experiment, notebook.name))
-    return _result(notebook, progress, executed, started), tuple(progress.warnings)
+    usage = _usage(progress, around.host)
+    return _result(notebook, progress, executed, started, usage), tuple(progress.warnings)
+
+
+def _usage(progress: _Progress, host: KernelHost) -> Usage | None:
+    """None where no kernel came up."""
+    if progress.memory is None:
+        return None
+    progress.warnings += progress.memory.warnings
+    return progress.memory.usage(host.reaped)
 
 
 def _kind(error: Exception) -> FailureKind:
@@ -109,7 +121,11 @@ def _kind(error: Exception) -> FailureKind:
 
 
 def _result(
-    notebook: Notebook, progress: _Progress, executed: Path | None, started: float
+    notebook: Notebook,
+    progress: _Progress,
+    executed: Path | None,
+    started: float,
+    usage: Usage | None,
 ) -> NotebookResult:
     return NotebookResult(
         name=notebook.name,
@@ -120,6 +136,7 @@ def _result(
         cells_executed=progress.cells_executed,
         executed_path=executed,
         log_path=progress.log_path if _has_content(progress.log_path) else None,
+        usage=usage,
         failure=progress.failure,
     )
 
@@ -170,8 +187,13 @@ async def _run(
             log_path=progress.log_path,
             transport=around.settings.transport,
             startup_timeout=_startup_timeout(until),
+            holding=around.holding,
         ) as kernel:
-            await _execute(notebook, around, kernel, progress, until)
+            if trouble := around.holding.on_start(kernel.process.pid):
+                progress.warnings.append(f"{notebook.name}: {trouble}")
+            progress.memory = MemoryWatch(around.host.pid or kernel.process.pid, around.holding)
+            with progress.memory:
+                await _execute(notebook, around, kernel, progress, until)
     except KernelStartError as exc:
         if until is not None and time.monotonic() >= until.ends_at:
             failure = deadline_failure(until, cell=None, killed_after_s=None)

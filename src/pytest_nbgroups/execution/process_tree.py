@@ -19,6 +19,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
 
@@ -29,10 +30,19 @@ class PosixTree:
     def __init__(self) -> None:
         self._kernel: subprocess.Popen[bytes] | None = None
         self._childless = True
+        self._cpu_s, self._peak_bytes = 0.0, 0
         self._subreaper = _become_subreaper()
         self._die_with_host = _parent_death_signal()
 
-    def start(self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str) -> int:
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        log_path: str,
+        descriptors: Sequence[int] = (),
+    ) -> int:
         """Start the kernel in a session of its own; give its pid. Raises OSError as Popen does."""
         with open(log_path, "ab", buffering=0) as log:  # noqa: PTH123  the path may hold undecodable bytes
             self._kernel = subprocess.Popen(  # noqa: S603
@@ -43,10 +53,16 @@ class PosixTree:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=tuple(descriptors),
                 preexec_fn=self._die_with_host,  # noqa: PLW1509  the host has one thread
             )
         self._childless = False
+        self._cpu_s, self._peak_bytes = 0.0, 0
         return self._kernel.pid
+
+    def reaped(self) -> Mapping[str, float] | None:
+        """CPU time of all that has been reaped since the start, and the peak of the largest of them."""
+        return {"cpu_s": self._cpu_s, "peak_bytes": self._peak_bytes}
 
     def reap(self) -> tuple[int, int] | None:
         """Collect what has ended; give pid and exit code (negative: the signal) if the kernel has."""
@@ -84,11 +100,15 @@ class PosixTree:
 
     def _next_ended_child(self) -> tuple[int, int] | None:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             self._childless = True
             return None
-        return (pid, os.waitstatus_to_exitcode(status)) if pid else None
+        if not pid:
+            return None
+        self._cpu_s += usage.ru_utime + usage.ru_stime
+        self._peak_bytes = max(self._peak_bytes, usage.ru_maxrss * _MAXRSS_BYTES)
+        return pid, os.waitstatus_to_exitcode(status)
 
     def _members(self, known: Sequence[int]) -> list[int]:
         current = descendants(os.getpid())

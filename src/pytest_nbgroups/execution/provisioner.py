@@ -12,6 +12,7 @@ from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
 
 
@@ -22,8 +23,16 @@ class HostProvisioner(KernelProvisionerBase):
     asks the machine for its network addresses with a subprocess before it starts a kernel over TCP.
     """
 
-    def __init__(self, *, host: KernelHost, log_path: Path | None, **traits: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        host: KernelHost,
+        log_path: Path | None,
+        holding: Holding,
+        **traits: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(**traits)
+        self._holding = holding
         self._host = host
         self._log_path = log_path
         self.process: KernelProcess | None = None
@@ -50,7 +59,8 @@ class HostProvisioner(KernelProvisionerBase):
         self.process = await self._host.start(
             list(map(os.path.expanduser, cmd)),
             cwd=Path(kwargs.get("cwd") or Path.cwd()),
-            env=kwargs["env"],
+            env={**kwargs["env"], **self._holding.env},
+            descriptors=self._holding.descriptors,
             log_path=self._log_path,
             scratch=Path(self._manager.connection_file).parent,
         )

@@ -29,9 +29,16 @@ if sys.platform == "win32":
             self._interrupt_event = 0
 
         def start(
-            self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str
+            self,
+            argv: Sequence[str],
+            *,
+            cwd: str,
+            env: Mapping[str, str],
+            log_path: str,
+            descriptors: Sequence[int],
         ) -> int:
             """Start the kernel as jupyter_client does, with an event for interrupts; give its pid."""
+            assert not descriptors  # noqa: S101  a lock is its process's alone
             from _winapi import DUPLICATE_SAME_ACCESS, DuplicateHandle, GetCurrentProcess
 
             from jupyter_client.win_interrupt import create_interrupt_event
@@ -63,6 +70,10 @@ if sys.platform == "win32":
                 return None
             self._told = True
             return self._kernel.pid, code
+
+        def reaped(self) -> Mapping[str, float] | None:
+            """Nothing counts what has ended."""
+            return None
 
         def is_empty(self) -> bool:
             return self._told and not descendants(os.getpid())

@@ -102,15 +102,19 @@ def is_current(connection: Connection) -> bool:
 
 def _identify(connection: Connection, path: Path) -> None:
     """Raise HistoryError for a database that is not a history, or is one of a later version."""
+    # In one transaction, for another session may be about to make the tables.
+    connection.execute("BEGIN")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (things,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    version = version_of(connection)
+    connection.execute("COMMIT")
     if application != APPLICATION_ID and things:
         raise HistoryError(
             f"{path}: a database, but not a history of pytest-nbgroups; move it or remove it"
         )
-    if version_of(connection) > SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise HistoryError(
-            f"{path}: has version {version_of(connection)} of the history, and this pytest-nbgroups "
+            f"{path}: has version {version} of the history, and this pytest-nbgroups "
             f"knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file"
         )
 

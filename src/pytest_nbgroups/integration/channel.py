@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from pytest_nbgroups import events
-from pytest_nbgroups.events import Event, ExperimentStarted
+from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.integration.items import CollectedItems, describe
 from pytest_nbgroups.integration.scheduler import ExperimentScheduler
 from pytest_nbgroups.integration.scope_schedulers import mended_scheduler
+from pytest_nbgroups.integration.sharding import record_of
 from pytest_nbgroups.needs import SlowStart
 from pytest_nbgroups.planner import Knowledge, Planner
+from pytest_nbgroups.sharding import ShardRecord
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -68,9 +71,11 @@ class Controller:
         self._receiver.receive(event, worker=worker, nodeid=told["nodeid"])
         if self._planner().learn(event):
             self._send((SLOW_START, json.dumps(events.plain(self._planner().knowledge.slow_start))))
-        if isinstance(event, ExperimentStarted) and self.scheduler is not None:
-            # It may have stood in the pool's queue: the next one may stand there now.
-            self.scheduler.look_again(worker)
+
+    @property
+    def shard(self) -> ShardRecord | None:
+        """What the workers have left for other machines."""
+        return self._items.shard
 
     def not_run(self) -> list[str]:
         """Node ids of what no worker was left to run."""
@@ -84,6 +89,14 @@ class Controller:
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         worker = report.node.gateway.id
         self._receiver.worker_crashed(crashitem, worker=worker, message=str(report.longrepr))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, bool, bool]:
+        """Fail a session that ran out of workers, whatever has failed besides."""
+        is_over = yield
+        if self.not_run():
+            raise session.Failed
+        return is_over
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -137,7 +150,8 @@ class WorkerLink:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Called before xdist tells what was collected."""
-        self._tell({"items": events.plain(describe(session.items))})
+        items = replace(describe(session.items), shard=record_of(session.config))
+        self._tell({"items": events.plain(items)})
 
     def _tell(self, message: dict[str, Any]) -> None:
         """The controller may be gone: then nobody is left to be told."""

@@ -15,6 +15,7 @@ import pytest
 from pytest_nbgroups.directory import SUFFIX, notebook_names
 from pytest_nbgroups.integration.failures import ExperimentFailed, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
+from pytest_nbgroups.integration.sharding import own_shard
 from pytest_nbgroups.model import Experiment
 from pytest_nbgroups.reports.properties import properties
 
@@ -73,7 +74,9 @@ class ExperimentCollection:
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None]:
         """Two notebooks given of one experiment are one item; two of one name cannot both run."""
         kept: dict[str, pytest.Item] = {}
         for item in items:
@@ -81,11 +84,16 @@ class ExperimentCollection:
         if len(kept) < len(items) and any(isinstance(i, ExperimentItem) for i in items):
             items[:] = [i for i in items if not _is_repeated(i, kept)]
         _refuse_shared_names(items)
-        yield
+        with own_shard(config, items, self.scope.settings.shard, nodeid_of=_experiment_nodeid):
+            yield
         items[:] = _experiments_first(items)
         for item in items:
             if isinstance(item, ExperimentItem):
                 item.exempt_from_timeout()
+
+
+def _experiment_nodeid(item: pytest.Item) -> str | None:
+    return item.own_nodeid if isinstance(item, ExperimentItem) else None
 
 
 def _experiments_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:

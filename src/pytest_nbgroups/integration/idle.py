@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 IDLE = "(end of the session)"
 
 
 class IdleItem(pytest.Item):
-    """Runs nothing. The last one of a session tears the session's fixtures down."""
+    """Runs nothing."""
 
     def runtest(self) -> None:
         """Do nothing."""
@@ -30,7 +29,7 @@ class IdleWorker:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Called after xdist has told the controller what was collected."""
-        session.items.append(IdleItem.from_parent(session, name=IDLE))
+        session.items.append(IdleItem.from_parent(session, name=IDLE, nodeid=IDLE))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(
@@ -39,7 +38,19 @@ class IdleWorker:
         if not isinstance(item, IdleItem):
             return None
         if nextitem is None:
-            for report in runtestprotocol(item, log=False, nextitem=None):
-                if report.failed:  # the teardown of a fixture of session scope
-                    item.ihook.pytest_runtest_logreport(report=report)
+            _end_session_fixtures(item)
         return True
+
+
+def _end_session_fixtures(item: IdleItem) -> None:
+    """Tear down what is left and report an error as one of the session's end.
+
+    Not by pytest's hooks for the phases of an item: their implementations expect a test.
+    """
+    state = item.session._setupstate  # noqa: SLF001  pytest has no other way
+    call = pytest.CallInfo.from_call(
+        lambda: state.teardown_exact(None), when="teardown", reraise=pytest.exit.Exception
+    )
+    report = pytest.TestReport.from_item_and_call(item, call)
+    if report.failed:
+        item.ihook.pytest_runtest_logreport(report=report)

@@ -11,6 +11,7 @@ from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.fixture import marked_resources
 from pytest_nbgroups.resources import Resources
+from pytest_nbgroups.sharding import ShardRecord
 
 _SHARED_SCOPES = {"module", "class", "package"}
 
@@ -29,7 +30,8 @@ class CollectedItems:
     """The controller collects nothing and loads no conftest.py but the root one: this is all it knows."""
 
     experiments: Mapping[str, Declared] = field(default_factory=dict)
-    """By node id."""
+    """By node id. One that will not run holds nothing, as an ordinary test, and is not among them."""
+    shard: ShardRecord | None = None
     whole_files: tuple[str, ...] = ()
     """Node ids of files whose tests share a fixture of module, class or package scope."""
 
@@ -45,8 +47,7 @@ def describe(items: Sequence[pytest.Item]) -> CollectedItems:
 def _declared(item: pytest.Item) -> Declared | None:
     if isinstance(item, ExperimentItem):
         own = item.experiment
-        runs = not own.problem and not own.skip
-        return Declared(name=own.name, resources=own.resources if runs else Resources())
+        return None if own.problem or own.skip else Declared(name=own.name, resources=own.resources)
     marker = item.get_closest_marker("experiment")
     if marker is None and "run_experiment" not in getattr(item, "fixturenames", ()):
         return None
@@ -60,9 +61,9 @@ def _shares(item: pytest.Item) -> bool:
     """Whether to run its file's tests on several workers would make a shared fixture anew."""
     if isinstance(item, ExperimentItem):
         return False
-    fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", None)
-    if fixtures is None:  # not made by pytest's own Python plugin: nothing is known of it
+    if not isinstance(item, pytest.Function):  # what its kind shares is not known
         return True
+    fixtures = item._fixtureinfo.name2fixturedefs  # noqa: SLF001  what pytest itself goes by
     return any(_scopes(definitions) & _SHARED_SCOPES for definitions in fixtures.values())
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from pytest_nbgroups.settings import GpuSelection, RamBudget
+    from pytest_nbgroups.settings import GpuSelection, RamBudget, Shard
     from pytest_nbgroups.units import Size
 
 IniType: TypeAlias = Literal["string", "paths"]
@@ -27,6 +27,7 @@ class Option:
     default_text: str
     metavar: str | None = None
     has_flag: bool = True
+    has_ini: bool = True
     ini_type: IniType = "string"
 
     @property
@@ -103,6 +104,17 @@ def _count(value: str) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise ValueError("expected a whole number from 1 on")
     return int(value)
+
+
+def _shard(value: str) -> Shard:
+    from pytest_nbgroups.settings import Shard
+
+    index, _, count = value.partition("/")
+    if not index.isdecimal() or not count.isdecimal() or int(count) < 1:
+        raise ValueError("expected I/N, the number of this shard and of all, such as 1/4 to 4/4")
+    if not 1 <= int(index) <= int(count):
+        raise ValueError(f"expected 1/{count} to {count}/{count}")
+    return Shard(index=int(index), count=int(count))
 
 
 def _flag(value: str) -> bool:
@@ -190,6 +202,21 @@ OPTIONS: tuple[Option, ...] = (
         read=_text,
         default_text=".experiments",
         help="Folder for executed notebooks, logs and the session record, below the rootdir.",
+    ),
+    Option(
+        name="experiment_shard",
+        metavar="I/N",
+        read=_shard,
+        default_text="none",
+        has_ini=False,
+        help="Run the I-th of N shards, such as 1/4 to 4/4: what this machine of a CI matrix has to do.",
+    ),
+    Option(
+        name="experiment_weights",
+        metavar="FILE",
+        read=_text,
+        default_text="none",
+        help="How long each experiment takes, to balance shards; a path below the rootdir.",
     ),
     Option(
         name="experiment_roots",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pytest
 from pytest_nbgroups.integration.option_table import OPTIONS, Option
 
 if TYPE_CHECKING:
-    from pytest_nbgroups.settings import Settings
+    from pytest_nbgroups.settings import Settings, Shard
 
 GROUP = "experiments"
 
@@ -29,6 +30,12 @@ def add_options(parser: pytest.Parser) -> None:
         dest="run_experiments",
         help="Collect and run experiments: each directory of notebooks is one test.",
     )
+    group.addoption(
+        "--experiment-plan",
+        action="store_true",
+        dest="experiment_plan",
+        help="Tell what would run, in which order, with what and for how long; run nothing.",
+    )
     for option in OPTIONS:
         if option.flag is not None:
             group.addoption(
@@ -39,8 +46,17 @@ def add_options(parser: pytest.Parser) -> None:
                 type=partial(_read_argument, option),
                 help=option.help,
             )
-        parser.addini(
-            option.name, option.help.replace("%%", "%"), type=option.ini_type, default=None
+        if option.has_ini:
+            parser.addini(
+                option.name, option.help.replace("%%", "%"), type=option.ini_type, default=None
+            )
+
+
+def refuse_plan_alone(config: pytest.Config) -> None:
+    """Explain the option in a session that runs no experiments. Raises pytest.UsageError."""
+    if config.getoption("experiment_plan"):
+        raise pytest.UsageError(
+            "--experiment-plan tells what --run-experiments would run: give both"
         )
 
 
@@ -74,10 +90,10 @@ def _read_ini(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Resolve the command line and the ini file. Raises pytest.UsageError for a bad ini value."""
+    """Resolve the command line and the ini file. Raises pytest.UsageError for a bad value."""
     from pytest_nbgroups.settings import Deadlines, Settings
 
-    ini = {o.name: _read_ini(config, o) for o in OPTIONS if o.ini_type == "string"}
+    ini = {o.name: _read_ini(config, o) for o in OPTIONS if o.has_ini and o.ini_type == "string"}
     given = {o.name: config.getoption(o.name) for o in OPTIONS if o.flag is not None}
     either = {name: _either(given.get(name), ini[name]) for name in ini}
 
@@ -102,10 +118,15 @@ def read_settings(config: pytest.Config) -> Settings:
         "schedule": either["experiment_schedule"],
         "wait_s": either["experiment_wait"],
     }
+    weights = either["experiment_weights"]
+    weights = None if weights is None else Path(os.path.normpath(config.rootpath / weights))
     return Settings(
         rootdir=config.rootpath,
         roots=_roots(config),
         cpu_budget=either["experiment_cpus"],
+        plan=config.getoption("experiment_plan"),
+        shard=_weighted(given["experiment_shard"], weights),
+        weights=weights,
         option_deadlines=deadlines(given),
         ini_deadlines=deadlines(ini),
         option_kernel=given["experiment_kernel"],
@@ -125,6 +146,19 @@ def _artifacts(config: pytest.Config, value: str) -> Path:
                 "for artifacts; name a folder of its own, such as .experiments"
             )
     return folder
+
+
+def _weighted(shard: Shard | None, weights: Path | None) -> Shard | None:
+    """Read the file here, where a bad one ends the session before any worker starts."""
+    if shard is None or weights is None:
+        return shard
+    from pytest_nbgroups.errors import DeclarationError
+    from pytest_nbgroups.weights import read_weights
+
+    try:
+        return replace(shard, weights=read_weights(weights))
+    except DeclarationError as exc:
+        raise pytest.UsageError(str(exc)) from exc
 
 
 def _either(first: object, second: object) -> Any:  # noqa: ANN401

@@ -16,9 +16,7 @@ from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.integration.failures import failure_repr
 from pytest_nbgroups.model import Experiment, ExperimentResult
-from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner
-from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Settings
 
 
@@ -55,14 +53,14 @@ class Runner:
         # Brings in nbclient and zmq, which collection and xdist's controller can do without.
         from pytest_nbgroups.local import run_leased
 
-        granted, env = self._granted(experiment), dict(os.environ)
+        env = dict(os.environ)
         try:
             env |= self._added_env(experiment, item)
         except Exception as exc:  # noqa: BLE001  the user's code; its fault is this experiment's
             problem = f"pytest_experiment_env raised {type(exc).__name__}: {exc}"
-            granted = replace(granted, problem=problem)
+            experiment = replace(experiment, problem=problem)
         return run_leased(
-            granted,
+            experiment,
             partial(self._deliver, nodeid=nodeid),
             planner=self._planner(),
             nodeid=nodeid,
@@ -70,17 +68,6 @@ class Runner:
             cancellation=self.cancellation,
             env=env,
         )
-
-    def _granted(self, experiment: Experiment) -> Experiment:
-        """Have it skipped, or failed, where the machine can never meet what it declares."""
-        if experiment.problem or experiment.skip or experiment.resources == Resources():
-            return experiment
-        reason = unmet(experiment.resources, self._planner().budget)
-        if reason is None:
-            return experiment
-        if self.settings.unmet == "skip":
-            return replace(experiment, skip=reason)
-        return replace(experiment, problem=f"{reason} (experiment_unmet = fail)")
 
     def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:
         """What the hooks add to the environment; the nearest conftest.py wins."""

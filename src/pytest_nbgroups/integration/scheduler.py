@@ -7,6 +7,7 @@ items (see `pytest_nbgroups.integration.idle`): a worker never holds anything th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -16,12 +17,16 @@ import pytest
 from pytest_nbgroups.backlog import Backlog, Unit, Verdict, fair_chunks, in_order
 from pytest_nbgroups.errors import LeaseError
 from pytest_nbgroups.integration.families import experiment_directories, family_of
-from pytest_nbgroups.integration.items import CollectedItems
+from pytest_nbgroups.integration.items import CollectedItems, Declared
+from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner, Surroundings
 from pytest_nbgroups.resources import Claim
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
+
+_LOOK_AGAIN_S = 1.0
+"""What others hold can become free while nothing of ours begins or ends."""
 
 
 class ExperimentScheduler:
@@ -30,16 +35,20 @@ class ExperimentScheduler:
     def __init__(
         self, config: pytest.Config, planner: Planner, items: Callable[[], CollectedItems]
     ) -> None:
+        from xdist.workermanage import parse_tx_spec_config
+
         self.config = config
         self._planner = planner
         self._items = items
-        self._expected = len(config.getoption("tx"))
+        self._expected = len(parse_tx_spec_config(config))
         self._nodes: dict[WorkerController, Sequence[str] | None] = {}
         """Each worker, and what it has collected."""
         self._collection: Sequence[str] | None = None
         self._backlog: Backlog[WorkerController] = Backlog(())
         self._claims: dict[WorkerController, Claim] = {}
         """What the running experiments were sent with."""
+        self._has_refused_worker = False
+        self._alarm: threading.Timer | None = None
 
     # What xdist reads
 
@@ -54,7 +63,12 @@ class ExperimentScheduler:
 
     @property
     def tests_finished(self) -> bool:
-        return self._collection is not None and self._backlog.is_empty
+        return self._collection is not None and (self._backlog.is_empty or self._has_no_hope)
+
+    @property
+    def _has_no_hope(self) -> bool:
+        """Workers do not collect what they did at first, and no other one is left."""
+        return self._has_refused_worker and all(node.shutting_down for node in self._nodes)
 
     @property
     def has_pending(self) -> bool:
@@ -69,6 +83,7 @@ class ExperimentScheduler:
         """A worker that collects something else than the others, after them, is not used."""
         if self._collection is not None and list(collection) != self._collection:
             self._report_difference(self._collection, collection, "the first worker", node)
+            self._has_refused_worker = True
             node.shutdown()
             return
         self._nodes[node] = list(collection)
@@ -113,14 +128,14 @@ class ExperimentScheduler:
         self._dispatch()
         return self._collection[crashed]
 
-    def look_again(self, worker: str) -> None:
+    def look_again(self) -> None:
         """Dispatch in the main thread, as if a worker's idle item had run. Called from any thread."""
-        for node in list(self._nodes):
-            if node.gateway.id == worker and self._collection is not None:
-                index = len(self._collection)
-                node.notify_inproc(
-                    "runtest_protocol_complete", node=node, item_index=index, duration=0.0
-                )
+        if (collection := self._collection) is None:
+            return
+        for node in list(self._nodes)[:1]:
+            node.notify_inproc(
+                "runtest_protocol_complete", node=node, item_index=len(collection), duration=0.0
+            )
 
     def not_run(self) -> list[str]:
         """Node ids of what no worker is left to run."""
@@ -171,7 +186,7 @@ class ExperimentScheduler:
         """An experiment by itself; ordinary tests by file, a very long one in parts."""
         items, files = self._items(), dict[str, list[int]]()
         for index, nodeid in enumerate(self._collection or ()):
-            if nodeid in items.experiments:
+            if self._declared(nodeid):
                 yield [index]
             else:
                 files.setdefault(nodeid.partition("::")[0], []).append(index)
@@ -185,18 +200,25 @@ class ExperimentScheduler:
     def _unit(self, indices: list[int]) -> Unit:
         collection = self._collection or ()
         nodeid = collection[indices[0]]
-        declared = self._items().experiments.get(nodeid)
+        declared = self._declared(nodeid)
         return Unit(
             indices=indices,
             job=self._planner.job(declared.name, declared.resources) if declared else None,
             family=family_of(nodeid, self._directories),
         )
 
+    def _declared(self, nodeid: str) -> Declared | None:
+        """None for what holds nothing: ordinary tests, and experiments that cannot run here."""
+        declared = self._items().experiments.get(nodeid)
+        if declared is None or unmet(declared.resources, self._planner.budget) is not None:
+            return None
+        return declared
+
     # Dispatch
 
     def _dispatch(self) -> None:
         """Give every free worker what may start now; end those for which nothing is left."""
-        look = _Look(self._planner, self._claims)
+        look, has_idle = _Look(self._planner, self._claims), False
         for node, collected in list(self._nodes.items()):
             is_busy = collected is None or node in self._backlog.running
             if is_busy or node.shutting_down:
@@ -204,8 +226,19 @@ class ExperimentScheduler:
             self._backlog.note_leases(look.holds)
             if (unit := self._backlog.next_for(node, partial(self._verdict, look))) is not None:
                 self._send(node, unit)
-            elif not self._backlog.waiting:
+            elif self._backlog.waiting:
+                has_idle = True
+            else:
                 node.shutdown()
+        self._set_alarm(is_needed=has_idle)
+
+    def _set_alarm(self, *, is_needed: bool) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if is_needed:
+            self._alarm = threading.Timer(_LOOK_AGAIN_S, self.look_again)
+            self._alarm.daemon = True
+            self._alarm.start()
 
     def _verdict(self, look: _Look, unit: Unit) -> Verdict:
         return look.verdict(self._claim(unit))

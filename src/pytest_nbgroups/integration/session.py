@@ -25,6 +25,7 @@ from pytest_nbgroups.integration.fixture import RunExperiment
 from pytest_nbgroups.integration.gpu_default import GpuDefault
 from pytest_nbgroups.integration.idle import IdleWorker
 from pytest_nbgroups.integration.options import read_settings
+from pytest_nbgroups.integration.plan import PlanOnly, without_workers
 from pytest_nbgroups.integration.runner import Deliver, Runner
 from pytest_nbgroups.integration.scope import (
     Scope,
@@ -37,6 +38,7 @@ from pytest_nbgroups.integration.scope import (
     places,
     resolve_item_arguments,
 )
+from pytest_nbgroups.integration.sharding import record_of
 from pytest_nbgroups.integration.summary import Summary, plugin_version
 from pytest_nbgroups.integration.terminal import Telling
 from pytest_nbgroups.machine.capacity import find_budget
@@ -47,7 +49,7 @@ from pytest_nbgroups.needs import SlowStart
 from pytest_nbgroups.planner import Knowledge, Planner
 from pytest_nbgroups.planning import Parallelism
 from pytest_nbgroups.reports.session_file import session_id
-from pytest_nbgroups.resources import Budget
+from pytest_nbgroups.resources import Budget, Resources
 from pytest_nbgroups.settings import Settings
 
 Role: TypeAlias = Literal["alone", "controller", "worker"]
@@ -81,7 +83,10 @@ class Prepared:
             knowledge = handed_down or self._found()
         except (LeaseError, SelectionError) as exc:
             raise pytest.UsageError(str(exc)) from exc
-        return Planner(knowledge, self.settings, pool)
+        planner = Planner(knowledge, self.settings, pool)
+        if role_of(self.config) == "controller":
+            planner.share_among(len(self.config.getoption("tx")), self._declared)
+        return planner
 
     def _found(self) -> Knowledge:
         """What the process that looks about finds."""
@@ -113,9 +118,11 @@ class Prepared:
     @cached_property
     def fitting(self) -> Parallelism:
         """How many of the experiments can ever run at once."""
-        return self.planner.fitting(
-            [(e.name, e.resources) for e in self.experiments if not e.problem and not e.skip]
-        )
+        return self.planner.fitting(self._declared)
+
+    @cached_property
+    def _declared(self) -> list[tuple[str, Resources]]:
+        return [(e.name, e.resources) for e in self.experiments if not e.problem and not e.skip]
 
     @cached_property
     def has_ordinary_tests(self) -> bool:
@@ -173,6 +180,8 @@ def configure(config: pytest.Config) -> None:
     """Make and register the parts of this process's role."""
     scheduling.refuse_unsupported(config)
     prepared = prepare(config)
+    if prepared.settings.plan:
+        config.pluginmanager.register(_plan_only(config, prepared), "nbgroups-plan")
     role = role_of(config)
     cancellation = Cancellation()
     runner = Runner(
@@ -188,6 +197,15 @@ def configure(config: pytest.Config) -> None:
     config.add_cleanup(signals.end_on_sigterm())
 
 
+def _plan_only(config: pytest.Config, prepared: Prepared) -> PlanOnly:
+    return PlanOnly(
+        config,
+        without_workers(config),
+        planner=lambda: prepared.planner,
+        history_warnings=lambda: prepared.history.warnings,
+    )
+
+
 def _deliver(
     config: pytest.Config, prepared: Prepared, role: Role, cancellation: Cancellation
 ) -> Deliver:
@@ -197,11 +215,13 @@ def _deliver(
         config.pluginmanager.register(IdleWorker(), "nbgroups-idle")
         return link.deliver
     audience = _Audience(telling=_telling(config, prepared, role), prepared=prepared)
-    config.pluginmanager.register(audience.telling, "nbgroups-terminal")
+    if not prepared.settings.plan:
+        config.pluginmanager.register(audience.telling, "nbgroups-terminal")
     if role == "controller":
         controller = channel.Controller(config, audience, lambda: prepared.planner)
         config.pluginmanager.register(controller, "nbgroups-controller")
         audience.telling.not_run = controller.not_run
+        audience.telling.summary.shard = lambda: controller.shard
     return audience.receive
 
 
@@ -222,6 +242,7 @@ def _telling(config: pytest.Config, prepared: Prepared, role: Role) -> Telling:
             started_at=prepared.started_at,
             budget=lambda: prepared.budget,
             history_warnings=lambda: prepared.history.warnings,
+            shard=lambda: record_of(config),
         ),
     )
 

@@ -26,6 +26,7 @@ from pytest_nbgroups.reports.session_file import (
 )
 from pytest_nbgroups.reports.table import Row, table_lines, table_rows
 from pytest_nbgroups.resources import Budget
+from pytest_nbgroups.sharding import ShardRecord
 
 _COLORS = {
     ExperimentOutcome.PASSED: "green",
@@ -54,6 +55,7 @@ class Summary:
     """Seconds since the epoch."""
     budget: Callable[[], Budget]
     history_warnings: Callable[[], Iterable[str]]
+    shard: Callable[[], ShardRecord | None]
     exit_status: int | None = None
     _warnings: dict[str, None] = field(default_factory=dict)
 
@@ -78,6 +80,7 @@ class Summary:
             finished_at=finished_at,
             exit_status=self.exit_status if finished_at else None,
             budget=self.budget(),
+            shard=self.shard(),
             warnings=tuple(self._warnings),
         )
 
@@ -85,6 +88,8 @@ class Summary:
         """Write the table, the warnings and what GitHub shows; save the record a last time."""
         rows = table_rows(record.experiments(), gpus=self.budget().gpus)
         if not rows:
+            if self.shard() is not None:  # what merges the shards looks for the record of each
+                self.save(record, finished_at=time.time())
             return
         self.warn(*self.history_warnings())
         advice = session_advice(record.experiments(), shown=partial(shown, self.config))

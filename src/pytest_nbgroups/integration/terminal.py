@@ -17,6 +17,7 @@ from pytest_nbgroups.events import (
     NotebookFinished,
     NotebookStarted,
 )
+from pytest_nbgroups.integration.sharding import exit_status
 from pytest_nbgroups.integration.summary import Summary
 from pytest_nbgroups.model import Experiment, ExperimentResult
 from pytest_nbgroups.needs import notes
@@ -198,8 +199,9 @@ class Telling:
     # The end
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        self.summary.exit_status = int(exitstatus)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        session.exitstatus = exit_status(int(exitstatus), self.summary.shard())
+        self.summary.exit_status = int(session.exitstatus)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -33,6 +33,7 @@ class HeldLease:
         self._usage: Mapping[str, int] = {}
         self.gpus = ticket.claim.gpus
         """UUIDs."""
+        self.bound_cpus = ticket.claim.bound_cpus
         self.waited_s = waited_s
         self.waited_for = waited_for
         """As in `Lease`."""

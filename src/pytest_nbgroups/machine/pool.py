@@ -120,7 +120,9 @@ class LeasePool:
 
     def _hold(self, queued: OwnTicket, grant: Grant, wait: Wait) -> HeldLease:
         """Exchange the ticket, under the gate: others see the one or the other."""
-        claim = replace(queued.claim, gpus=grant.gpus, since=time.time())
+        claim = replace(
+            queued.claim, gpus=grant.gpus, bound_cpus=grant.bound_cpus, since=time.time()
+        )
         with usable(self.folder):
             ticket = tickets.create(self.folder, "holding", queued.number, claim)
         queued.end()

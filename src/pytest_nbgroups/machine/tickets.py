@@ -115,9 +115,8 @@ def _first_line(claim: Claim) -> bytes:
 def decode(content: bytes) -> Claim | None:
     """The claim with what it was last said to use; None where it cannot be made out."""
     first, _, rest = content.partition(b"\n")
-    second, complete, _ = rest.partition(b"\n")
     said = _object(first)
-    usage = _object(second) if complete else {}
+    usage = _object(rest.partition(b"\n")[0])
     known = {name: usage[name] for name in _USAGE if name in usage}
     return _claim({**said, **known}) or _claim(said)
 

@@ -214,6 +214,39 @@ _BUDGET = _object(
     },
 )
 
+_SHARD = _object(
+    "Which part of the experiments it ran; null without `--experiment-shard`.",
+    {
+        "index": _count("The number of the shard.", 1),
+        "count": _count("How many shards there are.", 1),
+        "digest": _text(
+            "SHA-256 of the experiments that were selected, of all shards, and where each runs: "
+            "shards of one run agree on it."
+        ),
+        "weights_digest": _or_null(_text("SHA-256 of the weights; null where a hash decided.")),
+        "total": _count("How many experiments all shards have together."),
+        "nodeids": _list("The experiments of this shard.", _text("A pytest node id.")),
+    },
+)
+
+_MERGED = _object(
+    "The session of one shard.",
+    {
+        "index": _count("The number of the shard.", 1),
+        "id": _text("Names its session."),
+        "argv": _list("Its command line.", _text("One argument.")),
+        "rootdir": _text("The rootdir on its machine."),
+        "started_at": _number(f"When it started, {_TIME}."),
+        "finished_at": _or_null(_number(f"When it ended, {_TIME}; null where it was killed.")),
+        "exit_status": _or_null(
+            _of("integer", "What pytest exited with; null where it was killed.")
+        ),
+        "budget": _or_null(_BUDGET),
+        "workers": _list("Its workers.", _text("One worker.")),
+        "nodeids": _list("Its experiments.", _text("A pytest node id.")),
+    },
+)
+
 SESSION_SCHEMA: typing.Final[dict[str, Any]] = {
     "$schema": "http://json-schema.org/draft-07/schema#",
     "title": "pytest-nbgroups session",
@@ -243,6 +276,11 @@ SESSION_SCHEMA: typing.Final[dict[str, Any]] = {
                 _text("One worker."),
             ),
             "warnings": _list("What the session warned of.", _text("One warning.")),
+            "shard": _or_null(_SHARD),
+            "shards": _list(
+                "The sessions of which a merged record is made; empty in that of a single session.",
+                _MERGED,
+            ),
             "experiments": _list(
                 "The experiments that ran, in the order in which they started.", _EXPERIMENT
             ),

@@ -16,6 +16,7 @@ from pytest_nbgroups.reports.failure import failure_headline
 from pytest_nbgroups.reports.record import Attempt, ExperimentRecord, SessionRecord
 from pytest_nbgroups.reports.schema import SCHEMA_VERSION, TRACEBACK_LIMIT
 from pytest_nbgroups.resources import Budget, Lease
+from pytest_nbgroups.sharding import ShardRecord
 from pytest_nbgroups.text import plain_text
 
 
@@ -37,6 +38,7 @@ class SessionMetadata:
     exit_status: int | None = None
     budget: Budget | None = None
     warnings: tuple[str, ...] = ()
+    shard: ShardRecord | None = None
 
 
 def session_id(started_at: float, token: str) -> str:
@@ -61,6 +63,8 @@ def session_dict(record: SessionRecord, metadata: SessionMetadata) -> dict[str, 
         "budget": plain(metadata.budget),
         "workers": list(record.workers()),
         "warnings": [plain_text(warning) for warning in metadata.warnings],
+        "shard": plain(metadata.shard),
+        "shards": [],
         "experiments": [_experiment(each, rootdir) for each in record.experiments()],
     }
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -20,14 +22,26 @@ class FakeTree:
         self.left: list[str] = []
         self.refusal: Exception | None = None
 
-    def start(self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], log_path: str) -> int:
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        log_path: str,
+        descriptors: Sequence[int],
+    ) -> int:
         if self.refusal is not None:
             raise self.refusal
         self.started = (list(argv), cwd, dict(env), log_path)
+        self.descriptors = list(descriptors)
         return 4242
 
     def reap(self) -> tuple[int, int] | None:
         return self.ended.pop() if self.ended else None
+
+    def reaped(self) -> Mapping[str, float]:
+        return {"cpu_s": 1.5, "peak_bytes": 7}
 
     def is_empty(self) -> bool:
         return self.empty
@@ -82,6 +96,7 @@ START = {
     "env": {"A": "1"},
     "log_path": "l",
     "scratch": None,
+    "descriptor_count": 0,
 }
 
 
@@ -119,8 +134,48 @@ def test_the_exit_is_told_before_the_end_of_the_tree(
     tree.ended, tree.left = [(4242, -9)], ["x (pid 5, uninterruptible)"]
     assert ask({"id": 2, "op": "kill_tree", "deadline_s": 1}) == [
         {"event": "exited", "pid": 4242, "returncode": -9},
-        {"id": 2, "left": ["x (pid 5, uninterruptible)"]},
+        {
+            "id": 2,
+            "left": ["x (pid 5, uninterruptible)"],
+            "reaped": {"cpu_s": 1.5, "peak_bytes": 7},
+        },
     ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors travel on POSIX only")
+def test_descriptors_are_kept_until_the_tree_is_gone(
+    host: Host, ends: tuple[socket.socket, socket.socket], tree: FakeTree, tmp_path: Path
+) -> None:
+    """They come with their request, go on to the kernel, and are closed with the last of its tree."""
+    with (tmp_path / "lease").open("wb") as lease:
+        request = encode({"id": 1, **START, "descriptor_count": 1})
+        socket.send_fds(ends[0], [request], [lease.fileno()])
+        host._read()
+        (kept,) = tree.descriptors
+        assert os.path.sameopenfile(kept, lease.fileno())
+        assert kept != lease.fileno()
+        assert not os.get_inheritable(kept)
+    tree.left = ["x"]
+    host._answer({"op": "kill_tree", "deadline_s": 1})
+    os.fstat(kept)
+    tree.left = []
+    host._answer({"op": "kill_tree", "deadline_s": 1})
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(kept)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors travel on POSIX only")
+def test_descriptors_of_a_refused_start_are_closed(
+    host: Host, ends: tuple[socket.socket, socket.socket], tree: FakeTree, tmp_path: Path
+) -> None:
+    """Nobody would ever close them, and the lease would be held for ever."""
+    tree.refusal = FileNotFoundError(2, "No such file or directory", "a")
+    before = len(os.listdir("/dev/fd"))
+    with (tmp_path / "lease").open("wb") as lease:
+        request = encode({"id": 1, **START, "descriptor_count": 1})
+        socket.send_fds(ends[0], [request], [lease.fileno()])
+        host._read()
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_a_signal_says_whether_it_was_delivered(

@@ -56,6 +56,7 @@ def test_shards_are_united(shard: Callable[..., Path], tmp_path: Path, ask: Ask)
     assert [source.read_bytes() for source in sources] == before
     assert ask("PRAGMA foreign_key_check", file=target) == []
     assert [path.name for path in target.parent.iterdir()] == ["history.sqlite"]
+    assert ask("PRAGMA journal_mode", file=target) == [("delete",)]
 
 
 def test_merging_again_adds_nothing(shard: Callable[..., Path], ask: Ask) -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from pytest_nbgroups.machine.capacity import combine, find_budget
-from pytest_nbgroups.machine.cpu import CpuLimit
+from pytest_nbgroups.machine.cpu import CpuLimit, find_cpus
 from pytest_nbgroups.machine.gpu import GpuFindings
 from pytest_nbgroups.machine.memory import RamLimit
 from pytest_nbgroups.resources import Budget, Gpu
@@ -111,6 +111,55 @@ def test_found(machine: Callable[..., dict[str, Path]]) -> None:
     assert found.ram_source == "95% of SLURM_MEM_PER_NODE"
     assert found.gpus == ()
     assert found.gpus_reason
+
+
+def test_domains_of_a_machine(machine: Callable[..., dict[str, Path]]) -> None:
+    """Without limits, all sessions share the machine."""
+    found = find_budget(
+        Settings(rootdir=Path(), artifacts=Path()), env={}, **machine("v2", "0::/\n")
+    )
+    assert (found.cpu_domain, found.ram_domain) == ("machine", "machine")
+
+
+def test_domains_of_cgroups(machine: Callable[..., dict[str, Path]]) -> None:
+    """Sessions share what the same cgroup limits, whatever path they see it under."""
+    limits = {"job/memory.max": 64 * 2**20, "cpu.max": "10000 100000"}
+
+    def domains(membership: str, files: Mapping[str, object]) -> tuple[str, str]:
+        settings = Settings(rootdir=Path(), artifacts=Path(), cpu_budget=0.05)
+        found = find_budget(settings, env={}, **machine("v2", membership, files))
+        return found.cpu_domain, found.ram_domain
+
+    cpu, ram = domains("0::/job\n", limits)
+    assert domains("0::/job/step\n", {**limits, "job/step/memory.max": "max"}) == (cpu, ram)
+    other = {**limits, "job/step/memory.max": 32 * 2**20}
+    assert domains("0::/job/step\n", other)[0] == cpu
+    assert len({cpu, ram, domains("0::/job/step\n", other)[1]}) == 3
+    assert cpu.startswith("cgroup ")
+
+
+def test_domains_of_slurm(machine: Callable[..., dict[str, Path]]) -> None:
+    """Sessions of one job share what SLURM gave it."""
+    env = {"SLURM_JOB_ID": "7", "SLURM_MEM_PER_NODE": "32", "SLURM_CPUS_ON_NODE": "1"}
+    paths = machine("v2", "0::/\n")
+    found = find_budget(Settings(rootdir=Path(), artifacts=Path()), env=env, **paths)
+    assert found.ram_domain == "slurm:7"
+    affinity = CpuLimit(cpus=8, source="affinity")
+    assert find_cpus(env=env, affinity=affinity, **paths).domain == "slurm:7"
+
+
+@pytest.mark.parametrize(
+    ("ram", "is_size"),
+    [
+        (RamBudget(size=parse_size("9GiB")), True),
+        (RamBudget(size=parse_size("64GB")), True),
+        (RamBudget(fraction=0.5), False),
+        (RamBudget(), False),
+    ],
+)
+def test_named_size(ram: RamBudget, is_size: bool) -> None:  # noqa: FBT001  parameters of the test
+    """It is remembered whether the user named a size."""
+    assert budget(ram=ram).ram_is_size == is_size
 
 
 def test_real_machine() -> None:

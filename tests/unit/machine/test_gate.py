@@ -91,18 +91,22 @@ def test_copy_of_the_descriptor(tmp_path: Path) -> None:
 
 
 @posix
-def test_replaced(tmp_path: Path) -> None:
-    """Who has locked a gate that somebody removed meanwhile does not believe to be alone."""
-    gate = Gate(tmp_path)
+def test_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has locked a gate that somebody removes at that moment does not believe to be alone."""
+    gate, path = Gate(tmp_path), tmp_path / "gate"
     with gate.entered():
-        (tmp_path / "gate").unlink()
-        with gate.entered_if_free() as entered:
-            assert entered
-    stale = locked_file.open_existing(tmp_path / "gate")
-    assert stale is not None
-    (tmp_path / "gate").unlink()
-    assert not gate._is_current(stale)
-    locked_file.close(stale)
+        pass
+    original = locked_file.try_lock
+
+    def lock_late(descriptor: int) -> bool:
+        monkeypatch.undo()
+        path.unlink()
+        return original(descriptor)
+
+    monkeypatch.setattr(locked_file, "try_lock", lock_late)
+    with gate.entered(), gate.entered_if_free() as entered:
+        assert path.exists()
+        assert not entered
 
 
 @posix
@@ -113,7 +117,7 @@ def test_strange_gate(tmp_path: Path, make: object) -> None:
     make(tmp_path / "gate")
     with (
         pytest.raises(LeaseError, match="its gate is not a file that you may read; "),
-        Gate(tmp_path).entered(),
+        Gate(tmp_path, stuck_s=0.1).entered(),
     ):
         pass
 

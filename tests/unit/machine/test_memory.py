@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ JOB = {"SLURM_JOB_ID": "7"}
 
 
 def ram(paths: dict[str, Path], env: Mapping[str, str] | None = None) -> RamLimit:
-    return find_ram(env=env or {}, physical_bytes=64 * GIB, **paths)
+    """The limit; whose it is, is tested by itself."""
+    return replace(find_ram(env=env or {}, physical_bytes=64 * GIB, **paths), domain="machine")
 
 
 def physical() -> RamLimit:

@@ -37,6 +37,7 @@ from pytest_nbgroups.reports.session_file import (
     write_record,
 )
 from pytest_nbgroups.resources import Budget, Estimate, Gpu
+from pytest_nbgroups.sharding import ShardRecord
 
 GPU = Gpu(uuid="GPU-1", index=0, name="A100", total_bytes=80, free_bytes=70)
 METADATA = SessionMetadata(
@@ -59,6 +60,9 @@ METADATA = SessionMetadata(
         gpus=(GPU,),
     ),
     warnings=("history.sqlite: \x1b[31mread-only",),
+    shard=ShardRecord(
+        index=2, count=3, digest="d1", weights_digest=None, total=4, nodeids=(NODEID,)
+    ),
 )
 
 
@@ -207,6 +211,15 @@ def test_the_record_of_a_failure() -> None:
         "budget": budget,
         "workers": ["gw1"],
         "warnings": ["history.sqlite: read-only"],
+        "shard": {
+            "index": 2,
+            "count": 3,
+            "digest": "d1",
+            "weights_digest": None,
+            "total": 4,
+            "nodeids": [NODEID],
+        },
+        "shards": [],
         "experiments": [experiment],
     }
     of = data(TOLD)
@@ -234,7 +247,7 @@ def test_the_schema_describes_what_is_written(of: tuple[ExperimentResult, ...]) 
 
 def test_the_schema_describes_a_session_that_knows_little() -> None:
     """One that has not ended yet."""
-    little = replace(METADATA, budget=None, finished_at=None, exit_status=None)
+    little = replace(METADATA, budget=None, finished_at=None, exit_status=None, shard=None)
     check(data(metadata=little))
 
 

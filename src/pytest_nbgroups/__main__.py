@@ -1,0 +1,77 @@
+"""``python -m pytest_nbgroups``: what is done with the records of sessions that are over."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_nbgroups.errors import NbgroupsError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit with 0, with 1 where it cannot be done, with 2 for a bad command line."""
+    arguments = _parser().parse_args(argv)
+    try:
+        told = merge(arguments.folders, arguments.output)
+    except NbgroupsError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    sys.stdout.write(f"{told}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_nbgroups",
+        description="Work with what sessions of pytest-nbgroups have left behind.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    text = "join the records of the shards of one run"
+    merging = commands.add_parser(
+        "merge",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}: session.json and, where there is one, "
+        "history.sqlite. Fails where a shard is missing or there twice, where an experiment was not "
+        "run or was run twice, and where the shards are not of one run.",
+    )
+    merging.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="artifacts folder of a shard, with its session.json; all shards of the run",
+    )
+    merging.add_argument(
+        "--output",
+        type=Path,
+        default=Path(".experiments"),
+        metavar="DIR",
+        help="artifacts folder to write to (default: %(default)s)",
+    )
+    return parser
+
+
+def merge(folders: Sequence[Path], output: Path) -> str:
+    """Write the joined record and history of shards; say what was done. Raises NbgroupsError."""
+    from pytest_nbgroups.history.merge import merge_histories
+    from pytest_nbgroups.history.store import FILE_NAME
+    from pytest_nbgroups.reports.merge import merge_sessions, read_shard
+    from pytest_nbgroups.reports.session_file import write_record
+
+    merged = merge_sessions([read_shard(folder) for folder in folders])
+    target = output / FILE_NAME
+    sources = [folder / FILE_NAME for folder in folders]
+    if present := [s for s in sources if s.is_file() and s.resolve() != target.resolve()]:
+        merge_histories(target, present)
+    if unwritten := write_record(output, merged):
+        raise NbgroupsError("\n".join(unwritten))
+    return (
+        f"{len(merged['shards'])} shards, {len(merged['experiments'])} experiments: "
+        f"{output / 'session.json'}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""``--experiment-shard``: what of the collected items this machine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from pytest_nbgroups.integration.families import experiment_directories, family_of
+from pytest_nbgroups.model import WHOLE_DIRECTORY
+from pytest_nbgroups.settings import Shard
+from pytest_nbgroups.sharding import ORDINARY, ShardRecord, assign, shard_record
+
+NodeIdOf = Callable[[pytest.Item], str | None]
+"""The node id of an item that is an experiment, None of any other. xdist changes that of the item."""
+
+_RECORD = pytest.StashKey[ShardRecord]()
+
+
+@contextmanager
+def own_shard(
+    config: pytest.Config,
+    items: list[pytest.Item],
+    shard: Shard | None,
+    *,
+    nodeid_of: NodeIdOf,
+) -> Iterator[None]:
+    """Deselect at the end what other shards run.
+
+    The split is made at the start, of all that was collected: what is deselected in between, by
+    ``--lf`` even differently on each machine, moves nothing from one shard to another.
+    """
+    if shard is None:
+        yield
+        return
+    split = _split(items, shard, nodeid_of)
+    yield
+    others = [item for item in items if split.shard_of(item) != shard.index]
+    config.stash[_RECORD] = shard_record(shard, split.selected(items))
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if split.shard_of(item) == shard.index]
+
+
+def record_of(config: pytest.Config) -> ShardRecord | None:
+    """What `own_shard` left to be recorded, in the process that collects; None without shards."""
+    return config.stash.get(_RECORD, None)
+
+
+def exit_status(given: int, record: ShardRecord | None) -> int:
+    """A shard to which no experiment fell has done its part: its job must not fail for that."""
+    is_idle = record is not None and record.total > 0 and not record.nodeids
+    return pytest.ExitCode.OK if is_idle and given == pytest.ExitCode.NO_TESTS_COLLECTED else given
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Split:
+    experiments: Mapping[str, int]
+    """Shards by node id."""
+    directories: frozenset[str]
+    nodeid_of: NodeIdOf
+
+    def shard_of(self, item: pytest.Item) -> int:
+        """A test beside notebooks needs their files, so it runs where they do."""
+        if (nodeid := self.nodeid_of(item)) is not None:
+            return self.experiments[nodeid]
+        family = family_of(item.nodeid, self.directories)
+        return ORDINARY if family is None else self.experiments[_whole(family)]
+
+    def selected(self, items: Sequence[pytest.Item]) -> dict[str, int]:
+        nodeids = (self.nodeid_of(item) for item in items)
+        return {n: self.experiments[n] for n in nodeids if n is not None}
+
+
+def _split(items: Sequence[pytest.Item], shard: Shard, nodeid_of: NodeIdOf) -> _Split:
+    nodeids = [n for item in items if (n := nodeid_of(item)) is not None]
+    directories = experiment_directories(nodeids)
+
+    def unit_of(nodeid: str) -> str:
+        family = family_of(nodeid, directories)
+        return nodeid if family is None else _whole(family)
+
+    experiments = assign(nodeids, shard.count, shard.weights, unit_of=unit_of)
+    return _Split(experiments=experiments, directories=directories, nodeid_of=nodeid_of)
+
+
+def _whole(directory: str) -> str:
+    return f"{directory}::{WHOLE_DIRECTORY}"

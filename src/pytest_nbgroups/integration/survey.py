@@ -1,0 +1,218 @@
+"""From what was collected to the plan of a session, by the session's own planner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from pytest_nbgroups.backlog import Unit
+from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.integration.collection import ExperimentItem
+from pytest_nbgroups.integration.families import experiment_directories, family_of
+from pytest_nbgroups.integration.items import describe
+from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.needs import unmet
+from pytest_nbgroups.planner import Planner
+from pytest_nbgroups.reports.plan import Plan, PlannedExperiment
+from pytest_nbgroups.reports.workers import Circumstances, Outlook, by_priority, outlook
+from pytest_nbgroups.resources import Resources
+from pytest_nbgroups.settings import Schedule
+
+_ORDERS: Mapping[Schedule, str] = {
+    "longest": "longest first",
+    "shortest": "shortest first",
+    "collection": "in the order of collection",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedWorkers:
+    """The workers that xdist would have started."""
+
+    count: int
+    """0 where the session would run all by itself."""
+    dist: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An experiment, or a test that runs one, as it was collected."""
+
+    nodeid: str
+    position: int
+    """In the collection."""
+    resources: Resources
+    """What it is to be granted, an assumed GPU included."""
+    experiment: Experiment | None = None
+    """With its resources as declared; None for a test, whose experiment is not known yet."""
+    obstacle: str = ""
+    """Why it will not run; empty where it will."""
+    family: str | None = None
+
+    @property
+    def name(self) -> str:
+        """That of its experiment; empty for a test."""
+        return self.experiment.name if self.experiment else ""
+
+
+def survey(
+    items: Sequence[pytest.Item], planner: Planner, declared: Mapping[str, Resources]
+) -> list[Candidate]:
+    """The experiments among the items; ``declared`` are their resources by node id."""
+    directories = experiment_directories(item.nodeid for item in items)
+    in_tests = describe(items).experiments
+    found = []
+    for position, item in enumerate(items):
+        if isinstance(item, ExperimentItem):
+            experiment = replace(item.experiment, resources=declared[item.nodeid])
+            resources, obstacle = item.experiment.resources, _obstacle(item, planner)
+        elif item.nodeid in in_tests:
+            experiment, resources = None, in_tests[item.nodeid].resources
+            obstacle = _obstacle_of_test(item, resources, planner)
+        else:
+            continue
+        found.append(
+            Candidate(
+                nodeid=item.nodeid,
+                position=position,
+                resources=resources,
+                experiment=experiment,
+                obstacle=obstacle,
+                family=family_of(item.nodeid, directories),
+            )
+        )
+    return found
+
+
+# Why something does not run
+
+
+def _obstacle(item: ExperimentItem, planner: Planner) -> str:
+    """In the order in which a run would come upon it."""
+    experiment = item.experiment
+    if reason := _skip_mark(item):
+        return f"skipped: {reason}"
+    if experiment.problem:
+        return f"fails: {experiment.problem}"
+    if experiment.skip:
+        return f"skipped: {experiment.skip}"
+    if obstacle := _unmet(experiment.resources, planner):
+        return obstacle
+    if lacking := missing(experiment.requires, _env(experiment)):
+        return f"skipped: {lacking}"
+    return "" if _running(experiment) else "skipped: all its notebooks are skipped"
+
+
+def _obstacle_of_test(item: pytest.Item, resources: Resources, planner: Planner) -> str:
+    reason = _skip_mark(item)
+    return f"skipped: {reason}" if reason else _unmet(resources, planner)
+
+
+def _skip_mark(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("skip")
+    if mark is None:
+        return ""
+    return str(mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip"))
+
+
+def _unmet(resources: Resources, planner: Planner) -> str:
+    reason = unmet(resources, planner.budget)
+    if reason is None:
+        return ""
+    fails = planner.settings.unmet == "fail"
+    return f"fails: {reason} (experiment_unmet = fail)" if fails else f"skipped: {reason}"
+
+
+def _env(experiment: Experiment) -> dict[str, str]:
+    return {**os.environ, **experiment.env}
+
+
+def _running(experiment: Experiment) -> int:
+    """How many of its notebooks would run."""
+    env = _env(experiment)
+    return sum(not n.skip and not missing(n.requires, env) for n in experiment.notebooks)
+
+
+# The plan
+
+
+def make_plan(
+    candidates: Sequence[Candidate],
+    planner: Planner,
+    asked: AskedWorkers,
+    *,
+    tests: int,
+    notes: Iterable[str] = (),
+) -> Plan:
+    """Put in order what runs, and try it with growing numbers of workers."""
+    running = {c.position: c for c in candidates if not c.obstacle}
+    units = [_unit(candidate, planner) for candidate in running.values()]
+    around = _circumstances(planner)
+    is_scheduled = asked.count > 0 and asked.dist == "load"
+    ordered = by_priority(units, asked.count, around) if is_scheduled else units
+    in_order = [running[unit.indices[0]] for unit in ordered]
+    idle = [c for c in candidates if c.obstacle]
+    return Plan(
+        experiments=tuple(_planned(candidate, planner) for candidate in (*in_order, *idle)),
+        order=_ORDERS[around.schedule] if is_scheduled else _collected_order(asked),
+        tests=tests,
+        outlook=_outlook(list(running.values()), units, planner, asked),
+        default_ram=planner.settings.default_ram,
+        notes=tuple(notes),
+    )
+
+
+def _collected_order(asked: AskedWorkers) -> str:
+    how = f"--dist {asked.dist}" if asked.count else "one at a time"
+    return f"{how}, {_ORDERS['collection']}"
+
+
+def _circumstances(planner: Planner) -> Circumstances:
+    return Circumstances(
+        budget=planner.budget,
+        schedule=planner.settings.schedule,
+        max_parallel=planner.settings.max_parallel,
+    )
+
+
+def _unit(candidate: Candidate, planner: Planner) -> Unit:
+    job = planner.job(candidate.name, candidate.resources)
+    return Unit(indices=[candidate.position], job=job, family=candidate.family)
+
+
+def _outlook(
+    running: Sequence[Candidate], units: Sequence[Unit], planner: Planner, asked: AskedWorkers
+) -> Outlook | None:
+    if not running:
+        return None
+    fits = planner.fitting([(c.name, c.resources) for c in running])
+    return outlook(units, _circumstances(planner), fits=fits, asked=asked.count)
+
+
+def _planned(candidate: Candidate, planner: Planner) -> PlannedExperiment:
+    experiment = candidate.experiment
+    is_readable = experiment is None or not experiment.problem
+    return PlannedExperiment(
+        name=candidate.name or candidate.nodeid,
+        notebooks=_notebooks(experiment) if experiment else "",
+        resources=experiment.resources if experiment else candidate.resources,
+        need=planner.need(candidate.name, candidate.resources) if is_readable else None,
+        estimate=planner.estimate(candidate.name),
+        obstacle=candidate.obstacle,
+        remarks=tuple(_remarks(candidate)),
+    )
+
+
+def _notebooks(experiment: Experiment) -> str:
+    running, count = _running(experiment), len(experiment.notebooks)
+    return str(count) if running == count else f"{running} of {count}"
+
+
+def _remarks(candidate: Candidate) -> Iterator[str]:
+    if candidate.experiment is None:
+        yield "a test that runs an experiment"
+    if candidate.family not in {None, candidate.nodeid.partition("::")[0]}:
+        yield f"not beside {candidate.family}"

@@ -1,0 +1,24 @@
+"""The controller's end of the channel to the workers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_nbgroups.integration.channel import Controller
+
+
+@pytest.mark.parametrize("left", [["A::notebooks"], []])
+def test_a_session_that_ran_out_of_workers(left: list[str]) -> None:
+    """It fails, although nothing that was run may have."""
+    unused: Any = None
+    scheduler: Any = SimpleNamespace(not_run=lambda: left)
+    controller = Controller(unused, unused, unused)
+    controller.scheduler = scheduler
+    session: Any = SimpleNamespace(Failed=pytest.Session.Failed)
+    loop = controller.pytest_runtestloop(session)
+    next(loop)
+    with pytest.raises(pytest.Session.Failed if left else StopIteration):
+        next(loop)
