@@ -135,18 +135,23 @@ def _slow_start(claim: Claim, others: _Others) -> Obstacle | None:
 
 def _cpus(claim: Claim, others: _Others, budget: Budget) -> Obstacle | None:
     mates = others.where(lambda other: other.cpu_domain == claim.cpu_domain)
-    free = budget.cpus - mates.sum(lambda other: other.need.cpus)
-    if not mates or claim.need.cpus <= free + _ROUNDING * budget.cpus:
+    # One ahead whose session may use less would be passed again and again by those who may use more.
+    limits = [other.cpu_limit for other in mates.ahead if other.cpu_limit is not None]
+    limit = min([budget.cpus, *limits])
+    free = limit - mates.sum(lambda other: other.need.cpus)
+    if not mates or claim.need.cpus <= free + _ROUNDING * limit:
         return None
     needed = f"needs {claim.need.cpus:g} cpu{'s' if claim.need.cpus != 1 else ''}"
-    return mates.obstacle(needed, detail=f"{max(0.0, free):g} of {budget.cpus:g} are free")
+    return mates.obstacle(needed, detail=f"{max(0.0, free):g} of {limit:g} are free")
 
 
 def _ram(claim: Claim, others: _Others, budget: Budget, memory: MemoryUse | None) -> Obstacle | str:
     """What is lacking, else a note or nothing."""
     mates = others.where(lambda other: other.ram_domain == claim.ram_domain)
     reserved = mates.sum(lambda other: max(other.need.ram_bytes, other.used_bytes))
-    free = _ram_limit(mates.holders, budget, memory) - int(reserved)
+    limits = [other.ram_limit_bytes for other in mates.ahead if other.ram_limit_bytes is not None]
+    limit = min([_ram_limit(mates.holders, budget, memory), *limits])
+    free = limit - int(reserved)
     need = claim.need.ram_bytes
     if need <= free:
         return ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from pytest_nbgroups.planning import Job, ordered, worth_trying
+from pytest_nbgroups.planning import Job, worth_trying
 from pytest_nbgroups.resources import Budget, Need
 from pytest_nbgroups.settings import Schedule
+from pytest_nbgroups.simulation import sequence
 
 W = TypeVar("W", bound=Hashable)
 
@@ -148,23 +149,43 @@ def _need(unit: Unit) -> Need:
 
 
 def in_order(
-    units: Iterable[Unit], *, schedule: Schedule, budget: Budget, workers: int
+    units: Iterable[Unit],
+    *,
+    schedule: Schedule,
+    budget: Budget,
+    workers: int,
+    max_parallel: int | None = None,
 ) -> list[Unit]:
-    """Experiments by priority, that of a family's first counting for all of it; then the tests."""
+    """Experiments as they should be tried, then the tests.
+
+    A family's first experiment counts for all of them, and the others stand right behind it.
+    """
     listed = list(units)
-    jobs = [unit for unit in listed if unit.job is not None]
-    behind_s: dict[str, float] = {}
-    for unit in jobs:
-        if unit.family is not None and unit.job:
-            behind_s[unit.family] = behind_s.get(unit.family, 0.0) + (unit.job.duration_s or 0.0)
+    families = _families(unit for unit in listed if unit.job is not None)
 
-    def with_family(unit: Unit) -> Job:
-        assert unit.job is not None  # noqa: S101  chosen above
-        total_s = behind_s.get(unit.family or "") or unit.job.duration_s
-        return replace(unit.job, duration_s=total_s)
+    def job_of(family: Sequence[Unit]) -> Job:
+        jobs = [unit.job for unit in family if unit.job is not None]
+        known = [job.duration_s for job in jobs if job.duration_s is not None]
+        return replace(jobs[0], duration_s=sum(known) if known else None)
 
-    first = ordered(jobs, job_of=with_family, schedule=schedule, budget=budget, workers=workers)
-    return [*first, *(unit for unit in listed if unit.job is None)]
+    tried = sequence(
+        families,
+        job_of=job_of,
+        schedule=schedule,
+        budget=budget,
+        workers=workers,
+        max_parallel=max_parallel,
+    )
+    tests = (unit for unit in listed if unit.job is None)
+    return [*(unit for family in tried for unit in family), *tests]
+
+
+def _families(units: Iterable[Unit]) -> list[list[Unit]]:
+    """Those of a family together; one without a family by itself."""
+    found: dict[object, list[Unit]] = {}
+    for unit in units:
+        found.setdefault(unit.family or unit, []).append(unit)
+    return list(found.values())
 
 
 def fair_chunks(indices: list[int], *, total: int, workers: int) -> list[list[int]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from pytest_nbgroups.admission import Grant, MemoryUse, Obstacle, admit
 from pytest_nbgroups.backlog import Verdict
 from pytest_nbgroups.events import Event, ExperimentFinished
 from pytest_nbgroups.machine.affinity import available_cpus, choose_cpus, read_places
 from pytest_nbgroups.machine.gpu_reader import GpuReader
+from pytest_nbgroups.machine.memory import RamLimit, find_ram
 from pytest_nbgroups.machine.memory_use import read_memory_use
 from pytest_nbgroups.machine.pool import LeasePool, PoolSnapshot
 from pytest_nbgroups.needs import SlowStart, need_of, unmet
@@ -52,6 +55,11 @@ class Planner:
         self.pool = pool
         self._gpu_reader = GpuReader()
         self._lock = threading.Lock()
+
+    @cached_property
+    def _ram_limit(self) -> RamLimit:
+        """Looked up once: the pool's gate is held while the rest is read."""
+        return find_ram(env=os.environ)
 
     @property
     def budget(self) -> Budget:
@@ -113,6 +121,8 @@ class Planner:
             nodeid=nodeid,
             cpu_domain=self.budget.cpu_domain,
             ram_domain=self.budget.ram_domain,
+            cpu_limit=self.budget.cpus,
+            ram_limit_bytes=self.budget.ram_bytes,
             gpu_choices=tuple(gpu.uuid for gpu in self.budget.gpus),
             slow_start_limit=limit if need.ram_source == "slow start" else None,
         )
@@ -120,7 +130,9 @@ class Planner:
     def look(self, *, gpus: bool = True) -> Surroundings:
         """See what is held and used right now. Raises LeaseError where the pool cannot be used."""
         return Surroundings(
-            snapshot=self.pool.snapshot(), gpus=self._gpus(asked=gpus), memory=read_memory_use()
+            snapshot=self.pool.snapshot(),
+            gpus=self._gpus(asked=gpus),
+            memory=read_memory_use(self._ram_limit),
         )
 
     def admission(
@@ -137,7 +149,7 @@ class Planner:
             ahead=ahead,
             budget=self.budget,
             gpus=self._gpus(asked=bool(claim.need.gpus)),
-            memory=read_memory_use(),
+            memory=read_memory_use(self._ram_limit),
         )
         if isinstance(answer, Obstacle) or not self.settings.cpu_affinity:
             return answer

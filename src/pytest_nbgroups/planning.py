@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
+from itertools import combinations, count
 from typing import TypeVar
 
 from pytest_nbgroups.admission import Grant, admit
@@ -15,6 +15,9 @@ from pytest_nbgroups.settings import Schedule
 from pytest_nbgroups.units import format_size
 
 T = TypeVar("T")
+
+_FEW = 8
+"""Of so many experiments each choice can be tried in no time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,8 @@ def _asks_no_less(need: Need, other: Need) -> bool:
 def most_at_once(needs: Sequence[Need], budget: Budget, *, max_parallel: int | None) -> Parallelism:
     """How many can ever run at once: the smallest of them, as many as fit together.
 
-    ``needs`` are those of the experiments that this machine can grant at all.
+    ``needs`` are those of the experiments that this machine can grant at all. Among many, another
+    choice than the smallest might hold one more; of a few, all are tried.
     """
     smallest = sorted(needs, key=lambda need: (need.exclusive, dominant_share(need, budget, 10**6)))
     ground = Ground(budget=budget)
@@ -131,8 +135,22 @@ def most_at_once(needs: Sequence[Need], budget: Budget, *, max_parallel: int | N
         if ground.start(need) is None:
             refuse()
             limit = limit or _limit(need, ground.running.values(), budget)
-    fit = max(len(ground.running), 1)
+    fit = _largest_set(needs, max(len(ground.running), 1), budget, max_parallel)
     return Parallelism(fit=fit, experiments=len(needs), limit=limit if fit < len(needs) else "")
+
+
+def _largest_set(needs: Sequence[Need], fit: int, budget: Budget, max_parallel: int | None) -> int:
+    if len(needs) > _FEW:
+        return fit
+    most = len(needs) if max_parallel is None else min(max_parallel, len(needs))
+    while fit < most and any(_fit(some, budget) for some in combinations(needs, fit + 1)):
+        fit += 1
+    return fit
+
+
+def _fit(needs: Iterable[Need], budget: Budget) -> bool:
+    ground = Ground(budget)
+    return all(ground.start(need) is not None for need in needs)
 
 
 class Ground:

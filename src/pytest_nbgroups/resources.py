@@ -136,6 +136,9 @@ class Claim:
     """When it began to wait or, once granted, to hold; seconds since the epoch."""
     cpu_domain: str = "machine"
     ram_domain: str = "machine"
+    cpu_limit: float | None = None
+    """Its session's CPU budget; None where that is not told."""
+    ram_limit_bytes: int | None = None
     gpu_choices: tuple[str, ...] = ()
     """UUIDs of the GPUs that its session may use."""
     slow_start_limit: int | None = None

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pytest_nbgroups.planning import Ground, Job, ordered, worth_trying
 from pytest_nbgroups.resources import Budget
 from pytest_nbgroups.settings import Schedule
+
+T = TypeVar("T")
+
+_FEW = 60
+_MOVES = 4000
+"""Divided by the number of jobs, whose number makes each try dearer: some tenths of a second in all."""
+_CLOSE = 1.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +52,82 @@ def simulate(
 
     Every job must be one that the budget can grant when nothing else runs.
     """
-    queue = ordered(jobs, job_of=lambda job: job, schedule=schedule, budget=budget, workers=workers)
+    queue = sequence(
+        jobs,
+        job_of=lambda job: job,
+        schedule=schedule,
+        budget=budget,
+        workers=workers,
+        max_parallel=max_parallel,
+    )
+    return _simulate(queue, workers=workers, budget=budget, max_parallel=max_parallel)
+
+
+def sequence(
+    items: Iterable[T],
+    *,
+    job_of: Callable[[T], Job],
+    schedule: Schedule,
+    budget: Budget,
+    workers: int,
+    max_parallel: int | None = None,
+) -> list[T]:
+    """The order in which to try them: by priority, then bettered on paper.
+
+    First fit by priority comes within a tenth of the lower bound on average, and at times a quarter
+    above it, where large needs meet. So a few hundred times one job is moved elsewhere, which is
+    kept where the run gets no longer. Not where durations are unknown, or there are so many jobs
+    that they level each other out. The same jobs always give the same order.
+    """
+    queue = ordered(items, job_of=job_of, schedule=schedule, budget=budget, workers=workers)
+    jobs = [job_of(item) for item in queue]
+    if schedule != "longest" or len(jobs) > _FEW or any(job.duration_s is None for job in jobs):
+        return queue
+
+    def wall_s(order: Sequence[int]) -> float:
+        chosen = [jobs[index] for index in order]
+        return _simulate(chosen, workers=workers, budget=budget, max_parallel=max_parallel).wall_s
+
+    least_s = lower_bound_s(jobs, workers=min(workers, max_parallel or workers), budget=budget)
+    return [queue[index] for index in _bettered(len(jobs), wall_s, least_s)]
+
+
+def _bettered(count: int, wall_s: Callable[[Sequence[int]], float], least_s: float) -> list[int]:
+    chance = random.Random(count)  # noqa: S311  always the same moves
+    best = list(range(count))
+    best_s = wall_s(best)
+    for _ in range(_MOVES // max(count, 1)):
+        if best_s <= least_s * _CLOSE:
+            break
+        moved = list(best)
+        moved.insert(chance.randrange(count), moved.pop(chance.randrange(count)))
+        moved_s = wall_s(moved)
+        if moved_s <= best_s:
+            best, best_s = moved, moved_s
+    return best
+
+
+def lower_bound_s(jobs: Sequence[Job], *, workers: int, budget: Budget) -> float:
+    """No schedule is shorter: the longest job, and what each resource has to carry."""
+    times = [job.duration_s or 0.0 for job in jobs]
+    loads = [
+        sum(times) / workers,
+        _load(times, [job.need.cpus / budget.cpus for job in jobs]),
+        _load(times, [job.need.ram_bytes / budget.ram_bytes for job in jobs]),
+    ]
+    if budget.gpus:
+        whole = [job.need.gpus if job.need.gpu_share_bytes is None else 0 for job in jobs]
+        loads.append(_load(times, [gpus / len(budget.gpus) for gpus in whole]))
+    return max([*times, *loads], default=0.0)
+
+
+def _load(times: Sequence[float], shares: Sequence[float]) -> float:
+    return sum(time * share for time, share in zip(times, shares, strict=True))
+
+
+def _simulate(
+    queue: list[Job], *, workers: int, budget: Budget, max_parallel: int | None
+) -> Prediction:
     run = _Run(ground=Ground(budget), places=min(workers, max_parallel or workers))
     while queue:
         queue = run.start_from(queue)

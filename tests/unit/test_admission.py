@@ -101,6 +101,16 @@ def test_more_cpus_than_there_are() -> None:
     assert "needs 64 cpus" in refusal(claim(need={"cpus": 64}), [claim("A")])
 
 
+def test_a_smaller_budget_is_not_passed_for_ever() -> None:
+    """What would fit into our own budget waits for one ahead that may use less."""
+    ahead = claim("A", need={"cpus": 2}, cpu_limit=4, ram_limit_bytes=4 * GB)
+    held = [claim("B", need={"cpus": 1})]
+    assert granted(claim(), held, [ahead]) == ()
+    assert "needs 2 cpus, 1 of 4 are free" in refusal(claim(need={"cpus": 2}), held, [ahead])
+    assert "needs 4" in refusal(claim(need={"ram_bytes": 4 * GB}), held, [ahead])
+    assert granted(claim(need={"cpus": 2, "ram_bytes": 4 * GB}), held, [claim("A")]) == ()
+
+
 # RAM
 
 

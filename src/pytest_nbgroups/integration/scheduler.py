@@ -180,6 +180,7 @@ class ExperimentScheduler:
             schedule=self._planner.settings.schedule,
             budget=self._planner.budget,
             workers=self._expected,
+            max_parallel=self._planner.settings.max_parallel,
         )
 
     def _groups(self) -> Iterator[list[int]]:

@@ -111,9 +111,18 @@ class Prepared:
             plugin_version=plugin_version(),
             python_version=platform.python_version(),
         )
+        return self._opened.enter_context(open_history(self.settings.artifacts, session))
+
+    @cached_property
+    def _opened(self) -> ExitStack:
         opened = ExitStack()
         self.config.add_cleanup(opened.close)
-        return opened.enter_context(open_history(self.settings.artifacts, session))
+        return opened
+
+    def end_history(self) -> tuple[str, ...]:
+        """Close it; give what is to be told of it."""
+        self._opened.close()
+        return (*self.history.notes, *self.history.warnings)
 
     @cached_property
     def fitting(self) -> Parallelism:
@@ -235,13 +244,14 @@ def _telling(config: pytest.Config, prepared: Prepared, role: Role) -> Telling:
         places=lambda: places(prepared.scope),
         has_companions=lambda: has_companions(config, prepared.experiments),
         has_workers=role == "controller",
+        on_cut_off=lambda result: prepared.history.record_experiment(result, nodeid=""),
         summary=Summary(
             config=config,
             artifacts=prepared.settings.artifacts,
             session=prepared.session,
             started_at=prepared.started_at,
             budget=lambda: prepared.budget,
-            history_warnings=lambda: prepared.history.warnings,
+            end_history=prepared.end_history,
             shard=lambda: record_of(config),
         ),
     )

@@ -54,7 +54,7 @@ class Summary:
     started_at: float
     """Seconds since the epoch."""
     budget: Callable[[], Budget]
-    history_warnings: Callable[[], Iterable[str]]
+    end_history: Callable[[], Iterable[str]]
     shard: Callable[[], ShardRecord | None]
     exit_status: int | None = None
     _warnings: dict[str, None] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Summary:
             if self.shard() is not None:  # what merges the shards looks for the record of each
                 self.save(record, finished_at=time.time())
             return
-        self.warn(*self.history_warnings())
+        self.warn(*self.end_history())
         advice = session_advice(record.experiments(), shown=partial(shown, self.config))
         self.save(record, finished_at=time.time())
         if os.environ.get("GITHUB_ACTIONS") == "true":

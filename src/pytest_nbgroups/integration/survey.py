@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from pytest_nbgroups.model import Experiment
 from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.reports.plan import Plan, PlannedExperiment
-from pytest_nbgroups.reports.workers import Circumstances, Outlook, by_priority, outlook
+from pytest_nbgroups.reports.workers import Circumstances, Outlook, outlook, tried
 from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Schedule
 
@@ -152,11 +153,15 @@ def make_plan(
     units = [_unit(candidate, planner) for candidate in running.values()]
     around = _circumstances(planner)
     is_scheduled = asked.count > 0 and asked.dist == "load"
-    ordered = by_priority(units, asked.count, around) if is_scheduled else units
+    ordered = tried(units, asked.count, around) if is_scheduled else units
     in_order = [running[unit.indices[0]] for unit in ordered]
     idle = [c for c in candidates if c.obstacle]
+    families = Counter(c.family for c in in_order if c.family)
     return Plan(
-        experiments=tuple(_planned(candidate, planner) for candidate in (*in_order, *idle)),
+        experiments=tuple(
+            _planned(c, planner, has_kin=not c.obstacle and families[c.family or ""] > 1)
+            for c in (*in_order, *idle)
+        ),
         order=_ORDERS[around.schedule] if is_scheduled else _collected_order(asked),
         tests=tests,
         outlook=_outlook(list(running.values()), units, planner, asked),
@@ -192,17 +197,17 @@ def _outlook(
     return outlook(units, _circumstances(planner), fits=fits, asked=asked.count)
 
 
-def _planned(candidate: Candidate, planner: Planner) -> PlannedExperiment:
+def _planned(candidate: Candidate, planner: Planner, *, has_kin: bool) -> PlannedExperiment:
     experiment = candidate.experiment
     is_readable = experiment is None or not experiment.problem
     return PlannedExperiment(
         name=candidate.name or candidate.nodeid,
-        notebooks=_notebooks(experiment) if experiment else "",
+        notebooks=_notebooks(experiment) if experiment and is_readable else "",
         resources=experiment.resources if experiment else candidate.resources,
         need=planner.need(candidate.name, candidate.resources) if is_readable else None,
         estimate=planner.estimate(candidate.name),
         obstacle=candidate.obstacle,
-        remarks=tuple(_remarks(candidate)),
+        remarks=tuple(_remarks(candidate, has_kin=has_kin)),
     )
 
 
@@ -211,8 +216,8 @@ def _notebooks(experiment: Experiment) -> str:
     return str(count) if running == count else f"{running} of {count}"
 
 
-def _remarks(candidate: Candidate) -> Iterator[str]:
+def _remarks(candidate: Candidate, *, has_kin: bool) -> Iterator[str]:
     if candidate.experiment is None:
         yield "a test that runs an experiment"
-    if candidate.family not in {None, candidate.nodeid.partition("::")[0]}:
-        yield f"not beside {candidate.family}"
+    if has_kin:
+        yield f"not beside others in {candidate.family}"

@@ -57,6 +57,8 @@ class Telling:
     """Whether tests lie beside notebooks, or an experiment in another."""
     has_workers: bool
     summary: Summary
+    on_cut_off: Callable[[ExperimentResult], None]
+    """Called with the result of each experiment that the end of the session has cut off."""
     not_run: Callable[[], Sequence[str]] = tuple
     """Node ids of what no worker was left to run."""
     record: SessionRecord = field(default_factory=SessionRecord)
@@ -207,7 +209,10 @@ class Telling:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         self._ended.set()
         with self._lock:
-            self.record.interrupted_rest(time.time(), experiment_of=self._experiment_of)
+            for result in self.record.interrupted_rest(
+                time.time(), experiment_of=self._experiment_of
+            ):
+                self.on_cut_off(result)
             if (left := self.not_run()) and self.summary.exit_status != pytest.ExitCode.INTERRUPTED:
                 self.summary.warn(f"not run, since no worker was left: {', '.join(left)}")
             self.summary.show(self.record, terminalreporter)

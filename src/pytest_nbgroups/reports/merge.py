@@ -120,10 +120,12 @@ def _shards_amiss(sessions: Sequence[ShardSession]) -> Iterator[str]:
         owner = owners.setdefault(session.shard.index, session)
         if owner is not session:
             yield f"{owner.label} and {session.path} are of one shard; name one of them"
-    for index in range(1, sessions[0].shard.count + 1):
-        if index not in owners:
-            named = ", ".join(str(session.path) for session in sessions)
-            yield f"shard {index}/{sessions[0].shard.count} is missing among {named}"
+    count = sessions[0].shard.count
+    missing = [f"{index}/{count}" for index in range(1, count + 1) if index not in owners]
+    if missing:
+        named = ", ".join(str(session.path) for session in sessions)
+        are = "shard {} is" if len(missing) == 1 else "shards {} are"
+        yield f"{are.format(', '.join(missing))} missing among {named}"
 
 
 def _repeated(sessions: Sequence[ShardSession]) -> Iterator[str]:

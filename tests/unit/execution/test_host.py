@@ -170,12 +170,12 @@ def test_descriptors_of_a_refused_start_are_closed(
 ) -> None:
     """Nobody would ever close them, and the lease would be held for ever."""
     tree.refusal = FileNotFoundError(2, "No such file or directory", "a")
-    before = len(os.listdir("/dev/fd"))
+    before = len(list(Path("/dev/fd").iterdir()))
     with (tmp_path / "lease").open("wb") as lease:
         request = encode({"id": 1, **START, "descriptor_count": 1})
         socket.send_fds(ends[0], [request], [lease.fileno()])
         host._read()
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_a_signal_says_whether_it_was_delivered(

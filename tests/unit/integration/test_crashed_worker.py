@@ -39,6 +39,7 @@ def telling(saved: list[SessionRecord]) -> Telling:
         places=unused,
         has_companions=unused,
         has_workers=True,
+        on_cut_off=unused,
         summary=summary,
     )
 

@@ -165,6 +165,7 @@ def test_a_missing_shard(shard: WriteShard) -> None:
     assert told(*folders) == [
         "shard 3/3 is missing among folder-0/session.json, folder-1/session.json"
     ]
+    assert told(folders[1]) == ["shards 1/3, 3/3 are missing among folder-1/session.json"]
 
 
 def test_a_shard_that_is_there_twice(shard: WriteShard) -> None:

@@ -1,0 +1,340 @@
+"""What is made of a process tree's numbers. The processes are files here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pytest
+
+from pytest_nbgroups.execution import memory
+from pytest_nbgroups.execution.holding import Holding, Sample
+from pytest_nbgroups.execution.host_client import Reaped
+from pytest_nbgroups.execution.memory import MemoryWatch
+from pytest_nbgroups.execution.process_memory import ProcessMemory, ProcReader, PsutilReader
+
+MIB = 2**20
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+
+
+class Processes:
+    """A tree whose numbers a test sets."""
+
+    def __init__(self, proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.proc = proc
+        self.pids: list[int] = []
+        self.samples: list[Sample] = []
+        self.gpu: dict[str, int] | None = None
+        monkeypatch.setattr(memory, "descendants", lambda _root: list(self.pids))
+        holding = Holding(on_sample=self.samples.append, gpu_memory=self._gpu_memory)
+        self.watch = MemoryWatch(1, holding, reader=ProcReader(str(proc)))
+
+    def _gpu_memory(self, pids: Collection[int]) -> Mapping[str, int] | None:
+        assert list(pids) == self.pids
+        return self.gpu
+
+    def set(self, pid: int, rss: int, *, peak: int | None = None, pss: int | None = None) -> None:
+        """In MiB."""
+        folder = self.proc / str(pid)
+        folder.mkdir(exist_ok=True)
+        lines = ["Name:\tpython", f"VmHWM:\t{1024 * (peak or rss)} kB", f"VmRSS:\t{1024 * rss} kB"]
+        (folder / "status").write_text("\n".join(lines) + "\n")
+        (folder / "smaps_rollup").unlink(missing_ok=True)
+        if pss is not None:
+            (folder / "smaps_rollup").write_text(
+                f"55-66 [rollup]\nRss: 9 kB\nPss:    {1024 * pss} kB\n"
+            )
+        if pid not in self.pids:
+            self.pids.append(pid)
+
+    def end(self, pid: int) -> None:
+        self.pids.remove(pid)
+        for file in (self.proc / str(pid)).iterdir():
+            file.unlink()
+
+    def peak(self, reaped: Reaped | None = None) -> float | None:
+        """In MiB."""
+        usage = self.watch.usage(reaped)
+        return usage.peak_bytes / MIB if usage else None
+
+
+@pytest.fixture
+def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
+    return Processes(tmp_path, monkeypatch)
+
+
+def test_a_peak_between_two_samples(processes: Processes) -> None:
+    """The operating system remembers it, and it counts once."""
+    processes.set(5, 100)
+    processes.watch.sample()
+    processes.set(5, 120, peak=600)
+    processes.watch.sample()
+    processes.watch.sample()
+    assert processes.peak() == 600
+
+
+def test_shared_pages_count_once(processes: Processes) -> None:
+    """Four readers of what their parent has: their own part is small."""
+    processes.set(5, 400)
+    processes.watch.sample()
+    for pid in range(6, 10):
+        processes.set(pid, 400, pss=84)
+    processes.set(5, 400, pss=84)
+    processes.watch.sample()
+    assert processes.peak() == 420
+
+
+def test_pages_that_may_not_be_read_count_in_full(processes: Processes) -> None:
+    """Of a process of another user: too much is safe, too little is not, and it is said."""
+    processes.set(5, 100, pss=90)
+    processes.set(6, 50)
+    processes.watch.sample()
+    usage = processes.watch.usage(None)
+    assert usage is not None
+    assert (usage.peak_bytes, usage.is_upper_bound) == (140 * MIB, True)
+
+
+def test_a_process_that_ends_while_it_is_looked_at(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it shared is the others' now; it counts for nothing."""
+    processes.set(5, 400, pss=400)
+    processes.set(6, 400, pss=200)
+    original = ProcReader.proportional_bytes
+
+    def end_before(reader: ProcReader, pid: int) -> int | None:
+        if pid == 6:
+            processes.end(6)
+        return original(reader, pid)
+
+    monkeypatch.setattr(ProcReader, "proportional_bytes", end_before)
+    processes.watch.sample()
+    usage = processes.watch.usage(None)
+    assert usage is not None
+    assert (usage.peak_bytes, usage.is_upper_bound) == (400 * MIB, False)
+
+
+def test_another_program_in_the_same_process(processes: Processes) -> None:
+    """Its peak starts anew, below that of the program before it."""
+    processes.set(5, 500)
+    processes.watch.sample()
+    processes.set(5, 10, peak=10)
+    processes.watch.sample()
+    processes.set(6, 450, pss=450)
+    processes.set(5, 10, peak=200, pss=10)
+    processes.watch.sample()
+    assert processes.peak() == 450 + 200
+
+
+def test_an_estimate_is_replaced_by_a_closer_look(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is looked at while forks are still being made, if that costs much."""
+    monkeypatch.setattr("pytest_nbgroups.execution.shared_pages._CHEAP_S", 0)
+    processes.set(5, 400, pss=200)
+    processes.watch.sample()
+    processes.set(6, 400, pss=200)
+    processes.watch.sample()
+    assert processes.peak() == 800
+    processes.watch.sample()
+    assert processes.peak() == 400
+
+
+def test_an_estimate_stands_where_no_look_was_possible(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those processes have ended; all that is known is that it was no more than the sum."""
+    monkeypatch.setattr("pytest_nbgroups.execution.shared_pages._CHEAP_S", 0)
+    processes.set(5, 400, pss=400)
+    processes.set(6, 400, pss=200)
+    processes.watch.sample()
+    processes.end(6)
+    processes.watch.sample()
+    usage = processes.watch.usage(None)
+    assert usage is not None
+    assert (usage.peak_bytes, usage.is_upper_bound) == (800 * MIB, True)
+
+
+def test_a_process_that_nobody_saw(processes: Processes) -> None:
+    """Known from when it was reaped; it ran beside what was always there."""
+    processes.set(5, 60)
+    processes.watch.sample()
+    assert processes.peak(Reaped(cpu_s=1, peak_bytes=500 * MIB)) == 560
+    assert processes.peak(Reaped(cpu_s=1, peak_bytes=61 * MIB)) == 60
+
+
+def test_cpu_time_is_what_was_reaped(processes: Processes) -> None:
+    """Every process of the tree is, in the end."""
+    processes.set(5, 60)
+    processes.watch.sample()
+    usage = processes.watch.usage(Reaped(cpu_s=2.5, peak_bytes=MIB))
+    assert usage is not None
+    assert (usage.cpu_s, usage.is_upper_bound, usage.gpu_bytes) == (2.5, False, None)
+
+
+def test_nothing_was_seen(processes: Processes) -> None:
+    """A kernel that ended at once has no numbers, rather than zeros."""
+    processes.watch.sample()
+    assert processes.peak() is None
+    processes.pids.append(7)
+    processes.watch.sample()
+    assert processes.peak() is None
+
+
+def test_gpu_memory(processes: Processes) -> None:
+    """The most that was held of any one GPU; asked for once a second, and in the end."""
+    processes.set(5, 60)
+    processes.gpu = {"GPU-a": 3, "GPU-b": 1}
+    processes.watch.sample()
+    processes.set(5, 90)
+    processes.gpu = {"GPU-a": 5, "GPU-b": 8}
+    processes.watch.sample()
+    assert [sample.gpu_used_bytes["GPU-b"] for sample in processes.samples] == [1, 1]
+    processes.watch.sample(is_last=True)
+    usage = processes.watch.usage(None)
+    assert usage is not None
+    assert usage.gpu_bytes == 8
+    assert processes.samples[-1].gpu_used_bytes == {"GPU-a": 5, "GPU-b": 8}
+    assert [sample.used_bytes for sample in processes.samples] == [60 * MIB, 90 * MIB, 90 * MIB]
+
+
+def test_no_gpu_memory_is_known(processes: Processes) -> None:
+    """Which is not the same as none that is used."""
+    processes.set(5, 60)
+    processes.watch.sample(is_last=True)
+    usage = processes.watch.usage(None)
+    assert usage is not None
+    assert usage.gpu_bytes is None
+    assert processes.samples[-1].gpu_used_bytes == {}
+
+
+def test_what_hardly_changes_is_not_told_at_once(processes: Processes) -> None:
+    """Whoever listens may have to wait for a lock."""
+    processes.set(5, 100)
+    processes.watch.sample()
+    processes.set(5, 101)
+    processes.watch.sample()
+    assert len(processes.samples) == 1
+
+
+def test_trouble_costs_a_warning(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never the run."""
+
+    def fail(_root: int) -> list[int]:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(memory, "descendants", fail)
+    with processes.watch:
+        pass
+    assert processes.watch.warnings == ["its memory was not measured: PermissionError: no"]
+    assert processes.peak() is None
+
+
+def test_a_sample_that_hangs_does_not_hold_up_the_run(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver may; the kernel is ended all the same."""
+    monkeypatch.setattr(memory, "_END_S", 0.01)
+    release = threading.Event()
+
+    def hang(_root: int) -> list[int]:
+        release.wait(30)
+        return []
+
+    monkeypatch.setattr(memory, "descendants", hang)
+    with processes.watch:
+        pass
+    release.set()
+    assert processes.watch.warnings == [
+        "its memory was not measured to the end: a sample takes too long"
+    ]
+
+
+class Elsewhere:
+    """A platform without shared pages or remembered peaks; processes have 10 bytes and 1.5 s each."""
+
+    tells_shared_pages = False
+
+    def memory(self, pid: int) -> ProcessMemory | None:
+        return ProcessMemory(rss_bytes=10, peak_rss_bytes=10, cpu_s=1.5) if pid else None
+
+    def proportional_bytes(self, pid: int) -> int | None:
+        raise AssertionError(pid)
+
+
+@pytest.mark.parametrize(("pids", "is_upper_bound"), [([7], False), ([7, 8], True)])
+def test_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, pids: list[int], *, is_upper_bound: bool
+) -> None:
+    """The sum is all that is known of several processes, and CPU time is what was seen."""
+    monkeypatch.setattr(memory, "descendants", lambda _root: pids)
+    watch = MemoryWatch(1, Holding(), reader=Elsewhere())
+    watch.sample()
+    usage = watch.usage(None)
+    assert usage is not None
+    assert (usage.peak_bytes, usage.is_upper_bound) == (10 * len(pids), is_upper_bound)
+    assert usage.cpu_s == 1.5 * len(pids)
+    reaped = watch.usage(Reaped(cpu_s=9, peak_bytes=400))
+    assert reaped is not None
+    assert (reaped.peak_bytes, reaped.cpu_s) == (400, 9)
+
+
+def test_psutil_knows_this_process() -> None:
+    """And says nothing of one that is not there."""
+    found = PsutilReader().memory(os.getpid())
+    assert found is not None
+    assert found.peak_rss_bytes >= found.rss_bytes > MIB
+    assert found.cpu_s > 0
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert PsutilReader().memory(ended.pid) is None
+
+
+def test_proc_knows_this_process() -> None:
+    """Alone with most of its pages; and a zombie has none."""
+    reader = ProcReader()
+    found, part = reader.memory(os.getpid()), reader.proportional_bytes(os.getpid())
+    assert found is not None
+    assert part is not None
+    assert MIB < part <= 1.05 * found.rss_bytes
+    with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        assert reader.memory(zombie.pid) is None
+    assert reader.proportional_bytes(zombie.pid) == 0
+
+
+def test_it_samples_while_it_is_entered() -> None:
+    """At once and a last time, of the real processes below this one."""
+    samples: list[Sample] = []
+    with MemoryWatch(os.getppid(), Holding(on_sample=samples.append)) as watch:
+        pass
+    usage = watch.usage(None)
+    assert usage is not None
+    assert usage.peak_bytes > MIB
+    assert not watch.warnings
+
+
+def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a sample takes, sampling takes no more than its share: it becomes rarer."""
+    enough, ends = threading.Event(), list[float]()
+
+    def busy(_root: int) -> list[int]:
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+        ends.append(time.monotonic())
+        if len(ends) == 3:
+            enough.set()
+        return []
+
+    monkeypatch.setattr(memory, "descendants", busy)
+    with MemoryWatch(1, Holding()) as watch:
+        assert enough.wait(60)
+        lasted_s = ends[-1] - ends[0]
+    assert watch.cpu_s >= 3 * 0.02
+    assert 2 * 0.02 / lasted_s <= 0.0101

@@ -1,0 +1,122 @@
+"""When several processes are looked at closely, and what is said in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from pytest_nbgroups.execution import shared_pages
+from pytest_nbgroups.execution.process_memory import ProcessMemory
+from pytest_nbgroups.execution.shared_pages import Allowance, SharedPages, Total
+
+
+class Clocks:
+    """Wall time and CPU time, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.cpu_s = 0.0
+
+
+class Sharers:
+    """Processes of 100 bytes, which share all of them; each look at one costs CPU time."""
+
+    tells_shared_pages = True
+
+    def __init__(self, clocks: Clocks) -> None:
+        self.clocks = clocks
+        self.cost_s = 0.01
+        self.sharing = 1
+        self.looks = 0
+
+    def memory(self, pid: int) -> ProcessMemory | None:
+        raise AssertionError(pid)
+
+    def proportional_bytes(self, pid: int) -> int | None:  # noqa: ARG002
+        self.clocks.cpu_s += self.cost_s
+        self.looks += 1
+        return 100 // self.sharing
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    clocks = Clocks()
+    monkeypatch.setattr(time, "monotonic", lambda: clocks.now_s)
+    monkeypatch.setattr(time, "thread_time", lambda: clocks.cpu_s)
+    return clocks
+
+
+@pytest.fixture
+def sharers(clocks: Clocks) -> Sharers:
+    return Sharers(clocks)
+
+
+@pytest.fixture
+def pages(sharers: Sharers) -> SharedPages:
+    return SharedPages(sharers)
+
+
+def total(pages: SharedPages, sharers: Sharers, pids: Iterable[int], *, matters: bool) -> Total:
+    found = {pid: ProcessMemory(rss_bytes=100, peak_rss_bytes=100) for pid in pids}
+    sharers.sharing = len(found)
+    return pages.total(found, matters=matters)
+
+
+def test_one_process_shares_nothing(pages: SharedPages, sharers: Sharers) -> None:
+    """What it has is exact."""
+    assert total(pages, sharers, [1], matters=True) == Total(used_bytes=100)
+    assert sharers.looks == 0
+
+
+def test_what_does_not_matter_is_not_looked_at(pages: SharedPages, sharers: Sharers) -> None:
+    """Without a look there is but the sum; after one there is an estimate."""
+    assert total(pages, sharers, [1, 2], matters=False) == Total(
+        used_bytes=200, is_exact=False, is_upper_bound=True
+    )
+    assert total(pages, sharers, [1, 2], matters=True) == Total(used_bytes=100)
+    assert total(pages, sharers, [1, 2], matters=False) == Total(used_bytes=100, is_exact=False)
+    assert sharers.looks == 2
+
+
+def test_an_estimate_is_no_less_than_the_largest_process(
+    pages: SharedPages, sharers: Sharers
+) -> None:
+    """Even where many shared everything when they were looked at."""
+    total(pages, sharers, range(10), matters=True)
+    assert total(pages, sharers, [1, 2], matters=False).used_bytes == 100
+
+
+def test_looks_are_paid_for(pages: SharedPages, sharers: Sharers, clocks: Clocks) -> None:
+    """In the long run they take no more than their share of the time."""
+    for _ in range(4000):
+        clocks.now_s += 0.25
+        total(pages, sharers, [1, 2, 3], matters=True)
+    assert pages.cpu_s == pytest.approx(clocks.cpu_s)
+    assert clocks.cpu_s / clocks.now_s == pytest.approx(shared_pages._SHARE, rel=0.05)
+
+
+def test_a_costly_look_waits_for_the_last_fork(
+    pages: SharedPages, sharers: Sharers, clocks: Clocks
+) -> None:
+    """One in the midst would be all that there is for a long time."""
+    sharers.cost_s = 0.02
+    assert total(pages, sharers, [1, 2], matters=True).is_exact  # what it costs is not known yet
+    clocks.now_s += 1000
+    assert not total(pages, sharers, [1, 2, 3], matters=True).is_exact
+    assert not total(pages, sharers, [1, 2, 3, 4], matters=True).is_exact
+    assert total(pages, sharers, [1, 2, 3, 4], matters=True) == Total(used_bytes=100)
+
+
+def test_an_allowance_is_saved_up_to_a_limit() -> None:
+    """What is overdrawn has to be earned before there is more."""
+    allowance = Allowance(share=0.01, at_first_s=0.1, most_s=0.5)
+    assert allowance.permits(100.0)
+    allowance.spend(0.3)
+    assert not allowance.permits(120.0)
+    assert allowance.permits(120.1)
+    assert allowance.permits(1_000_000.0)
+    allowance.spend(0.6)
+    assert not allowance.permits(1_000_009.0)
+    assert allowance.permits(1_000_011.0)
