@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
 import json
 import os
@@ -14,6 +16,7 @@ import pytest
 
 # Imported once, not anew in every run of pytest in pytest.
 import pytest_nbgroups.integration.session  # noqa: F401
+from pytest_nbgroups.machine.gpu import find_gpus
 
 pytest_plugins = ["pytester"]
 
@@ -29,6 +32,18 @@ hypothesis.settings.load_profile("thorough" if "CI" in os.environ else "quick")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("xdist") and not HAS_XDIST:
         pytest.skip("needs pytest-xdist")
+    if item.get_closest_marker("real_gpu") and (reason := _why_no_real_gpu()):
+        pytest.skip(reason)
+
+
+@functools.cache
+def _why_no_real_gpu() -> str:
+    """Why no test of a real GPU can run here; empty where it can. NVML first: it is quick."""
+    if not (found := find_gpus(os.environ)).gpus:
+        return f"needs a GPU: {found.reason}"
+    if importlib.util.find_spec("torch") is None:
+        return "needs PyTorch"
+    return "" if importlib.import_module("torch").version.cuda else "needs PyTorch with CUDA"
 
 
 # What CI, a shell or an outer pytest-xdist may set, and pytest or the plugin would read.

@@ -46,7 +46,7 @@ def assign(
     in seconds by node id, the longest unit goes first, each to the shard that has least to do.
     """
     units: dict[str, list[str]] = {}
-    for nodeid in sorted(set(nodeids)):
+    for nodeid in dict.fromkeys(nodeids):
         units.setdefault(unit_of(nodeid), []).append(nodeid)
     if weights is None:
         shards = {unit: _hashed(unit, count) for unit in units}

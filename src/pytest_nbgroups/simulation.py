@@ -102,7 +102,7 @@ def _bettered(count: int, wall_s: Callable[[Sequence[int]], float], least_s: flo
         moved = list(best)
         moved.insert(chance.randrange(count), moved.pop(chance.randrange(count)))
         moved_s = wall_s(moved)
-        if moved_s <= best_s:
+        if moved_s < best_s:
             best, best_s = moved, moved_s
     return best
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -107,3 +108,82 @@ def test_a_driver_that_fails(pytester: pytest.Pytester, experiment: Write, equip
     result.stdout.fnmatch_lines(
         ["SKIPPED * experiments/Few: needs 1 GPU, found none (NVML: *version*)"]
     )
+
+
+@pytest.mark.parametrize(
+    ("selection", "uuids"),
+    [
+        ("auto", ["GPU-a", "GPU-b", "GPU-c"]),
+        ("none", []),
+        ("1", ["GPU-c"]),
+        ("1,", ["GPU-b"]),
+        ("GPU-a", ["GPU-a"]),
+    ],
+)
+def test_gpus_that_a_session_may_use(
+    selection: str, uuids: list[str], pytester: pytest.Pytester, experiment: Write, equip: Equip
+) -> None:
+    """A count takes the roomiest, what ends in a comma is a list of NVML's indices."""
+    used = {"a": 3000, "b": 2000, "c": 1000}
+    equip("".join(A100.format(name).replace("used=0", f"used={n}") for name, n in used.items()))
+    declare(experiment, Few="gpus = 1")
+    result = pytester.runpytest_subprocess(
+        "--run-experiments", "-rs", "--experiment-gpus", selection
+    )
+    session = json.loads((pytester.path / ".experiments/session.json").read_text("utf-8"))
+    assert [gpu["uuid"] for gpu in session["budget"]["gpus"]] == uuids
+    few = (
+        "the environment variable NOWHERE"
+        if uuids
+        else "1 GPU, found none (--experiment-gpus none)"
+    )
+    result.stdout.fnmatch_lines([f"SKIPPED * experiments/Few: needs {few}"])
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ("3", "--experiment-gpus 3: found 2: 0 (GPU-a), 1 (GPU-b)"),
+        ("2,", "--experiment-gpus: there is no GPU '2'; found 2: 0 (GPU-a), 1 (GPU-b)"),
+        ("GPU-", "--experiment-gpus: 'GPU-' is the beginning of several UUIDs"),
+    ],
+)
+def test_gpus_that_are_not_there(
+    selection: str, message: str, pytester: pytest.Pytester, experiment: Write, equip: Equip
+) -> None:
+    """To run with fewer than were asked for is not meant: a usage error."""
+    equip(A100.format("a") + A100.format("b"))
+    declare(experiment, Few="gpus = 1")
+    result = pytester.runpytest_subprocess("--run-experiments", "--experiment-gpus", selection)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
+@pytest.mark.parametrize(
+    ("default", "expression", "names"),
+    [
+        ("auto", "gpu", ["Declares", "Uses"]),
+        ("auto", "not gpu", ["Plain"]),
+        ("none", "gpu", ["Declares"]),
+    ],
+)
+def test_the_marker_of_those_with_a_gpu(
+    default: str,
+    expression: str,
+    names: list[str],
+    *,
+    pytester: pytest.Pytester,
+    experiment: Write,
+    equip: Equip,
+) -> None:
+    """-m gpu selects what declares a GPU and what is leased one undeclared."""
+    equip(A100.format("a"))
+    declare(experiment, Declares="gpus = 1")
+    experiment("experiments/Plain")
+    experiment("experiments/Uses", code='device = "cuda"\nmodel.to(device)')
+    result = pytester.runpytest_subprocess(
+        *("--run-experiments", "--co", "-q", "-m", expression),
+        *("-o", f"experiment_gpu_default={default}"),
+    )
+    found = [line for line in result.outlines if "::" in line]
+    assert found == [f"experiments/{name}::notebooks" for name in names]

@@ -276,8 +276,9 @@ def test_the_idle_item_is_nowhere_seen(pytester: pytest.Pytester, experiment: Wr
 # Families
 
 
+@pytest.mark.parametrize("dist", ["load", "loadscope", "loadfile", "loadgroup"])
 def test_what_lies_in_a_directory_waits_for_its_notebooks(
-    pytester: pytest.Pytester, experiment: Write, ran: Callable[[], list[str]]
+    dist: str, pytester: pytest.Pytester, experiment: Write, ran: Callable[[], list[str]]
 ) -> None:
     """Tests beside notebooks, nested experiments and their tests: one after the other."""
     for name in ("A", "A/nested", "B"):
@@ -295,7 +296,7 @@ def test_what_lies_in_a_directory_waits_for_its_notebooks(
                 note(f"notebooks of {item.path.name}")
         """
     )
-    result = run(pytester, "-n3", "-v")
+    result = run(pytester, "-n3", "-v", "--dist", dist)
     result.assert_outcomes(passed=3, skipped=3)
     assert len(set(reported(result))) == 6
     lines = [line for line in ran() if "B" not in line]

@@ -172,7 +172,9 @@ def test_two_sessions_share_a_machine(
         holding = other.start(*PLUGINS, "-n2", env=env)
         holding.await_file(happened(other, "held"))
         waiting = tree.start(*PLUGINS, "-n2", env=env)
-        waiting.await_file(happened(tree, "neither"))
+        record = tree.root / ".experiments" / "session.json"  # has what is over
+        waiting.await_file(record)
+        assert '"neither"' in record.read_text()
         assert not happened(tree, "lock").exists()
         assert not happened(tree, "gpu").exists()
         happened(other, "free").touch()
@@ -203,15 +205,17 @@ def test_one_experiment_at_a_time(tree: Tree) -> None:
 
 
 def test_an_exclusive_experiment_runs_alone(tree: Tree) -> None:
-    """The others run beside one another, since they wait for each other."""
-    experiment(tree, "alone", toml=f"{SMALL}exclusive = true\n")
+    """Others wait for it, and it for others; those run together, since they wait for each other."""
+    experiment(tree, "0-alone", toml=f"{SMALL}exclusive = true\n")
     experiment(tree, "a", "done('a')\nwait_for('b')")
     experiment(tree, "b", "done('b')\nwait_for('a')")
-    finished = run(tree, "-n3")
+    experiment(tree, "z-alone", toml=f"{SMALL}exclusive = true\n")
+    finished = run(tree, "-n3", "--experiment-schedule", "collection")
     assert finished.returncode == 0, finished.text
-    a, b, alone = (lease(finished, name) for name in ("a", "b", "alone"))
+    first, a, b, last = (lease(finished, name) for name in ("0-alone", "a", "b", "z-alone"))
     assert overlapping(a, b) == 1
-    assert overlapping(a, alone) == overlapping(b, alone) == 0
+    assert overlapping(first, a, b, last) == 1
+    assert first < a < last
 
 
 def test_slow_start(tree: Tree) -> None:

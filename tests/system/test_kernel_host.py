@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import psutil  # noqa: TID253  to look at processes
 import pytest
 
 from pytest_nbgroups.errors import KernelHostError
-from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
+from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess, Reaped
 
 if sys.platform == "win32":
     pytest.skip("starts POSIX programs and sends POSIX signals", allow_module_level=True)
+
+import fcntl
 
 pytestmark = pytest.mark.timeout(60)
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs a child subreaper")
@@ -72,14 +75,21 @@ class Stage:
         self._fifo = folder / "fifo"
         os.mkfifo(self._fifo)
 
-    async def start(self, *argv: str, env: dict[str, str] | None = None) -> KernelProcess:
+    async def start(
+        self, *argv: str, env: dict[str, str] | None = None, descriptors: Sequence[int] = ()
+    ) -> KernelProcess:
         env = {**os.environ} if env is None else env
-        return await self.host.start(argv, cwd=self.folder, env=env, log_path=self.log)
+        return await self.host.start(
+            argv, cwd=self.folder, env=env, log_path=self.log, descriptors=descriptors
+        )
 
-    async def play(self, script: str) -> tuple[KernelProcess, list[str]]:
+    async def play(
+        self, script: str, *, descriptors: Sequence[int] = ()
+    ) -> tuple[KernelProcess, list[str]]:
         """Start a script and wait until it has told something."""
         env = {**os.environ, "TELL": str(self._fifo)}
-        process = await self.start(sys.executable, "-c", TELL + script, env=env)
+        argv = [sys.executable, "-c", TELL + script]
+        process = await self.start(*argv, env=env, descriptors=descriptors)
         return process, (await asyncio.to_thread(self._fifo.read_text)).split()
 
 
@@ -452,3 +462,198 @@ def test_many_kernels_leave_no_trace(stage: Stage) -> None:
     run(scene())
     stage.host.close()
     assert open_descriptors() == before
+
+
+class Lease:
+    """A file that is locked as a lease is: until the last copy of its descriptor is closed."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self.path = path
+
+    def is_free(self) -> bool:
+        with self.path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    def assert_free_in_time(self) -> None:
+        end = time.monotonic() + GONE_S
+        while not self.is_free():
+            assert time.monotonic() < end, "still locked"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def lease(tmp_path: Path) -> Lease:
+    return Lease(tmp_path / "lease")
+
+
+def test_a_lease_is_held_until_the_tree_is_gone(stage: Stage, lease: Lease) -> None:
+    """Its holder has let go, the kernel has ended, and a child that has not inherited it lives on."""
+
+    async def scene() -> None:
+        with lease.path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            process, (child,) = await stage.play(STUBBORN, descriptors=[file.fileno()])
+        assert await process.wait() == 0
+        assert not is_gone(child)
+        assert not lease.is_free()
+        await stage.host.kill_tree()
+        assert is_gone(child)
+        assert lease.is_free()
+        assert stage.host.pid is not None
+        assert not is_gone(stage.host.pid)
+
+    run(scene())
+
+
+def test_a_lease_of_a_kernel_that_cannot_start_is_let_go(stage: Stage, lease: Lease) -> None:
+    """Else the host would hold it as long as it lives."""
+
+    async def scene() -> None:
+        with lease.path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with pytest.raises(FileNotFoundError):
+                await stage.start("/does/not/exist", descriptors=[file.fileno()])
+        assert lease.is_free()
+
+    run(scene())
+
+
+def test_a_descriptor_that_is_closed_is_an_oserror(stage: Stage) -> None:
+    """Not a wait for an answer to a request that could not be sent; the host goes on."""
+
+    async def scene() -> None:
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        os.close(write_end)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            await asyncio.wait_for(stage.start("true", descriptors=[write_end]), 10)
+        assert await (await stage.start("true")).wait() == 0
+
+    run(scene())
+
+
+HOLDER = """
+import asyncio, fcntl, os, sys
+from pathlib import Path
+from pytest_nbgroups.execution.host_client import KernelHost
+
+async def main():
+    folder = Path(sys.argv[1])
+    with KernelHost() as host, (folder / "lease").open() as lease:
+        fcntl.flock(lease, fcntl.LOCK_EX)
+        await host.start(
+            [sys.executable, "-c", sys.argv[2]],
+            cwd=folder, env={**os.environ}, log_path=None, descriptors=[lease.fileno()],
+        )
+        print(host.pid, flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+INHERITED = """
+inherited = []
+for number in os.listdir("/dev/fd"):
+    try:
+        inherited.append(os.readlink("/dev/fd/" + number))
+    except OSError:
+        pass
+"""
+
+
+@contextlib.contextmanager
+def holder(stage: Stage, script: str) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
+    """A process that holds the lease and has started the script; its host's pid, and what was told."""
+    argv = [sys.executable, "-c", HOLDER, str(stage.folder), TELL + script]
+    env = {**os.environ, "TELL": str(stage._fifo)}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout is not None
+        told = stage._fifo.read_text().split()
+        try:
+            yield process, int(process.stdout.readline()), told
+        finally:
+            process.kill()
+
+
+def test_a_killed_holders_lease_outlasts_it(stage: Stage, lease: Lease) -> None:
+    """Held while anything of the tree lives, though all who had the descriptor but the host are gone."""
+    script = STUBBORN.replace("tell(", "tell(os.getpid(), ") + FOREVER
+    with holder(stage, script) as (process, host, (kernel, child)):
+        os.kill(host, signal.SIGSTOP)  # so that it does not kill the tree just yet
+        try:
+            process.kill()
+            process.wait()
+            os.kill(int(kernel), signal.SIGKILL)
+            assert_gone_in_time(kernel)
+            assert not is_gone(child)
+            assert not lease.is_free()
+        finally:
+            os.kill(host, signal.SIGCONT)
+        lease.assert_free_in_time()
+        assert is_gone(child)
+
+
+@linux_only
+def test_a_kernel_holds_the_lease_without_its_host(stage: Stage, lease: Lease) -> None:
+    """Holder and host are killed; a kernel that evades the signal of the host's death keeps the lease."""
+    evade = "import ctypes; ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
+    script = INHERITED + evade + "tell(os.getpid(), *inherited)" + FOREVER
+    with holder(stage, script) as (process, host, (kernel, *inherited)):
+        try:
+            assert str(lease.path) in inherited
+            process.send_signal(signal.SIGSTOP)  # it would kill the kernel that has lost its host
+            os.kill(host, signal.SIGKILL)
+            process.kill()
+            process.wait()
+            assert_gone_in_time(host)
+            assert not is_gone(kernel)
+            assert not lease.is_free()
+        finally:
+            os.kill(int(kernel), signal.SIGKILL)
+        lease.assert_free_in_time()
+
+
+@linux_only
+def test_killed_with_its_host_a_lease_is_free_soon(stage: Stage, lease: Lease) -> None:
+    """As an ordinary kernel dies with its host."""
+    with holder(stage, "tell(os.getpid())" + FOREVER) as (process, host, (kernel,)):
+        process.kill()
+        os.kill(host, signal.SIGKILL)
+        lease.assert_free_in_time()
+        assert_gone_in_time(kernel)
+
+
+BURN = "end = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
+
+
+def test_what_has_been_reaped_is_counted(stage: Stage) -> None:
+    """CPU time of the kernel, of a child that it has waited for and of one that is killed; the largest peak."""
+    script = f"""
+import time
+{BURN}
+grow = "block = bytearray(b'x') * 200_000_000"
+code = "import time\\n" + {BURN!r}
+subprocess.run([sys.executable, "-c", code + grow], check=True)
+tell(sleeper(code, start_new_session=True))
+"""
+
+    async def scene() -> None:
+        await stage.play(script + FOREVER)
+        await stage.host.kill_tree()
+        used = stage.host.reaped
+        assert used is not None
+        assert 0.9 <= used.cpu_s < 3
+        assert 200_000_000 < used.peak_bytes < 260_000_000
+        process = await stage.start("true")
+        assert stage.host.reaped is None
+        await process.wait()
+        await stage.host.kill_tree()
+        assert isinstance(stage.host.reaped, Reaped)
+        assert stage.host.reaped.cpu_s < 0.3
+        assert stage.host.reaped.peak_bytes < 100_000_000
+
+    run(scene())

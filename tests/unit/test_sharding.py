@@ -52,6 +52,7 @@ def test_the_order_of_collection_does_not_matter(
     shuffled = chance.sample(names, len(names))
     turned = None if weights is None else {n: weights[n] for n in shuffled}
     assert split(shuffled, count, turned) == split(names, count, weights)
+    assert split([*names, *shuffled[1:]], count, weights) == split(names, count, weights)
 
 
 @given(nodeids, st.text(max_size=12), st.integers(1, 9))

@@ -77,6 +77,7 @@ class KernelHost:
         kernel, and kept open by the host until its whole tree is gone; on Windows they are not. Raises OSError where the
         operating system refuses, KernelHostError where an earlier kernel's processes are still alive.
         """
+        self.reaped = None
         request = self._connected().request(
             "start",
             descriptors=descriptors if sys.platform != "win32" else (),

@@ -80,7 +80,10 @@ class HostConnection:
         descriptors: Sequence[int] = (),
         **fields: Any,  # noqa: ANN401  JSON
     ) -> Future[Message]:
-        """Send a request, and copies of descriptors with it. Raises KernelHostError after the end."""
+        """Send a request, and copies of descriptors with it.
+
+        Raises KernelHostError after the end, OSError for what is no open descriptor.
+        """
         future = _promise(Message)
         with self._lock:
             if self.ended is not None:
@@ -88,8 +91,13 @@ class HostConnection:
             self._next_id += 1
             message = encode({"id": self._next_id, "op": op, **fields})
             self._expected.answers[self._next_id] = future
-            with contextlib.suppress(OSError):  # the reader meets the same end and fails the future
+            try:
                 _send(self._socket, message, descriptors)
+            except ConnectionError:
+                pass  # the reader meets the same end and fails the future
+            except OSError:
+                del self._expected.answers[self._next_id]
+                raise
         return future
 
     def close(self) -> None:

@@ -1,68 +1,111 @@
 """What a kernel's process tree uses, sampled while its notebook runs.
 
-On Linux the peak comes from three sources. ``VmHWM`` of each process is the most that it ever had, also
-between two samples. Pages that processes share count once: PSS, which costs a walk through their page
-tables, is read only where there are several processes and the sum of what each has could be a new
-peak. And a process that lived too briefly to be seen is known from what the operating system counted
-when it was reaped. Elsewhere the sum of what each process has is an upper bound.
-
-https://docs.kernel.org/filesystems/proc.html, "status" and "smaps_rollup"
+On Linux the peak comes from three sources. ``VmHWM`` of each process is the most that it had since its last exec, also
+between two samples; a forked child's begins at what its parent had at that moment. Pages that processes share count
+once. And a process that lived too briefly to be seen is known from what the operating system counted when it was
+reaped, if it had more than any that was seen. Elsewhere the sum of what each process has is an upper bound.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from pytest_nbgroups.execution.holding import Holding, Sample
 from pytest_nbgroups.execution.host_client import Reaped
+from pytest_nbgroups.execution.process_memory import (
+    ProcessMemory,
+    ProcessReader,
+    reader_of_this_platform,
+)
 from pytest_nbgroups.execution.process_tree import descendants
+from pytest_nbgroups.execution.shared_pages import Allowance, SharedPages, Total
 from pytest_nbgroups.resources import Usage
 
 _INTERVAL_S = 0.25
-_CPU_SHARE = 0.01
-"""Of one core: what sampling may take on average, and PSS once more."""
+_CPU_SHARE = 0.013
+"""Of one core: what sampling takes, with the looks at shared pages."""
+_LOOKLESS_CPU_SHARE = 0.007
+"""The part of it that samples may take; where they would take more they become rarer."""
+_CPU_AT_FIRST_S = 0.05
+_CPU_SAVED_S = 1.0
 _PUBLISH_S = 1.0
+_GROWN = 1.02
 _NEW_PEAK = 1.01
 """So much above the peak, what processes have is worth a closer look."""
 _UNSEEN = 1.05
 """So much above all that was seen, what was reaped was another process."""
-_STATUS_BYTES = 8192
+_END_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProcessMemory:
-    """One process, in bytes."""
+class _Estimate:
+    """A peak that no exact sample has confirmed."""
 
-    rss_bytes: int
-    peak_rss_bytes: int
+    used_bytes: int = 0
+    pids: frozenset[int] = frozenset()
+    is_upper_bound: bool = False
+
+
+@dataclass(kw_only=True)
+class Peak:
+    """The most that a tree had."""
+
+    used_bytes: int = 0
+    is_upper_bound: bool = False
+    _estimate: _Estimate = field(default_factory=_Estimate)
+
+    def add(self, total: Total, unseen_bytes: int, pids: Collection[int]) -> None:
+        """Take a sample; an exact one takes the place of an estimate made of the same processes."""
+        used_bytes = total.used_bytes + unseen_bytes
+        if total.is_exact and self._estimate.pids <= frozenset(pids):
+            self._estimate = _Estimate()
+        if total.is_exact and used_bytes > self.used_bytes:
+            self.used_bytes, self.is_upper_bound = used_bytes, total.is_upper_bound
+        if not total.is_exact and used_bytes > self.highest.used_bytes:
+            self._estimate = _Estimate(
+                used_bytes=used_bytes, pids=frozenset(pids), is_upper_bound=total.is_upper_bound
+            )
+
+    @property
+    def highest(self) -> Peak | _Estimate:
+        """The estimate stands where its processes ended before they could be looked at closely."""
+        return self._estimate if self._estimate.used_bytes > self.used_bytes else self
 
 
 class MemoryWatch:
     """Samples everything below a process while it is entered. Never raises; see `warnings`."""
 
-    def __init__(self, root_pid: int, holding: Holding, *, proc: Path = Path("/proc")) -> None:
+    def __init__(
+        self, root_pid: int, holding: Holding, *, reader: ProcessReader | None = None
+    ) -> None:
         self.warnings: list[str] = []
+        self.cpu_s = 0.0
+        """CPU time that the sampling has taken."""
         self._root_pid = root_pid
         self._holding = holding
-        self._proc = proc if sys.platform == "linux" else None
+        self._reader = reader or reader_of_this_platform()
+        self._allowance = Allowance(
+            share=_CPU_SHARE, at_first_s=_CPU_AT_FIRST_S, most_s=_CPU_SAVED_S
+        )
+        self._shared_pages = SharedPages(self._reader, self._allowance)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="nbgroups-memory", daemon=True)
-        self._highest: dict[int, int] = {}
-        """The highest peak seen of each process."""
-        self._peak_bytes = 0
+        self._peak = Peak()
         self._least_bytes = 0
-        self._shared = 1.0
-        """What several processes have, pages that they share counted once, over the sum of all."""
-        self._next_pss = self._next_publishing = 0.0
+        """Of all samples."""
+        self._largest_bytes = 0
+        """The peak of the largest single process that was seen whole."""
+        self._peaks: dict[int, int] = {}
+        """Of each process, as it was last seen."""
+        self._cpu_seen_s: dict[int, float] = {}
+        self._gpu_used: Mapping[str, int] | None = None
         self._gpu_bytes: int | None = None
-        self._is_upper_bound = False
+        self._next_publishing = self._next_gpu = 0.0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,125 +117,96 @@ class MemoryWatch:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Wait for the last sample, but not for a driver or a process that lets readers hang."""
         self._ended.set()
-        self._thread.join()
+        self._thread.join(_END_S)
+        if self._thread.is_alive():
+            self.warnings.append("its memory was not measured to the end: a sample takes too long")
 
     def usage(self, reaped: Reaped | None) -> Usage | None:
         """What was used in all; None where nothing could be seen."""
-        peak = self._peak_bytes
-        if reaped and reaped.peak_bytes > _UNSEEN * max(self._highest.values(), default=0):
-            peak = max(peak, reaped.peak_bytes + self._least_bytes)
-        if not peak:
+        highest = self._peak.highest
+        peak_bytes = max(highest.used_bytes, self._never_seen_bytes(reaped))
+        if not self._least_bytes:
             return None
         return Usage(
-            peak_bytes=peak,
-            is_upper_bound=self._is_upper_bound,
-            cpu_s=reaped.cpu_s if reaped else 0.0,
+            peak_bytes=peak_bytes,
+            is_upper_bound=highest.is_upper_bound,
+            cpu_s=reaped.cpu_s if reaped else sum(self._cpu_seen_s.values()),
             gpu_bytes=self._gpu_bytes,
         )
 
+    def _never_seen_bytes(self, reaped: Reaped | None) -> int:
+        """A process that was reaped but not seen, and what was always there beside it; 0 without one."""
+        if reaped is None or reaped.peak_bytes <= _UNSEEN * self._largest_bytes:
+            return 0
+        if not self._reader.tells_shared_pages:  # nor remembers peaks: it may well have been seen
+            return reaped.peak_bytes
+        return reaped.peak_bytes + self._least_bytes
+
     def _watch(self) -> None:
         """Look at once, then again and again, and a last time before the kernel is asked to end."""
-        pause_s = 0.0
-        while True:
+        pause_s, is_last = 0.0, False
+        while not is_last:
             is_last = self._ended.wait(pause_s)
-            begun = time.thread_time()
+            begun, looks_s = time.thread_time(), -self._shared_pages.cpu_s
             try:
-                self.sample(publish=not is_last)
+                self.sample(is_last=is_last)
             except Exception as exc:  # noqa: BLE001  a measurement is not worth a run
                 self.warnings.append(f"its memory was not measured: {type(exc).__name__}: {exc}")
                 return
-            if is_last:
-                return
-            pause_s = max(_INTERVAL_S, (time.thread_time() - begun) / _CPU_SHARE)
+            took_s = time.thread_time() - begun
+            self.cpu_s += took_s
+            looks_s += self._shared_pages.cpu_s
+            self._allowance.spend(took_s - looks_s)
+            pause_s = max(_INTERVAL_S, (took_s - looks_s) / _LOOKLESS_CPU_SHARE)
 
-    def sample(self, *, publish: bool = True) -> None:
-        """Take one sample."""
-        pids = descendants(self._root_pid)
-        found = dict(self._memory_of(pids))
+    def sample(self, *, is_last: bool = False) -> None:
+        """Take one sample, and tell of it about once a second and when more is used than ever before."""
+        found = self._found()
         if not found:
             return
-        unseen = sum(self._rise(pid, memory) for pid, memory in found.items())
-        now_bytes = self._total(found, unseen)
-        self._least_bytes = min(self._least_bytes or now_bytes, now_bytes)
-        grown = now_bytes + unseen > 1.02 * self._peak_bytes
-        self._peak_bytes = max(self._peak_bytes, now_bytes + unseen)
-        if publish and (grown or time.monotonic() >= self._next_publishing):
-            self._next_publishing = time.monotonic() + _PUBLISH_S
-            self._publish(now_bytes, pids)
+        before_bytes = self._peak.highest.used_bytes
+        unseen_bytes = sum(self._risen(pid, memory) for pid, memory in found.items())
+        most_bytes = sum(memory.rss_bytes for memory in found.values()) + unseen_bytes
+        matters = most_bytes > _NEW_PEAK * self._peak.used_bytes
+        total = self._shared_pages.total(found, matters=matters)
+        self._peak.add(total, unseen_bytes, found)
+        if total.is_exact and total.is_complete:
+            largest_bytes = max(memory.peak_rss_bytes for memory in found.values())
+            self._largest_bytes = max(self._largest_bytes, largest_bytes)
+        self._least_bytes = min(self._least_bytes or total.used_bytes, total.used_bytes)
+        grown = self._peak.highest.used_bytes > _GROWN * before_bytes
+        self._tell(total.used_bytes, found, grown=grown, is_last=is_last)
 
-    def _rise(self, pid: int, memory: ProcessMemory) -> int:
-        """What it had for a while since the last sample, and has given back."""
-        if memory.peak_rss_bytes <= self._highest.get(pid, 0):
+    def _found(self) -> dict[int, ProcessMemory]:
+        read = ((pid, self._reader.memory(pid)) for pid in descendants(self._root_pid))
+        return {pid: memory for pid, memory in read if memory is not None}
+
+    def _risen(self, pid: int, memory: ProcessMemory) -> int:
+        """What it had for a while since the last sample, and has given back.
+
+        A peak that has changed at all is a new one: it falls where a process executes another program.
+        """
+        before_bytes, self._peaks[pid] = self._peaks.get(pid), memory.peak_rss_bytes
+        self._cpu_seen_s[pid] = memory.cpu_s
+        if memory.peak_rss_bytes == before_bytes:
             return 0
-        self._highest[pid] = memory.peak_rss_bytes
-        return max(0, memory.peak_rss_bytes - memory.rss_bytes)
+        return memory.peak_rss_bytes - memory.rss_bytes
 
-    def _total(self, found: Mapping[int, ProcessMemory], unseen: int) -> int:
-        """What all have now."""
-        rss_bytes = sum(memory.rss_bytes for memory in found.values())
-        if len(found) == 1:
-            return rss_bytes
-        if self._proc is None:
-            self._is_upper_bound = True
-            return rss_bytes
+    def _tell(self, used_bytes: int, pids: Collection[int], *, grown: bool, is_last: bool) -> None:
         now = time.monotonic()
-        if rss_bytes + unseen > _NEW_PEAK * self._peak_bytes and now >= self._next_pss:
-            begun = time.thread_time()
-            pss_bytes = sum(self._pss(pid, memory) for pid, memory in found.items())
-            self._next_pss = now + (time.thread_time() - begun) / _CPU_SHARE
-            self._shared = pss_bytes / rss_bytes if rss_bytes else 1.0
-        return int(rss_bytes * self._shared)
+        if not (grown or is_last or now >= self._next_publishing):
+            return
+        if is_last or now >= self._next_gpu:
+            self._next_gpu = now + _PUBLISH_S
+            self._ask_for_gpu_memory(pids)
+        self._next_publishing = now + _PUBLISH_S
+        self._holding.on_sample(
+            Sample(used_bytes=used_bytes, gpu_used_bytes=dict(self._gpu_used or {}))
+        )
 
-    def _publish(self, now_bytes: int, pids: Iterable[int]) -> None:
-        used = self._holding.gpu_memory(list(pids))
-        if used is not None:
-            self._gpu_bytes = max(self._gpu_bytes or 0, *used.values(), 0)
-        self._holding.on_sample(Sample(used_bytes=now_bytes, gpu_used_bytes=used or {}))
-
-    def _memory_of(self, pids: Iterable[int]) -> Iterable[tuple[int, ProcessMemory]]:
-        for pid in pids:
-            memory = _from_psutil(pid) if self._proc is None else _from_proc(self._proc, pid)
-            if memory is not None:
-                yield pid, memory
-
-    def _pss(self, pid: int, memory: ProcessMemory) -> int:
-        """Its part of what it shares, and all of the rest; all of it where that may not be read."""
-        assert self._proc is not None  # noqa: S101  only Linux knows of it
-        try:
-            with (self._proc / str(pid) / "smaps_rollup").open("rb", buffering=0) as file:
-                text = file.read(_STATUS_BYTES)
-        except OSError:
-            return memory.rss_bytes
-        return _kibibytes(text, b"\nPss:") or memory.rss_bytes
-
-
-def _from_proc(proc: Path, pid: int) -> ProcessMemory | None:
-    """None for a process that has ended, or of which only the exit code is left."""
-    try:
-        with (proc / str(pid) / "status").open("rb", buffering=0) as file:
-            text = file.read(_STATUS_BYTES)
-    except OSError:
-        return None
-    rss_bytes, peak_bytes = _kibibytes(text, b"\nVmRSS:"), _kibibytes(text, b"\nVmHWM:")
-    if rss_bytes is None:
-        return None
-    return ProcessMemory(rss_bytes=rss_bytes, peak_rss_bytes=max(peak_bytes or 0, rss_bytes))
-
-
-def _kibibytes(text: bytes, label: bytes) -> int | None:
-    """The bytes behind a label."""
-    _, found, rest = text.partition(label)
-    return int(rest[: rest.index(b"kB")]) * 1024 if found and b"kB" in rest else None
-
-
-def _from_psutil(pid: int) -> ProcessMemory | None:
-    import psutil
-
-    try:
-        memory = psutil.Process(pid).memory_info()
-    except psutil.Error:
-        return None
-    return ProcessMemory(
-        rss_bytes=memory.rss, peak_rss_bytes=max(getattr(memory, "peak_wset", 0), memory.rss)
-    )
+    def _ask_for_gpu_memory(self, pids: Collection[int]) -> None:
+        self._gpu_used = self._holding.gpu_memory(list(pids))
+        if self._gpu_used is not None:
+            self._gpu_bytes = max(self._gpu_bytes or 0, *self._gpu_used.values(), 0)

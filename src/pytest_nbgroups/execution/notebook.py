@@ -98,15 +98,15 @@ async def run_notebook(
     except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, and what ran is saved
         progress.fail(exc)
     executed = _save(progress, artifacts.executed(around.experiment, notebook.name))
-    usage = _usage(progress, around.host)
+    usage = _usage(notebook, progress, around.host)
     return _result(notebook, progress, executed, started, usage), tuple(progress.warnings)
 
 
-def _usage(progress: _Progress, host: KernelHost) -> Usage | None:
+def _usage(notebook: Notebook, progress: _Progress, host: KernelHost) -> Usage | None:
     """None where no kernel came up."""
     if progress.memory is None:
         return None
-    progress.warnings += progress.memory.warnings
+    progress.warnings += [f"{notebook.name}: {text}" for text in progress.memory.warnings]
     return progress.memory.usage(host.reaped)
 
 

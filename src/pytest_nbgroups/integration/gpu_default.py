@@ -17,9 +17,11 @@ class GpuDefault:
     def __init__(self, planner: Callable[[], Planner]) -> None:
         self._planner = planner
 
-    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Read notebooks, but only where there are GPUs to give."""
+        """Read notebooks, but only where there are GPUs to give.
+
+        Being registered later, it comes before pytest's own, in which ``-m gpu`` selects.
+        """
         experiments = [item for item in items if isinstance(item, ExperimentItem)]
         if not experiments:
             return

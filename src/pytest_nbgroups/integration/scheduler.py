@@ -18,6 +18,7 @@ from pytest_nbgroups.backlog import Backlog, Unit, Verdict, fair_chunks, in_orde
 from pytest_nbgroups.errors import LeaseError
 from pytest_nbgroups.integration.families import experiment_directories, family_of
 from pytest_nbgroups.integration.items import CollectedItems, Declared
+from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner, Surroundings
 from pytest_nbgroups.resources import Claim
@@ -35,12 +36,10 @@ class ExperimentScheduler:
     def __init__(
         self, config: pytest.Config, planner: Planner, items: Callable[[], CollectedItems]
     ) -> None:
-        from xdist.workermanage import parse_tx_spec_config
-
         self.config = config
         self._planner = planner
         self._items = items
-        self._expected = len(parse_tx_spec_config(config))
+        self._expected = worker_count(config)
         self._nodes: dict[WorkerController, Sequence[str] | None] = {}
         """Each worker, and what it has collected."""
         self._collection: Sequence[str] | None = None

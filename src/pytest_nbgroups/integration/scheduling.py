@@ -24,6 +24,15 @@ def refuse_unsupported(config: pytest.Config) -> None:
             )
 
 
+def worker_count(config: pytest.Config) -> int:
+    """How many workers there will be; 0 where everything runs in this process."""
+    if not config.getoption("tx", None):
+        return 0
+    from xdist.workermanage import parse_tx_spec_config
+
+    return len(parse_tx_spec_config(config))
+
+
 def user_decides(config: pytest.Config) -> bool:
     """Whether the user has taken ``-n auto`` in hand: by xdist's variable or in a conftest.py."""
     if os.environ.get(AUTO):

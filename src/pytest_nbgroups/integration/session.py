@@ -83,10 +83,7 @@ class Prepared:
             knowledge = handed_down or self._found()
         except (LeaseError, SelectionError) as exc:
             raise pytest.UsageError(str(exc)) from exc
-        planner = Planner(knowledge, self.settings, pool)
-        if role_of(self.config) == "controller":
-            planner.share_among(len(self.config.getoption("tx")), self._declared)
-        return planner
+        return Planner(knowledge, self.settings, pool)
 
     def _found(self) -> Knowledge:
         """What the process that looks about finds."""
@@ -127,10 +124,10 @@ class Prepared:
     @cached_property
     def fitting(self) -> Parallelism:
         """How many of the experiments can ever run at once."""
-        return self.planner.fitting(self._declared)
+        return self.planner.fitting(self.declared)
 
     @cached_property
-    def _declared(self) -> list[tuple[str, Resources]]:
+    def declared(self) -> list[tuple[str, Resources]]:
         return [(e.name, e.resources) for e in self.experiments if not e.problem and not e.skip]
 
     @cached_property
@@ -227,6 +224,8 @@ def _deliver(
     if not prepared.settings.plan:
         config.pluginmanager.register(audience.telling, "nbgroups-terminal")
     if role == "controller":
+        # Not when the planner is made: for -n auto that is before there are workers.
+        prepared.planner.share_among(scheduling.worker_count(config), prepared.declared)
         controller = channel.Controller(config, audience, lambda: prepared.planner)
         config.pluginmanager.register(controller, "nbgroups-controller")
         audience.telling.not_run = controller.not_run

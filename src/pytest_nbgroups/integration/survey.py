@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -17,8 +17,8 @@ from pytest_nbgroups.integration.items import describe
 from pytest_nbgroups.model import Experiment
 from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner
+from pytest_nbgroups.reports.outlook import Circumstances, Outlook, outlook, tried
 from pytest_nbgroups.reports.plan import Plan, PlannedExperiment
-from pytest_nbgroups.reports.workers import Circumstances, Outlook, outlook, tried
 from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Schedule
 
@@ -146,7 +146,6 @@ def make_plan(
     asked: AskedWorkers,
     *,
     tests: int,
-    notes: Iterable[str] = (),
 ) -> Plan:
     """Put in order what runs, and try it with growing numbers of workers."""
     running = {c.position: c for c in candidates if not c.obstacle}
@@ -166,7 +165,6 @@ def make_plan(
         tests=tests,
         outlook=_outlook(list(running.values()), units, planner, asked),
         default_ram=planner.settings.default_ram,
-        notes=tuple(notes),
     )
 
 

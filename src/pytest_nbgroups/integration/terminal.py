@@ -17,6 +17,7 @@ from pytest_nbgroups.events import (
     NotebookFinished,
     NotebookStarted,
 )
+from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.integration.sharding import exit_status
 from pytest_nbgroups.integration.summary import Summary
 from pytest_nbgroups.model import Experiment, ExperimentResult
@@ -173,9 +174,9 @@ class Telling:
         return [f"{header}; {fitting}", *self._notes(experiments)]
 
     def _processes(self) -> str:
-        count = len(self.config.getoption("tx", None) or ())
         if not self.has_workers:
             return "one at a time"
+        count = worker_count(self.config)
         return f"{count} worker{'s' if count != 1 else ''}"
 
     def _notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:

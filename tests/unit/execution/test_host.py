@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,6 +177,34 @@ def test_descriptors_of_a_refused_start_are_closed(
         socket.send_fds(ends[0], [request], [lease.fileno()])
         host._read()
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no path tells what is open")
+def test_descriptors_find_their_request(
+    host: Host, ends: tuple[socket.socket, socket.socket], tree: FakeTree, tmp_path: Path
+) -> None:
+    """They may arrive with what was sent before them, and before the end of their request."""
+    with (tmp_path / "one").open("wb") as one, (tmp_path / "other").open("wb") as other:
+        first = encode({"id": 1, **START, "descriptor_count": 1})
+        second = encode({"id": 3, **START, "descriptor_count": 1})
+        ends[0].sendall(encode({"id": 0, "op": "signal", "signum": 2}))
+        socket.send_fds(ends[0], [first], [one.fileno()])
+        ends[0].sendall(encode({"id": 2, **START}))
+        socket.send_fds(ends[0], [second[:5]], [other.fileno()])
+        ends[0].sendall(second[5:])
+        inherited: list[list[str]] = []
+        start = tree.start
+
+        def note(*args: Any, **kwargs: Any) -> int:
+            paths = [f"/dev/fd/{descriptor}" for descriptor in kwargs["descriptors"]]
+            inherited.append([Path(path).readlink().name for path in paths])
+            return start(*args, **kwargs)
+
+        tree.start = note  # type: ignore[method-assign]
+        while len(inherited) < 3:
+            host._read()
+    assert inherited == [["one"], [], ["other"]]
+    host._let_go()
 
 
 def test_a_signal_says_whether_it_was_delivered(

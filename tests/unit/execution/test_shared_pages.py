@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from pytest_nbgroups.execution import shared_pages
 from pytest_nbgroups.execution.process_memory import ProcessMemory
 from pytest_nbgroups.execution.shared_pages import Allowance, SharedPages, Total
+
+SHARE = 0.01
 
 
 class Clocks:
@@ -30,9 +31,10 @@ class Sharers:
         self.cost_s = 0.01
         self.sharing = 1
         self.looks = 0
+        self.ended: set[int] = set()
 
     def memory(self, pid: int) -> ProcessMemory | None:
-        raise AssertionError(pid)
+        return None if pid in self.ended else ProcessMemory(rss_bytes=100, peak_rss_bytes=100)
 
     def proportional_bytes(self, pid: int) -> int | None:  # noqa: ARG002
         self.clocks.cpu_s += self.cost_s
@@ -55,7 +57,7 @@ def sharers(clocks: Clocks) -> Sharers:
 
 @pytest.fixture
 def pages(sharers: Sharers) -> SharedPages:
-    return SharedPages(sharers)
+    return SharedPages(sharers, Allowance(share=SHARE, at_first_s=0.1, most_s=1))
 
 
 def total(pages: SharedPages, sharers: Sharers, pids: Iterable[int], *, matters: bool) -> Total:
@@ -94,14 +96,14 @@ def test_looks_are_paid_for(pages: SharedPages, sharers: Sharers, clocks: Clocks
         clocks.now_s += 0.25
         total(pages, sharers, [1, 2, 3], matters=True)
     assert pages.cpu_s == pytest.approx(clocks.cpu_s)
-    assert clocks.cpu_s / clocks.now_s == pytest.approx(shared_pages._SHARE, rel=0.05)
+    assert clocks.cpu_s / clocks.now_s == pytest.approx(SHARE, rel=0.05)
 
 
 def test_a_costly_look_waits_for_the_last_fork(
     pages: SharedPages, sharers: Sharers, clocks: Clocks
 ) -> None:
     """One in the midst would be all that there is for a long time."""
-    sharers.cost_s = 0.02
+    sharers.cost_s = 0.04
     assert total(pages, sharers, [1, 2], matters=True).is_exact  # what it costs is not known yet
     clocks.now_s += 1000
     assert not total(pages, sharers, [1, 2, 3], matters=True).is_exact
@@ -109,14 +111,17 @@ def test_a_costly_look_waits_for_the_last_fork(
     assert total(pages, sharers, [1, 2, 3, 4], matters=True) == Total(used_bytes=100)
 
 
+def test_what_ends_meanwhile_makes_a_look_incomplete(pages: SharedPages, sharers: Sharers) -> None:
+    """It may have had more than the look met."""
+    sharers.ended.add(2)
+    assert total(pages, sharers, [1, 2], matters=True) == Total(used_bytes=100, is_complete=False)
+
+
 def test_an_allowance_is_saved_up_to_a_limit() -> None:
     """What is overdrawn has to be earned before there is more."""
     allowance = Allowance(share=0.01, at_first_s=0.1, most_s=0.5)
-    assert allowance.permits(100.0)
+    assert allowance.left_s(100.0) == pytest.approx(0.1)
     allowance.spend(0.3)
-    assert not allowance.permits(120.0)
-    assert allowance.permits(120.1)
-    assert allowance.permits(1_000_000.0)
-    allowance.spend(0.6)
-    assert not allowance.permits(1_000_009.0)
-    assert allowance.permits(1_000_011.0)
+    assert allowance.left_s(110.0) == pytest.approx(-0.1)
+    assert allowance.left_s(130.0) == pytest.approx(0.1)
+    assert allowance.left_s(1_000_000.0) == 0.5

@@ -1,0 +1,246 @@
+"""What ``--experiment-plan`` tells: what would run, in which order, with what. Data, then lines."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
+from pytest_nbgroups.reports.lines import one_line
+from pytest_nbgroups.reports.outlook import (
+    Outlook,
+    grounds,
+    recommendation,
+    wall_text,
+    workers_lines,
+)
+from pytest_nbgroups.reports.table import GAP, INDENT, NARROWEST_NAME
+from pytest_nbgroups.resources import Estimate, Need, Resources
+from pytest_nbgroups.units import Size, format_duration, format_size
+
+_DISPENSABLE = ("notebooks", "cpus", "GPUs", "RAM")
+"""Columns that give way to the names, in this order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedExperiment:
+    """An experiment, or a test that runs one, and all that is known of it before it runs."""
+
+    name: str
+    notebooks: str = ""
+    """``3``, ``2 of 3`` where one is skipped; empty for a test."""
+    resources: Resources = field(default_factory=Resources)
+    """As declared."""
+    need: Need | None = None
+    """None where the declaration cannot be read."""
+    estimate: Estimate | None = None
+    obstacle: str = ""
+    """Why it does not run: ``skipped: needs Docker``; empty where it does."""
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a session would do."""
+
+    experiments: tuple[PlannedExperiment, ...]
+    """Those that run in the order in which they are tried, then the others."""
+    order: str
+    """What that order is: ``longest first``."""
+    tests: int
+    """How many ordinary tests there are."""
+    outlook: Outlook | None = None
+    """None where no experiment would run."""
+    default_ram: Size
+    notes: tuple[str, ...] = ()
+    """Remarks and hints, a line each."""
+    endnotes: tuple[str, ...] = ()
+    """What has been done or has gone wrong, a line each: told even where little is."""
+
+    @property
+    def obstructed(self) -> int:
+        return sum(bool(experiment.obstacle) for experiment in self.experiments)
+
+
+def plan_lines(plan: Plan, width: int, *, brief: bool = False) -> list[str]:
+    """The whole plan, no line wider than ``width``; ``brief`` leaves out all but the essentials."""
+    table = experiments_lines(plan, width)
+    if brief:
+        essence = [] if plan.outlook is None else [_essence(plan.outlook)]
+        return _fitted([*table, *essence, *plan.endnotes], width)
+    parts = [[_headline(plan)], table, *_outlook_parts(plan), [*plan.notes, *plan.endnotes]]
+    separated = [[*part, ""] for part in parts if part]
+    return _fitted([line for part in separated for line in part][:-1], width)
+
+
+def _headline(plan: Plan) -> str:
+    """``5 experiments, longest first; 2 of them do not run; 14 ordinary tests``."""
+    parts = ["no experiments"]
+    if count := len(plan.experiments):
+        parts = [f"{count} experiment{'s' if count > 1 else ''}, {plan.order}"]
+    if count := plan.obstructed:
+        parts.append(f"{count} of them {'do' if count > 1 else 'does'} not run")
+    if plan.tests:
+        parts.append(f"{plan.tests} ordinary test{'s' if plan.tests > 1 else ''}")
+    return "; ".join(parts)
+
+
+def _essence(outlook: Outlook) -> str:
+    best = outlook.best
+    told = f"{wall_text(outlook, best)}, {format_size(best.peak_ram_bytes)} of RAM"
+    return f"recommended: -n {outlook.recommended} ({told})"
+
+
+def _outlook_parts(plan: Plan) -> Iterator[list[str]]:
+    if plan.outlook is not None:
+        yield workers_lines(plan.outlook)
+        yield [recommendation(plan.outlook), *grounds(plan.outlook, tests=plan.tests)]
+
+
+def _fitted(lines: Iterable[str], width: int) -> list[str]:
+    """Break what is too long; what goes on is indented as what it continues, and by two more."""
+    return [part for line in lines for part in _broken(line, width)]
+
+
+def _broken(line: str, width: int) -> list[str]:
+    if display_width(line) <= width:
+        return [line]
+    parts = textwrap.wrap(line, max(width, 8), subsequent_indent="  ", break_on_hyphens=False)
+    return [shorten_end(part, width) for part in parts]
+
+
+# The table of experiments
+
+
+def experiments_lines(plan: Plan, width: int) -> list[str]:
+    """A row for each experiment under a header; nothing without experiments.
+
+    Where the remarks do not fit beside the rest, they stand below their rows. Then names are
+    shortened, and at last some columns left out.
+    """
+    if not plan.experiments:
+        return []
+    remarks = [one_line("; ".join(_remarks(e))) for e in plan.experiments]
+    columns = _columns(plan)
+    beside = {**columns, **({"remarks": ["remarks", *remarks]} if any(remarks) else {})}
+    if _total(beside) <= width:
+        return _rows(beside, width)
+    below = [[], *(_below(remark, width) for remark in remarks)]
+    rows = zip(_rows(columns, width), below, strict=True)
+    return [line for row, lines in rows for line in (row, *lines)]
+
+
+def _below(remark: str, width: int) -> list[str]:
+    room = max(width - len(INDENT), 8)
+    return [shorten_end(f"{INDENT}{part}", width) for part in textwrap.wrap(remark, room)]
+
+
+def _remarks(experiment: PlannedExperiment) -> Iterator[str]:
+    if experiment.obstacle:
+        yield experiment.obstacle
+    need = experiment.need
+    if need is not None:
+        yield from (f"lock {lock}" for lock in need.locks)
+        if need.exclusive:
+            yield "exclusive"
+    yield from experiment.remarks
+
+
+def _columns(plan: Plan) -> dict[str, list[str]]:
+    """Header and cells of each column in which any experiment has something."""
+    experiments = plan.experiments
+    cells = {
+        "experiment": [one_line(e.name) for e in experiments],
+        "notebooks": [e.notebooks for e in experiments],
+        "cpus": [cpus_text(e) for e in experiments],
+        "RAM": [ram_text(e, plan.default_ram) for e in experiments],
+        "GPUs": [gpus_text(e) for e in experiments],
+        "time": [time_text(e) for e in experiments],
+    }
+    return {name: [name, *each] for name, each in cells.items() if any(each)}
+
+
+def _rows(columns: dict[str, list[str]], width: int) -> list[str]:
+    columns = dict(columns)
+    names = columns["experiment"]
+    least = min(NARROWEST_NAME, max(map(display_width, names)))
+    for name in _DISPENSABLE:
+        if _room(columns, width) < least:
+            columns.pop(name, None)
+    room = max(_room(columns, width), 1)
+    columns["experiment"] = [shorten_middle(name, room) for name in names]
+    aligned = [_aligned(name, cells) for name, cells in columns.items()]
+    return [shorten_end(GAP.join(row).rstrip(), width) for row in zip(*aligned, strict=True)]
+
+
+def _aligned(name: str, cells: Sequence[str]) -> list[str]:
+    width = max(map(display_width, cells))
+    return [pad(cell, width, right=name == "notebooks") for cell in cells]
+
+
+def _total(columns: dict[str, list[str]]) -> int:
+    return sum(max(map(display_width, cells)) + len(GAP) for cells in columns.values()) - len(GAP)
+
+
+def _room(columns: dict[str, list[str]], width: int) -> int:
+    """What the others leave for the names."""
+    return width - _total({**columns, "experiment": [""]})
+
+
+# What is reserved, and where it comes from
+
+
+def cpus_text(experiment: PlannedExperiment) -> str:
+    """``2 declared``, ``1 default``."""
+    if experiment.need is None:
+        return ""
+    source = "default" if experiment.resources.cpus is None else "declared"
+    return f"{experiment.need.cpus:g} {source}"
+
+
+def ram_text(experiment: PlannedExperiment, default: Size) -> str:
+    """``4GB declared``, ``1.2 GiB (3 runs)``, ``2GB slow start``."""
+    need = experiment.need
+    if need is None:
+        return ""
+    match need.ram_source:
+        case "declared":
+            return f"{_echoed(need.ram_bytes, experiment.resources.ram)} declared"
+        case "history":
+            return f"{format_size(need.ram_bytes)} {_runs(experiment.estimate)}"
+        case "slow start":
+            return f"{_echoed(need.ram_bytes, default)} slow start"
+
+
+def _echoed(count: int, declared: Size | None) -> str:
+    return str(declared) if declared and declared.bytes == count else format_size(count)
+
+
+def gpus_text(experiment: PlannedExperiment) -> str:
+    """``1``, ``8GB of 1``, ``1 with 24GB``; ``1 assumed`` where it declares none and uses one."""
+    need, declared = experiment.need, experiment.resources
+    if need is None or not need.gpus:
+        return ""
+    if not declared.gpu_count:
+        return f"{need.gpus} assumed"
+    if need.gpu_share_bytes is not None:
+        return f"{_echoed(need.gpu_share_bytes, declared.gpu_memory)} of {need.gpus}"
+    if need.gpu_min_bytes:
+        return f"{need.gpus} with {_echoed(need.gpu_min_bytes, declared.gpu_min_memory)}"
+    return str(need.gpus)
+
+
+def time_text(experiment: PlannedExperiment) -> str:
+    """``3m05s (4 runs)``, ``unknown``; nothing where it does not run."""
+    estimate = experiment.estimate
+    if experiment.obstacle:
+        return ""
+    if estimate is None or estimate.duration_s is None:
+        return "unknown"
+    return f"{format_duration(estimate.duration_s)} {_runs(estimate)}"
+
+
+def _runs(estimate: Estimate | None) -> str:
+    runs = estimate.runs if estimate else 0
+    return f"({runs} run{'s' if runs != 1 else ''})"
