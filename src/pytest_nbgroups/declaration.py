@@ -139,7 +139,7 @@ def _notebook_tables(
             yield name, table
         else:
             faults.append(
-                f"[{_join(prefix, 'notebooks')}] {name} = {_echo(table)}: expected a table for each "
+                f"[{_join(prefix, 'notebooks')}] {_quoted(name)} = {_echo(table)}: expected a table for each "
                 f'notebook, written [{_join(prefix, "notebooks")}."<file name>"]'
             )
 
