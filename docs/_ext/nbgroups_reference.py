@@ -52,7 +52,7 @@ def _option_title(option: Option) -> str:
 
 
 def _twin(option: Option) -> str:
-    return f" Ini key: `{option.name}`." if option.flag else ""
+    return f" Ini key: `{option.name}`." if option.flag and option.has_ini else ""
 
 
 def _help(option: Option) -> str:

@@ -137,7 +137,7 @@ def test_tables_must_be_tables() -> None:
     assert faults({"resources": 3, "notebooks": {"a.ipynb": "why"}}) == [
         "resources = 3: expected a table, written [resources]",
         (
-            '[notebooks] a.ipynb = "why": expected a table for each notebook, written '
+            '[notebooks] "a.ipynb" = "why": expected a table for each notebook, written '
             '[notebooks."<file name>"]'
         ),
     ]

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_samples import result
 
 from pytest_nbgroups.__main__ import main
 from pytest_nbgroups.errors import HistoryError
 from pytest_nbgroups.history import merge as history
+from pytest_nbgroups.history.kind import Machine
+from pytest_nbgroups.history.store import Session, open_history
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict
 from pytest_nbgroups.settings import Shard
@@ -80,6 +83,22 @@ def test_histories_are_merged(tmp_path: Path, histories: list[Any]) -> None:
     histories.clear()
     assert main(["merge", *folders, "--output", folders[0]]) == 0
     assert histories == [(sources[0], sources[1:])]
+
+
+def test_what_shards_have_learnt_is_merged(tmp_path: Path) -> None:
+    """The whole way, with real histories: the next session knows the experiments of all shards."""
+    machine = Machine(cpu_model="Xeon", cpus=8.0, ram_bytes=2**35)
+    folders = [shard(tmp_path, index) for index in (1, 2)]
+    for folder, name in zip(folders, ("Heart", "Lung"), strict=True):
+        session = Session(
+            id=name, started_at=1.0, machine=machine, plugin_version="1", python_version="3.11"
+        )
+        with open_history(Path(folder), session) as written:
+            written.record_experiment(result("passed", name=name), nodeid=name)
+    out = tmp_path / "out"
+    assert main(["merge", *folders, "--output", str(out)]) == 0
+    with open_history(out, session) as merged:
+        assert set(merged.estimates(machine.kind)) == {"Heart", "Lung"}
 
 
 def test_a_history_that_cannot_be_merged(
