@@ -94,7 +94,7 @@ def test_the_result(experiment: Write, pytester: pytest.Pytester) -> None:
     )
     result = pytester.runpytest_inprocess("--run-experiments")
     result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines([r"data/A +passed +2/2 +\d+\.\d+s$"])
+    result.stdout.re_match_lines([r"data/A +passed +2/2 +\d+\.\d+s +[\d.]+ MiB$"])
 
 
 def test_two_experiments_in_one_test(skipped: Write, pytester: pytest.Pytester) -> None:

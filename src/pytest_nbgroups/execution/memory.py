@@ -31,7 +31,7 @@ _CPU_SHARE = 0.013
 """Of one core: what sampling takes, with the looks at shared pages."""
 _LOOKLESS_CPU_SHARE = 0.007
 """The part of it that samples may take; where they would take more they become rarer."""
-_CPU_AT_FIRST_S = 0.05
+_CPU_AT_FIRST_S = 0.06
 _CPU_SAVED_S = 1.0
 _PUBLISH_S = 1.0
 _GROWN = 1.02
@@ -171,7 +171,7 @@ class MemoryWatch:
         most_bytes = sum(memory.rss_bytes for memory in found.values()) + unseen_bytes
         matters = most_bytes > _NEW_PEAK * self._peak.used_bytes
         total = self._shared_pages.total(found, matters=matters)
-        self._peak.add(total, unseen_bytes, found)
+        self._peak.add(total, unseen_bytes + total.given_back_bytes, found)
         if total.is_exact and total.is_complete:
             largest_bytes = max(memory.peak_rss_bytes for memory in found.values())
             self._largest_bytes = max(self._largest_bytes, largest_bytes)

@@ -24,6 +24,16 @@ class ProcessMemory:
     """Only where nothing tells it when the process is reaped."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """What a process has of the memory of all, in bytes."""
+
+    rss_bytes: int = 0
+    """At the same moment, which is later than that of its `ProcessMemory`."""
+    proportional_bytes: int = 0
+    """All of its own pages, and its part of those that it shares (PSS)."""
+
+
 class ProcessReader(Protocol):
     """What a platform tells of a process. Never raises."""
 
@@ -32,10 +42,10 @@ class ProcessReader(Protocol):
     def memory(self, pid: int) -> ProcessMemory | None:
         """None for a process that has ended, or of which only the exit code is left."""
 
-    def proportional_bytes(self, pid: int) -> int | None:
-        """Its part of the pages that it shares and all of the rest; None where that may not be read.
+    def portion(self, pid: int) -> Portion | None:
+        """Nothing for a process that has ended, None where it may not be read.
 
-        0 for a process that has ended. Costs a walk through its page tables: 30 ms for each GB.
+        Costs a walk through its page tables: 30 ms for each GB.
         """
 
 
@@ -57,11 +67,15 @@ class ProcReader:
             return None
         return ProcessMemory(rss_bytes=rss_bytes, peak_rss_bytes=max(peak_bytes or 0, rss_bytes))
 
-    def proportional_bytes(self, pid: int) -> int | None:
+    def portion(self, pid: int) -> Portion | None:
         try:
-            return _number(self._read(pid, "smaps_rollup"), b"\nPss:")
-        except OSError:  # the file is missing for the dead, but before Linux 4.14 for all
-            return None if os.path.exists(f"{self._proc}/{pid}/status") else 0  # noqa: PTH110
+            text = self._read(pid, "smaps_rollup")
+        except OSError:  # forbidden, or it has ended, or before Linux 4.14
+            text = b""
+        rss_bytes, proportional_bytes = _number(text, b"\nRss:"), _number(text, b"\nPss:")
+        if rss_bytes is None or proportional_bytes is None:
+            return None if self.memory(pid) else Portion()
+        return Portion(rss_bytes=rss_bytes, proportional_bytes=proportional_bytes)
 
     def _read(self, pid: int, name: str) -> bytes:
         """Not through pathlib and file objects: they cost more than the system calls."""
@@ -99,7 +113,7 @@ class PsutilReader:
             cpu_s=times.user + times.system,
         )
 
-    def proportional_bytes(self, pid: int) -> int | None:  # noqa: ARG002
+    def portion(self, pid: int) -> Portion | None:  # noqa: ARG002
         return None
 
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_nbgroups.execution.process_memory import ProcessMemory, ProcessReader
+from pytest_nbgroups.execution.process_memory import Portion, ProcessMemory, ProcessReader
 
-_SHRUNK = 0.98
-_FIRST_PAUSE_S = 0.25
+_ENDED = Portion()
+_FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 2.0
 """Who writes to what it shares gets pages of its own, and only a look tells."""
 _USUAL_COST_S = 3e-11
@@ -49,8 +49,10 @@ class Total:
     """Else it is an estimate."""
     is_upper_bound: bool = False
     """Some pages may be counted more than once."""
+    given_back_bytes: int = 0
+    """Between the reading of what each has and the look at what they share."""
     is_complete: bool = True
-    """Else some process gave memory back, or ended, while it was looked at."""
+    """Else some process has ended in between."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +68,13 @@ class _Look:
         if self.pids == found.keys():
             estimate = self.used_bytes + sum_bytes - self.sum_bytes
         else:
-            estimate = sum_bytes * self.used_bytes // self.sum_bytes
+            estimate = sum_bytes * self.used_bytes // (self.sum_bytes or 1)
         return max(estimate, *(memory.rss_bytes for memory in found.values()))
+
+
+def _all_of(memory: ProcessMemory) -> Portion:
+    """Too much is safe, too little is not."""
+    return Portion(rss_bytes=memory.rss_bytes, proportional_bytes=memory.rss_bytes)
 
 
 class SharedPages:
@@ -110,21 +117,25 @@ class SharedPages:
 
     def _look(self, found: Mapping[int, ProcessMemory], sum_bytes: int) -> Total:
         begun = time.thread_time()
-        parts = {pid: self._reader.proportional_bytes(pid) for pid in found}
-        is_complete = not any(self._has_shrunk(pid, before) for pid, before in found.items())
+        read = {pid: self._reader.portion(pid) for pid in found}
         self._pay(time.thread_time() - begun, sum_bytes)
-        unknown_bytes = sum(found[pid].rss_bytes for pid, part in parts.items() if part is None)
-        used_bytes = sum(filter(None, parts.values())) + unknown_bytes
-        self._last = _Look(pids=self._pids, sum_bytes=sum_bytes or 1, used_bytes=used_bytes)
+        portions = {pid: portion or _all_of(found[pid]) for pid, portion in read.items()}
+        used_bytes = sum(portion.proportional_bytes for portion in portions.values())
+        self._last = _Look(
+            pids=self._pids,
+            sum_bytes=sum(portion.rss_bytes for portion in portions.values()),
+            used_bytes=used_bytes,
+        )
         return Total(
             used_bytes=used_bytes,
-            is_upper_bound=None in parts.values(),
-            is_complete=is_complete,
+            is_upper_bound=None in read.values(),
+            given_back_bytes=sum(
+                max(0, found[pid].rss_bytes - portion.rss_bytes)
+                for pid, portion in portions.items()
+                if portion != _ENDED
+            ),
+            is_complete=_ENDED not in portions.values(),
         )
-
-    def _has_shrunk(self, pid: int, before: ProcessMemory) -> bool:
-        memory = self._reader.memory(pid)
-        return memory is None or memory.rss_bytes < _SHRUNK * before.rss_bytes
 
     def _pay(self, cpu_s: float, sum_bytes: int) -> None:
         self.cpu_s += cpu_s

@@ -11,6 +11,7 @@ from pytest_nbgroups.execution.scanning import scan
 from pytest_nbgroups.hints.lines import hint_lines
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.failures import shown
+from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.integration.survey import AskedWorkers, Candidate, make_plan, survey
 from pytest_nbgroups.integration.terminal import budget_text
 from pytest_nbgroups.needs import notes
@@ -23,19 +24,11 @@ from pytest_nbgroups.weights import write_weights
 def without_workers(config: pytest.Config) -> AskedWorkers:
     """Have xdist start no worker. To be called before xdist's own configuration, which is the last."""
     dist = config.getoption("dist", "no")
-    asked = AskedWorkers(
-        count=0 if dist == "no" else _count(config.getoption("tx", None) or ()), dist=dist
-    )
+    asked = AskedWorkers(count=0 if dist == "no" else worker_count(config), dist=dist)
     if config.pluginmanager.hasplugin("xdist"):
         config.option.dist = "no"
         config.option.tx = []
     return asked
-
-
-def _count(specs: Iterable[str]) -> int:
-    """``3*popen`` stands for three."""
-    numbers = (spec.partition("*")[0] for spec in specs)
-    return sum(int(number) if number.isdecimal() else 1 for number in numbers)
 
 
 class PlanOnly:

@@ -26,11 +26,8 @@ def refuse_unsupported(config: pytest.Config) -> None:
 
 def worker_count(config: pytest.Config) -> int:
     """How many workers there will be; 0 where everything runs in this process."""
-    if not config.getoption("tx", None):
-        return 0
-    from xdist.workermanage import parse_tx_spec_config
-
-    return len(parse_tx_spec_config(config))
+    counts = (spec.partition("*")[0] for spec in config.getoption("tx", None) or ())
+    return sum(int(count) if count.isdigit() else 1 for count in counts)
 
 
 def user_decides(config: pytest.Config) -> bool:

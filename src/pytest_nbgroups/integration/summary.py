@@ -90,6 +90,7 @@ class Summary:
         if not rows:
             if self.shard() is not None:  # what merges the shards looks for the record of each
                 self.save(record, finished_at=time.time())
+            self._show_warnings(reporter)
             return
         self.warn(*self.end_history())
         advice = session_advice(record.experiments(), shown=partial(shown, self.config))
@@ -104,6 +105,9 @@ class Summary:
                 reporter.write_line(line.text, **({color: True} if color else {"bold": True}))
             for text in advice:
                 reporter.write_line(text)
+        self._show_warnings(reporter)
+
+    def _show_warnings(self, reporter: pytest.TerminalReporter) -> None:
         for warning in self._warnings:
             reporter.write_line(f"experiments: warning: {warning}", yellow=True)
 

@@ -181,7 +181,7 @@ class Telling:
 
     def _notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:
         dist = self.config.getoption("dist", "no")
-        if self.has_workers and dist != "load" and self.has_companions():
+        if self.has_workers and dist == "worksteal" and self.has_companions():
             yield (
                 f"  --dist {dist} may run tests beside notebooks, and nested experiments, while an "
                 "experiment runs; --dist load keeps them in order"

@@ -16,7 +16,12 @@ from pytest_nbgroups.execution import memory
 from pytest_nbgroups.execution.holding import Holding, Sample
 from pytest_nbgroups.execution.host_client import Reaped
 from pytest_nbgroups.execution.memory import MemoryWatch
-from pytest_nbgroups.execution.process_memory import ProcessMemory, ProcReader, PsutilReader
+from pytest_nbgroups.execution.process_memory import (
+    Portion,
+    ProcessMemory,
+    ProcReader,
+    PsutilReader,
+)
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -38,7 +43,15 @@ class Processes:
         assert set(self.pids) <= set(pids)
         return self.gpu
 
-    def set(self, pid: int, rss: int, *, peak: int | None = None, pss: int | None = None) -> None:
+    def set(
+        self,
+        pid: int,
+        rss: int,
+        *,
+        peak: int | None = None,
+        pss: int | None = None,
+        rss_later: int | None = None,
+    ) -> None:
         """In MiB."""
         folder = self.proc / str(pid)
         folder.mkdir(exist_ok=True)
@@ -47,7 +60,7 @@ class Processes:
         (folder / "smaps_rollup").unlink(missing_ok=True)
         if pss is not None:
             (folder / "smaps_rollup").write_text(
-                f"55-66 [rollup]\nRss: 9 kB\nPss:    {1024 * pss} kB\n"
+                f"55-66 [rollup]\nRss: {1024 * (rss_later or rss)} kB\nPss:    {1024 * pss} kB\n"
             )
         if pid not in self.pids:
             self.pids.append(pid)
@@ -86,6 +99,7 @@ def test_shared_pages_count_once(processes: Processes) -> None:
         processes.set(pid, 400, pss=84)
     processes.set(5, 400, pss=84)
     processes.watch.sample()
+    processes.watch.sample()
     assert processes.peak() == 420
 
 
@@ -103,41 +117,30 @@ def test_a_process_that_ends_while_it_is_looked_at(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it shared is the others' now; it counts for nothing."""
-    processes.set(5, 400, pss=400)
-    processes.set(6, 400, pss=200)
-    original = ProcReader.proportional_bytes
+    processes.set(5, 100, pss=100)
+    processes.set(6, 100, pss=50)
+    original = ProcReader.portion
 
-    def end_before(reader: ProcReader, pid: int) -> int | None:
+    def end_before(reader: ProcReader, pid: int) -> Portion | None:
         if pid == 6:
             processes.end(6)
         return original(reader, pid)
 
-    monkeypatch.setattr(ProcReader, "proportional_bytes", end_before)
+    monkeypatch.setattr(ProcReader, "portion", end_before)
     processes.watch.sample()
     usage = processes.watch.usage(None)
     assert usage is not None
-    assert (usage.peak_bytes, usage.is_upper_bound) == (400 * MIB, False)
+    assert (usage.peak_bytes, usage.is_upper_bound) == (100 * MIB, False)
+    assert processes.peak(Reaped(cpu_s=1, peak_bytes=500 * MIB)) == 600
 
 
-def test_a_process_that_ends_while_it_is_looked_at_may_have_had_more(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was reaped decides: the closer look met only what it had not yet given back."""
+def test_what_is_given_back_between_two_readings(processes: Processes) -> None:
+    """It was there at the first, which is read before the closer look."""
     processes.set(5, 50, pss=50)
     processes.watch.sample()
-    processes.set(6, 500, pss=300)
-    original = ProcReader.proportional_bytes
-
-    def shrink_after(reader: ProcReader, pid: int) -> int | None:
-        part = original(reader, pid)
-        if pid == 6:
-            processes.set(6, 200, peak=500)
-        return part
-
-    monkeypatch.setattr(ProcReader, "proportional_bytes", shrink_after)
+    processes.set(6, 300, peak=500, pss=90, rss_later=100)
     processes.watch.sample()
-    assert processes.peak() == 350
-    assert processes.peak(Reaped(cpu_s=1, peak_bytes=500 * MIB)) == 550
+    assert processes.peak() == 50 + 90 + 200 + 200
 
 
 def test_another_program_in_the_same_process(processes: Processes) -> None:
@@ -150,11 +153,9 @@ def test_another_program_in_the_same_process(processes: Processes) -> None:
     assert processes.peak() == 450 + 200
 
 
-def test_an_estimate_is_replaced_by_a_closer_look(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_estimate_is_replaced_by_a_closer_look(processes: Processes) -> None:
     """Nothing is looked at while forks are still being made, if that costs much."""
-    monkeypatch.setattr("pytest_nbgroups.execution.shared_pages._USUAL_COST_S", 1)
+    processes.watch._shared_pages._cost_s = 1.0
     processes.set(5, 400, pss=200)
     processes.watch.sample()
     processes.set(6, 400, pss=200)
@@ -164,11 +165,9 @@ def test_an_estimate_is_replaced_by_a_closer_look(
     assert processes.peak() == 400
 
 
-def test_an_estimate_stands_where_no_look_was_possible(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_estimate_stands_where_no_look_was_possible(processes: Processes) -> None:
     """Those processes have ended; all that is known is that it was no more than the sum."""
-    monkeypatch.setattr("pytest_nbgroups.execution.shared_pages._USUAL_COST_S", 1)
+    processes.watch._shared_pages._cost_s = 1.0
     processes.set(5, 400, pss=400)
     processes.set(6, 400, pss=200)
     processes.watch.sample()
@@ -282,7 +281,7 @@ class Elsewhere:
     def memory(self, pid: int) -> ProcessMemory | None:
         return ProcessMemory(rss_bytes=10, peak_rss_bytes=10, cpu_s=1.5) if pid else None
 
-    def proportional_bytes(self, pid: int) -> int | None:
+    def portion(self, pid: int) -> Portion | None:
         raise AssertionError(pid)
 
 
@@ -317,14 +316,15 @@ def test_psutil_knows_this_process() -> None:
 def test_proc_knows_this_process() -> None:
     """Alone with most of its pages; and a zombie has none."""
     reader = ProcReader()
-    found, part = reader.memory(os.getpid()), reader.proportional_bytes(os.getpid())
+    found, portion = reader.memory(os.getpid()), reader.portion(os.getpid())
     assert found is not None
-    assert part is not None
-    assert MIB < part <= 1.05 * found.rss_bytes
+    assert portion is not None
+    assert MIB < portion.proportional_bytes <= portion.rss_bytes <= 1.05 * found.rss_bytes
     with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
         os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
         assert reader.memory(zombie.pid) is None
-    assert reader.proportional_bytes(zombie.pid) == 0
+        assert reader.portion(zombie.pid) == Portion()
+    assert reader.portion(zombie.pid) == Portion()
 
 
 def test_it_samples_while_it_is_entered() -> None:
@@ -356,4 +356,4 @@ def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
         assert enough.wait(60)
         lasted_s = ends[-1] - ends[0]
     assert watch.cpu_s >= 3 * 0.02
-    assert 2 * 0.02 / lasted_s <= 0.0081
+    assert 2 * 0.02 / lasted_s <= 0.0071

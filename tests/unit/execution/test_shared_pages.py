@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from pytest_nbgroups.execution.process_memory import ProcessMemory
+from pytest_nbgroups.execution.process_memory import Portion, ProcessMemory
 from pytest_nbgroups.execution.shared_pages import Allowance, SharedPages, Total
 
 SHARE = 0.01
@@ -34,12 +34,14 @@ class Sharers:
         self.ended: set[int] = set()
 
     def memory(self, pid: int) -> ProcessMemory | None:
-        return None if pid in self.ended else ProcessMemory(rss_bytes=100, peak_rss_bytes=100)
+        raise AssertionError(pid)
 
-    def proportional_bytes(self, pid: int) -> int | None:  # noqa: ARG002
+    def portion(self, pid: int) -> Portion | None:
         self.clocks.cpu_s += self.cost_s
         self.looks += 1
-        return 100 // self.sharing
+        if pid in self.ended:
+            return Portion()
+        return Portion(rss_bytes=100, proportional_bytes=100 // self.sharing)
 
 
 @pytest.fixture
@@ -90,8 +92,18 @@ def test_an_estimate_is_no_less_than_the_largest_process(
     assert total(pages, sharers, [1, 2], matters=False).used_bytes == 100
 
 
+def test_an_estimate_of_the_same_processes_counts_what_they_got_since(
+    pages: SharedPages, sharers: Sharers
+) -> None:
+    """Hardly anything of that is shared."""
+    total(pages, sharers, [1, 2], matters=True)
+    grown = {pid: ProcessMemory(rss_bytes=150, peak_rss_bytes=150) for pid in (1, 2)}
+    assert pages.total(grown, matters=False) == Total(used_bytes=200, is_exact=False)
+
+
 def test_looks_are_paid_for(pages: SharedPages, sharers: Sharers, clocks: Clocks) -> None:
     """In the long run they take no more than their share of the time."""
+    sharers.cost_s = 0.1
     for _ in range(4000):
         clocks.now_s += 0.25
         total(pages, sharers, [1, 2, 3], matters=True)
@@ -99,11 +111,25 @@ def test_looks_are_paid_for(pages: SharedPages, sharers: Sharers, clocks: Clocks
     assert clocks.cpu_s / clocks.now_s == pytest.approx(SHARE, rel=0.05)
 
 
+def test_looks_at_the_same_processes_become_rarer(
+    pages: SharedPages, sharers: Sharers, clocks: Clocks
+) -> None:
+    """Though they be cheap; with another process they are frequent again."""
+    sharers.cost_s = 0.0001
+    looked: list[float] = []
+    for tick in range(40):
+        clocks.now_s = tick * 0.25
+        pids = [1, 2] if tick < 30 else [1, 3]
+        if total(pages, sharers, pids, matters=True).is_exact:
+            looked.append(clocks.now_s)
+    assert looked == [0.0, 0.5, 1.5, 3.5, 5.5, 7.5, 8.0, 9.0]
+
+
 def test_a_costly_look_waits_for_the_last_fork(
     pages: SharedPages, sharers: Sharers, clocks: Clocks
 ) -> None:
     """One in the midst would be all that there is for a long time."""
-    sharers.cost_s = 0.04
+    sharers.cost_s = 0.3
     assert total(pages, sharers, [1, 2], matters=True).is_exact  # what it costs is not known yet
     clocks.now_s += 1000
     assert not total(pages, sharers, [1, 2, 3], matters=True).is_exact
@@ -114,7 +140,7 @@ def test_a_costly_look_waits_for_the_last_fork(
 def test_what_ends_meanwhile_makes_a_look_incomplete(pages: SharedPages, sharers: Sharers) -> None:
     """It may have had more than the look met."""
     sharers.ended.add(2)
-    assert total(pages, sharers, [1, 2], matters=True) == Total(used_bytes=100, is_complete=False)
+    assert total(pages, sharers, [1, 2], matters=True) == Total(used_bytes=50, is_complete=False)
 
 
 def test_an_allowance_is_saved_up_to_a_limit() -> None:

@@ -75,8 +75,7 @@ class Session:
         self.reports: list[pytest.CollectReport] = []
         self.collection = list(collection)
         config: Any = SimpleNamespace(
-            getoption=lambda *_: True,
-            getvalue=lambda _name: list(tx) or ["popen"] * workers,
+            getoption=lambda *_: list(tx) or ["popen"] * workers,
             hook=SimpleNamespace(
                 pytest_collectreport=self.note,
             ),
