@@ -428,7 +428,7 @@ def test_weights(pytester: pytest.Pytester, experiment: Write, remember: Remembe
     """What is known is written; what is not is counted."""
     for name in "ABC":
         experiment(f"experiments/{name}")
-    pytester.makepyfile("def test_ordinary(): pass")
+    pytester.makepyfile(test_ordinary="def test_ordinary(): pass")
     remember({"A": 30.0, "B": 1.0})
     lines = plan(pytester, "--experiment-weights", "ci/weights.json")
     assert "weights of 2 experiments written to ci/weights.json; without 1 of unknown time" in lines

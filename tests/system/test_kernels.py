@@ -20,6 +20,7 @@ import pytest
 
 from pytest_nbgroups.errors import KernelHostError, KernelStartError
 from pytest_nbgroups.execution import kernels as module
+from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.startup import PortClashError, StartTimeoutError
@@ -29,6 +30,7 @@ if sys.platform == "win32":
     pytest.skip("uses Unix sockets and POSIX signals", allow_module_level=True)
 
 pytestmark = pytest.mark.timeout(120)
+NOTHING = Holding()
 
 
 @pytest.fixture
@@ -45,14 +47,21 @@ class Room:
         self.folder = folder
         self.log = folder / "log"
 
-    def install(self, name: str, argv: list[str], language: str = "x") -> None:
+    def install(
+        self, name: str, argv: list[str], language: str = "x", env: dict[str, str] | None = None
+    ) -> None:
         path = self.folder / "jupyter" / "kernels" / name / "kernel.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"argv": argv, "display_name": name, "language": language}))
+        spec = {"argv": argv, "display_name": name, "language": language, "env": env or {}}
+        path.write_text(json.dumps(spec))
 
     @asynccontextmanager
     async def kernel(
-        self, name: str = "python3", transport: Transport = "auto", startup_timeout: float = 60
+        self,
+        name: str = "python3",
+        transport: Transport = "auto",
+        startup_timeout: float = 60,
+        holding: Holding = NOTHING,
     ) -> AsyncIterator[RunningKernel]:
         async with running_kernel(
             self.host,
@@ -62,6 +71,7 @@ class Room:
             log_path=self.log,
             transport=transport,
             startup_timeout=startup_timeout,
+            holding=holding,
         ) as kernel:
             yield kernel
 
@@ -178,6 +188,30 @@ def test_bash_runs_over_tcp(room: Room) -> None:
             assert kernel.manager.ip == "127.0.0.1"
             assert kernel.language_info["name"] == "bash"
             assert await printed(kernel, "echo $((6 * 7))") == "42\n"
+
+    run(scene())
+
+
+def test_what_a_run_holds_reaches_the_kernel(room: Room) -> None:
+    """Its variables win over those of the kernelspec; its descriptors are open there and then closed."""
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    room.install("own", argv, "python", env={"GPUS": "the kernelspec's", "OTHER": "as ever"})
+    code = """
+import os
+kinds = [os.fstat(int(name)).st_ino for name in os.listdir("/dev/fd") if os.path.exists("/dev/fd/" + name)]
+answer = os.environ["GPUS"], os.environ["OTHER"], {inode} in kinds
+"""
+
+    async def scene() -> None:
+        with (room.folder / "lease").open("w") as file:
+            holding = Holding(descriptors=(file.fileno(),), env={"GPUS": "the lease's"})
+            inode = os.fstat(file.fileno()).st_ino
+            async with room.kernel("own", holding=holding) as kernel:
+                answer = await execute(kernel, code.format(inode=inode))
+            assert answer == "(\"the lease's\", 'as ever', True)"
+            async with room.kernel("own", holding=Holding(env={"GPUS": "none"})) as kernel:
+                answer = await execute(kernel, code.format(inode=inode))
+            assert answer == "('none', 'as ever', False)"
 
     run(scene())
 

@@ -117,5 +117,5 @@ def test_usual_sizes(count: int, usual: int) -> None:
 @given(st.integers(1, 2**60), st.integers(1, 2**60))
 def test_sizes_are_rounded_up_a_little(one: int, other: int) -> None:
     """By less than half, and in order."""
-    assert one <= usual_size(one) < 1.5 * one
+    assert 2 * one <= 2 * usual_size(one) < 3 * one
     assert usual_size(min(one, other)) <= usual_size(max(one, other))
