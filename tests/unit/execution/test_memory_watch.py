@@ -131,7 +131,7 @@ def test_a_process_that_ends_while_it_is_looked_at(
     usage = processes.watch.usage(None)
     assert usage is not None
     assert (usage.peak_bytes, usage.is_upper_bound) == (100 * MIB, False)
-    assert processes.peak(Reaped(cpu_s=1, peak_bytes=500 * MIB)) == 600
+    assert processes.peak(Reaped(cpu_s=1, peak_bytes=103 * MIB)) == 203
 
 
 def test_what_is_given_back_between_two_readings(processes: Processes) -> None:
