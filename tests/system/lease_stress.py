@@ -165,7 +165,7 @@ class Stress:
         started = time.monotonic()
         chance = random.Random(7)  # noqa: S311  no secret
         alive = {number: self._start(number, self.leases) for number in range(self.workers)}
-        kills, kill_at, errors = 0, started + 1.0, []
+        kills, kill_at, errors = 0, started + 0.6, []
         try:
             while alive and time.monotonic() < started + self.limit_s:
                 time.sleep(0.02)

@@ -48,7 +48,7 @@ def check(stress: Stress) -> None:
     assert outcome.errors == []
     assert outcome.violations == 0
     assert outcome.finished
-    assert outcome.kills >= 3
+    assert outcome.kills >= 1
     assert outcome.leases == stress.workers * stress.leases
     left = LeasePool(stress.folder / "pool").snapshot()
     assert (left.holders, left.waiting) == ((), ())
