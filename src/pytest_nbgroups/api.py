@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pytest_nbgroups._version import __version__
 from pytest_nbgroups.directory import SUFFIX, Customization, read_experiments, read_pyproject
 from pytest_nbgroups.errors import SelectionError
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.host_client import KernelHost
-from pytest_nbgroups.history.kind import read_machine
-from pytest_nbgroups.history.store import History, Session, open_history
 from pytest_nbgroups.local import run_leased
-from pytest_nbgroups.machine.capacity import find_budget
 from pytest_nbgroups.machine.pool import LeasePool
 from pytest_nbgroups.machine.pool_folder import default_folder
 from pytest_nbgroups.model import Experiment, ExperimentResult
-from pytest_nbgroups.needs import SlowStart
-from pytest_nbgroups.planner import Knowledge, Planner
+from pytest_nbgroups.outset import begun
+from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.settings import Deadlines, Settings
 from pytest_nbgroups.units import parse_duration
@@ -69,7 +63,12 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
         ),
     )
     experiment = _find(Path(os.path.abspath(root / path)), settings)  # noqa: PTH100
-    with _planner(settings) as (planner, history), KernelHost() as host:
+    started_at = time.time()
+    session = session_id(started_at, uuid.uuid4().hex[:6])
+    with (
+        begun(settings, session=session, started_at=started_at) as (knowledge, history),
+        KernelHost() as host,
+    ):
 
         def tell(event: Event) -> None:
             history.receive(event, nodeid="")
@@ -78,31 +77,11 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
         return run_leased(
             experiment,
             tell,
-            planner=planner,
+            planner=Planner(knowledge, settings, LeasePool(default_folder(os.environ))),
             host=host,
             cancellation=Cancellation(),
             env={**os.environ, **(env or {})},
         )
-
-
-@contextmanager
-def _planner(settings: Settings) -> Iterator[tuple[Planner, History]]:
-    started_at, budget = time.time(), find_budget(settings)
-    session = Session(
-        id=session_id(started_at, uuid.uuid4().hex[:6]),
-        started_at=started_at,
-        machine=read_machine(budget),
-        plugin_version=__version__,
-        python_version=platform.python_version(),
-    )
-    with open_history(settings.artifacts, session) as history:
-        knowledge = Knowledge(
-            session=session.id,
-            budget=budget,
-            estimates=history.estimates(session.machine.kind),
-            slow_start=SlowStart(default_bytes=settings.default_ram.bytes),
-        )
-        yield Planner(knowledge, settings, LeasePool(default_folder(os.environ))), history
 
 
 def _seconds(name: str, value: str | float | None) -> float | None:

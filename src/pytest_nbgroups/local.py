@@ -26,7 +26,6 @@ from pytest_nbgroups.model import (
     NotebookOutcome,
     NotebookResult,
 )
-from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.resources import Need
 from pytest_nbgroups.threads import thread_count, thread_variables
@@ -89,12 +88,12 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
 
 def _grantable(experiment: Experiment, planner: Planner) -> Experiment:
     """Have it skipped, or failed, where the machine can never meet what it declares."""
-    reason = unmet(experiment.resources, planner.budget)
+    reason = planner.never(experiment.resources)
     if experiment.problem or experiment.skip or reason is None:
         return experiment
     if planner.settings.unmet == "skip":
         return replace(experiment, skip=reason)
-    return replace(experiment, problem=f"{reason} (experiment_unmet = fail)")
+    return replace(experiment, problem=reason)
 
 
 def _threads(

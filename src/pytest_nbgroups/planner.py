@@ -17,7 +17,7 @@ from pytest_nbgroups.machine.memory import RamLimit, find_ram
 from pytest_nbgroups.machine.memory_use import read_memory_use
 from pytest_nbgroups.machine.pool import LeasePool, PoolSnapshot
 from pytest_nbgroups.needs import SlowStart, need_of, unmet
-from pytest_nbgroups.planning import Job, Parallelism, most_at_once
+from pytest_nbgroups.planning import Job, Parallelism, idle, most_at_once
 from pytest_nbgroups.resources import Budget, Claim, Estimate, Gpu, Need, Resources
 from pytest_nbgroups.settings import Settings
 from pytest_nbgroups.threads import thread_count
@@ -71,6 +71,13 @@ class Planner:
     def need(self, experiment: str, resources: Resources) -> Need:
         """What a run of the experiment is to be granted, as things stand."""
         return need_of(resources, self.estimate(experiment), self.budget, self.knowledge.slow_start)
+
+    def never(self, resources: Resources) -> str | None:
+        """Why this machine can never grant what is declared; None where it can."""
+        reason = unmet(resources, self.budget)
+        if reason is None or self.settings.unmet == "skip":
+            return reason
+        return f"{reason} (experiment_unmet = fail)"
 
     def job(self, experiment: str, resources: Resources) -> Job:
         estimate = self.estimate(experiment)
@@ -127,11 +134,11 @@ class Planner:
             slow_start_limit=limit if need.ram_source == "slow start" else None,
         )
 
-    def look(self, *, gpus: bool = True) -> Surroundings:
+    def look(self) -> Surroundings:
         """See what is held and used right now. Raises LeaseError where the pool cannot be used."""
         return Surroundings(
             snapshot=self.pool.snapshot(),
-            gpus=self._gpus(asked=gpus),
+            gpus=self._gpu_reader.read(self.budget.gpus),
             memory=read_memory_use(self._ram_limit),
         )
 
@@ -148,7 +155,7 @@ class Planner:
             holders=holders,
             ahead=ahead,
             budget=self.budget,
-            gpus=self._gpus(asked=bool(claim.need.gpus)),
+            gpus=self._gpu_reader.read(self.budget.gpus if claim.need.gpus else ()),
             memory=read_memory_use(self._ram_limit),
         )
         if isinstance(answer, Obstacle) or not self.settings.cpu_affinity:
@@ -179,8 +186,8 @@ class Planner:
             return "start"
         own_holders = [c for c in pool.holders if c.session == claim.session]
         own_waiting = [c for c in pool.waiting if c.session == claim.session]
-        idle = tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in self.budget.gpus)
-        alone = self._admits(claim, own_holders, [*own_waiting, *sent], idle, None)
+        unused = idle(self.budget.gpus)
+        alone = self._admits(claim, own_holders, [*own_waiting, *sent], unused, None)
         return "others" if alone else "no"
 
     def _admits(
@@ -195,9 +202,6 @@ class Planner:
             claim, holders=holders, ahead=ahead, budget=self.budget, gpus=gpus, memory=memory
         )
         return isinstance(answer, Grant)
-
-    def _gpus(self, *, asked: bool) -> tuple[Gpu, ...]:
-        return self._gpu_reader.read(self.budget.gpus) if asked and self.budget.gpus else ()
 
     def gpu_memory(self, pids: Collection[int], gpus: Collection[str]) -> Mapping[str, int] | None:
         """UUID -> bytes that these processes hold of these GPUs; None where nothing can tell."""

@@ -10,7 +10,7 @@ from itertools import combinations, count
 from typing import TypeVar
 
 from pytest_nbgroups.admission import Grant, admit
-from pytest_nbgroups.resources import Budget, Claim, Need
+from pytest_nbgroups.resources import Budget, Claim, Gpu, Need
 from pytest_nbgroups.settings import Schedule
 from pytest_nbgroups.units import format_size
 
@@ -153,12 +153,17 @@ def _fit(needs: Iterable[Need], budget: Budget) -> bool:
     return all(ground.start(need) is not None for need in needs)
 
 
+def idle(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
+    """The GPUs as they are when nobody uses them."""
+    return tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in gpus)
+
+
 class Ground:
     """A machine on paper, where nothing but what is planned uses anything."""
 
     def __init__(self, budget: Budget) -> None:
         self.running: dict[int, Claim] = {}
-        self._gpus = tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in budget.gpus)
+        self._gpus = idle(budget.gpus)
         self._budget = replace(budget, gpus=self._gpus)
         self._numbers = count()
 

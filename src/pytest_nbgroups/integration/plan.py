@@ -13,8 +13,7 @@ from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.failures import shown
 from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.integration.survey import AskedWorkers, Candidate, make_plan, survey
-from pytest_nbgroups.integration.terminal import budget_text
-from pytest_nbgroups.needs import notes
+from pytest_nbgroups.integration.terminal import budget_text, experiment_notes
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.reports.plan import Plan, plan_lines
 from pytest_nbgroups.resources import Resources
@@ -102,8 +101,7 @@ class PlanOnly:
             if (experiment := candidate.experiment) is None:
                 continue
             estimate = planner.estimate(experiment.name)
-            contradicted = notes(experiment.resources, estimate, planner.budget)
-            told += [f"{experiment.name}: {note}" for note in (*experiment.notes, *contradicted)]
+            told += experiment_notes(experiment, estimate, planner.budget)
             if not candidate.obstacle:
                 path = shown(self._config, experiment.directory / "experiment.toml")
                 hints += hint_lines(experiment, scan(experiment), estimate, toml_path=path)

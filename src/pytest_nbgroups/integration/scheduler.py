@@ -19,7 +19,6 @@ from pytest_nbgroups.errors import LeaseError
 from pytest_nbgroups.integration.families import experiment_directories, family_of
 from pytest_nbgroups.integration.items import CollectedItems, Declared
 from pytest_nbgroups.integration.scheduling import worker_count
-from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner, Surroundings
 from pytest_nbgroups.resources import Claim
 
@@ -210,7 +209,7 @@ class ExperimentScheduler:
     def _declared(self, nodeid: str) -> Declared | None:
         """None for what holds nothing: ordinary tests, and experiments that cannot run here."""
         declared = self._items().experiments.get(nodeid)
-        if declared is None or unmet(declared.resources, self._planner.budget) is not None:
+        if declared is None or self._planner.never(declared.resources):
             return None
         return declared
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
 
@@ -17,8 +16,6 @@ from pytest_nbgroups.directory import read_pyproject
 from pytest_nbgroups.errors import DeclarationError, LeaseError, SelectionError
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.history.kind import read_machine
-from pytest_nbgroups.history.store import History, Session, open_history
 from pytest_nbgroups.integration import channel, scheduling, signals
 from pytest_nbgroups.integration.collection import ExperimentCollection
 from pytest_nbgroups.integration.fixture import RunExperiment
@@ -39,18 +36,19 @@ from pytest_nbgroups.integration.scope import (
     resolve_item_arguments,
 )
 from pytest_nbgroups.integration.sharding import record_of
-from pytest_nbgroups.integration.summary import Summary, plugin_version
+from pytest_nbgroups.integration.summary import Summary
 from pytest_nbgroups.integration.terminal import Telling
-from pytest_nbgroups.machine.capacity import find_budget
 from pytest_nbgroups.machine.pool import LeasePool
 from pytest_nbgroups.machine.pool_folder import default_folder
 from pytest_nbgroups.model import Experiment
-from pytest_nbgroups.needs import SlowStart
 from pytest_nbgroups.planner import Knowledge, Planner
 from pytest_nbgroups.planning import Parallelism
 from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.resources import Budget, Resources
 from pytest_nbgroups.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_nbgroups.history.store import History
 
 Role: TypeAlias = Literal["alone", "controller", "worker"]
 
@@ -80,35 +78,25 @@ class Prepared:
         handed_down = channel.knowledge_of_worker(self.config)
         try:
             pool = LeasePool(default_folder(os.environ))
-            knowledge = handed_down or self._found()
+            knowledge = handed_down or self._begun[0]
         except (LeaseError, SelectionError) as exc:
             raise pytest.UsageError(str(exc)) from exc
         return Planner(knowledge, self.settings, pool)
 
-    def _found(self) -> Knowledge:
-        """What the process that looks about finds."""
-        return Knowledge(
-            session=self.session,
-            budget=self._own_budget,
-            estimates=self.history.estimates(read_machine(self._own_budget).kind),
-            slow_start=SlowStart(default_bytes=self.settings.default_ram.bytes),
-        )
-
-    @cached_property
-    def _own_budget(self) -> Budget:
-        return find_budget(self.settings)
-
-    @cached_property
+    @property
     def history(self) -> History:
-        """Not for workers: one process of a session writes. Closed when pytest ends."""
-        session = Session(
-            id=self.session,
-            started_at=self.started_at,
-            machine=read_machine(self._own_budget),
-            plugin_version=plugin_version(),
-            python_version=platform.python_version(),
+        """Not for workers: one process of a session writes."""
+        return self._begun[1]
+
+    @cached_property
+    def _begun(self) -> tuple[Knowledge, History]:
+        """Found and opened in the process that looks about; closed when pytest ends."""
+        # Brings in sqlite3 and what finds GPUs, which workers can do without.
+        from pytest_nbgroups.outset import begun
+
+        return self._opened.enter_context(
+            begun(self.settings, session=self.session, started_at=self.started_at)
         )
-        return self._opened.enter_context(open_history(self.settings.artifacts, session))
 
     @cached_property
     def _opened(self) -> ExitStack:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from pytest_nbgroups.reports.markdown import summary_markdown
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import (
     SessionMetadata,
+    plugin_version,
     session_dict,
     write_record,
 )
@@ -34,13 +34,6 @@ _COLORS = {
     ExperimentOutcome.SKIPPED: "yellow",
     ExperimentOutcome.INTERRUPTED: "yellow",
 }
-
-
-def plugin_version() -> str:
-    try:
-        return version("pytest-nbgroups")
-    except PackageNotFoundError:  # imported from a source tree that is not installed
-        return "unknown"
 
 
 @dataclass(kw_only=True)

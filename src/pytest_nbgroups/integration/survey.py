@@ -15,7 +15,6 @@ from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.families import experiment_directories, family_of
 from pytest_nbgroups.integration.items import describe
 from pytest_nbgroups.model import Experiment
-from pytest_nbgroups.needs import unmet
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.reports.outlook import Circumstances, Outlook, outlook, tried
 from pytest_nbgroups.reports.plan import Plan, PlannedExperiment
@@ -120,11 +119,10 @@ def _skip_mark(item: pytest.Item) -> str:
 
 
 def _unmet(resources: Resources, planner: Planner) -> str:
-    reason = unmet(resources, planner.budget)
+    reason = planner.never(resources)
     if reason is None:
         return ""
-    fails = planner.settings.unmet == "fail"
-    return f"fails: {reason} (experiment_unmet = fail)" if fails else f"skipped: {reason}"
+    return f"{'fails' if planner.settings.unmet == 'fail' else 'skipped'}: {reason}"
 
 
 def _env(experiment: Experiment) -> dict[str, str]:

@@ -193,11 +193,8 @@ class Telling:
 
     def _experiment_notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:
         for experiment in experiments:
-            contradicted = notes(
-                experiment.resources, self.estimate(experiment.name), self.budget()
-            )
-            for note in [*experiment.notes, *contradicted]:
-                yield f"{experiment.name}: {note}"
+            estimate = self.estimate(experiment.name)
+            yield from experiment_notes(experiment, estimate, self.budget())
 
     # The end
 
@@ -227,6 +224,14 @@ def _without_group(nodeid: str) -> Iterable[str]:
     while nodeid:
         yield nodeid
         nodeid = nodeid.rpartition("@")[0]
+
+
+def experiment_notes(
+    experiment: Experiment, estimate: Estimate | None, budget: Budget
+) -> Iterable[str]:
+    """Remarks on its order, and on what it declares."""
+    for note in (*experiment.notes, *notes(experiment.resources, estimate, budget)):
+        yield f"{experiment.name}: {note}"
 
 
 def budget_text(budget: Budget) -> str:
