@@ -87,7 +87,8 @@ def admit(
     """
     others = _Others(holders=holders, ahead=ahead)
     obstacle = (
-        _exclusivity(claim, others)
+        in_use(claim, holders, ahead)
+        or _exclusivity(claim, others)
         or _locks(claim, others)
         or _slow_start(claim, others)
         or _cpus(claim, others, budget)
@@ -101,6 +102,14 @@ def admit(
         return Grant(note=ram)
     chosen = place(claim, holders=holders, ahead=ahead, gpus=gpus)
     return _gpu_obstacle(claim, others, gpus) if chosen is None else Grant(gpus=chosen, note=ram)
+
+
+def in_use(claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> Obstacle | None:
+    """What uses the claim's own directory, or is to use it before; None where nothing does."""
+    users = _Others(holders=holders, ahead=ahead).where(
+        lambda other: bool(claim.place) and other.place == claim.place
+    )
+    return users.obstacle("needs its directory") if users else None
 
 
 def _exclusivity(claim: Claim, others: _Others) -> Obstacle | None:

@@ -56,7 +56,7 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
     need = planner.need(experiment.name, experiment.resources)
     try:
         with planner.pool.lease(
-            planner.claim(experiment.name, nodeid, need),
+            planner.claim(experiment.name, nodeid, need, place=experiment.place),
             admission=planner.admission,
             on_wait=ending.tell_wait,
             cancelled=lambda: cancellation.reason is not None,

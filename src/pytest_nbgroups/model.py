@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -113,6 +114,11 @@ class Experiment:
     def item_name(self) -> str:
         """The last part of its node id."""
         return self.member or WHOLE_DIRECTORY
+
+    @property
+    def place(self) -> str:
+        """What one run at a time may use: its directory without links, and its part of that."""
+        return f"{os.path.realpath(self.directory)}::{self.item_name}"
 
     def holds(self, notebook: Path) -> bool:
         """Whether the notebook is one of its own; one that cannot run as declared holds any."""

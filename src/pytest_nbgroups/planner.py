@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from pytest_nbgroups.admission import Grant, MemoryUse, Obstacle, admit
+from pytest_nbgroups.admission import Grant, MemoryUse, Obstacle, admit, in_use
 from pytest_nbgroups.backlog import Verdict
+from pytest_nbgroups.errors import LeaseError
 from pytest_nbgroups.events import Event, ExperimentFinished
 from pytest_nbgroups.machine.affinity import available_cpus, choose_cpus, read_places
 from pytest_nbgroups.machine.gpu_reader import GpuReader
@@ -17,6 +19,7 @@ from pytest_nbgroups.machine.memory import RamLimit, find_ram
 from pytest_nbgroups.machine.memory_use import read_memory_use
 from pytest_nbgroups.machine.pool import LeasePool, PoolSnapshot
 from pytest_nbgroups.needs import SlowStart, need_of, unmet
+from pytest_nbgroups.obstacle import describe
 from pytest_nbgroups.planning import Job, Parallelism, idle, most_at_once
 from pytest_nbgroups.resources import Budget, Claim, Estimate, Gpu, Need, Resources
 from pytest_nbgroups.settings import Settings
@@ -119,13 +122,15 @@ class Planner:
         with self._lock:
             self.knowledge = replace(self.knowledge, slow_start=slow_start)
 
-    def claim(self, experiment: str, nodeid: str, need: Need) -> Claim:
+    def claim(self, experiment: str, nodeid: str, need: Need, *, place: str = "") -> Claim:
+        """``place`` as in `Experiment`, empty where it is not known."""
         limit = self.knowledge.slow_start.limit
         return Claim(
             need=need,
             experiment=experiment,
             session=self.knowledge.session,
             nodeid=nodeid,
+            place=place,
             cpu_domain=self.budget.cpu_domain,
             ram_domain=self.budget.ram_domain,
             cpu_limit=self.budget.cpus,
@@ -145,7 +150,13 @@ class Planner:
     def admission(
         self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
     ) -> Grant | Obstacle:
-        """The lease pool's question: whether a claim is granted now."""
+        """The lease pool's question: whether a claim is granted now.
+
+        Raises LeaseError where it is not to wait for its directory.
+        """
+        if (used := self._used_elsewhere(claim, holders, ahead)) is not None:
+            what = describe(used, now=time.time())
+            raise LeaseError(f"{what}; run it after that, or set experiment_busy = wait")
         limit = self.settings.max_parallel
         ours = [holder for holder in holders if holder.session == claim.session]
         if limit is not None and len(ours) >= limit:
@@ -161,6 +172,15 @@ class Planner:
         if isinstance(answer, Obstacle) or not self.settings.cpu_affinity:
             return answer
         return replace(answer, bound_cpus=self._cpus_to_bind(claim.need, holders))
+
+    def _used_elsewhere(
+        self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
+    ) -> Obstacle | None:
+        """What another session does in the claim's directory, where that is not to be waited for."""
+        if self.settings.busy == "wait":
+            return None
+        others = [[c for c in claims if c.session != claim.session] for claims in (holders, ahead)]
+        return in_use(claim, *others)
 
     def _cpus_to_bind(self, need: Need, holders: Sequence[Claim]) -> tuple[int, ...]:
         available = available_cpus()
@@ -180,6 +200,8 @@ class Planner:
         if limit is not None and len(ours) >= limit:
             return "no"
         pool = around.snapshot
+        if self._used_elsewhere(claim, pool.holders, pool.waiting):
+            return "start"  # to be refused, and reported, at once
         tickets = {c.nodeid for c in (*pool.holders, *pool.waiting) if c.session == claim.session}
         sent = [other for other in ours if other.nodeid not in tickets]
         if self._admits(claim, pool.holders, [*pool.waiting, *sent], around.gpus, around.memory):

@@ -130,6 +130,8 @@ class Claim:
     session: str
     """Random, one for each invocation."""
     nodeid: str = ""
+    place: str = ""
+    """`Experiment.place`; empty where it is not known."""
     pid: int = 0
     user: str = ""
     since: float = 0.0

@@ -12,6 +12,7 @@ from pytest_nbgroups.units import Size
 OrderMode: TypeAlias = Literal["natural", "lexicographic"]
 Transport: TypeAlias = Literal["auto", "ipc", "tcp"]
 UnmetPolicy: TypeAlias = Literal["skip", "fail"]
+BusyPolicy: TypeAlias = Literal["wait", "fail"]
 Schedule: TypeAlias = Literal["longest", "shortest", "collection"]
 GpuDefault: TypeAlias = Literal["auto", "none"]
 GpuNaming: TypeAlias = Literal["uuid", "index"]
@@ -76,6 +77,8 @@ class Settings:
     schedule: Schedule = "longest"
     wait_s: float | None = None
     """How long an experiment may wait for its lease; ``None`` means for ever."""
+    busy: BusyPolicy = "wait"
+    """What becomes of an experiment whose directory another session uses."""
     plan: bool = False
     """Whether to tell what would run, and run nothing."""
     shard: Shard | None = None

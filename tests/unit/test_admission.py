@@ -193,6 +193,17 @@ def test_lock_in_the_queue() -> None:
     assert line == "needs the lock 'x'; A is before it in the queue"
 
 
+def test_directory() -> None:
+    """One run at a time uses a directory; where none is told, nobody is kept from anything."""
+    holder = claim("Liver", place="/x::notebooks", pid=42, user="anna", since=NOW - 720)
+    line = refusal(claim(place="/x::notebooks"), [holder])
+    assert line == "needs its directory; held by Liver (pid 42, anna, 12min)"
+    line = refusal(claim(place="/x::notebooks"), (), [claim("A", place="/x::notebooks")])
+    assert line == "needs its directory; A is before it in the queue"
+    assert granted(claim(place="/y::notebooks"), [holder]) == ()
+    assert granted(claim(), [claim()]) == ()
+
+
 def test_exclusive() -> None:
     """An exclusive claim waits for all others of the machine, whatever limits them."""
     elsewhere = claim("A", cpu_domain="x", ram_domain="y")

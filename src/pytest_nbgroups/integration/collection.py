@@ -128,12 +128,11 @@ def _is_repeated(item: pytest.Item, first: dict[str, pytest.Item]) -> bool:
 
 def _refuse_shared_names(items: Iterable[pytest.Item]) -> None:
     owners: dict[str, str] = {}
-    directories: dict[tuple[str, str], str] = {}
+    places: dict[str, str] = {}
     for item in items:
         if not isinstance(item, ExperimentItem):
             continue
-        directory = (os.path.realpath(item.experiment.directory), item.experiment.item_name)
-        if (twin := directories.setdefault(directory, item.nodeid)) != item.nodeid:
+        if (twin := places.setdefault(item.experiment.place, item.nodeid)) != item.nodeid:
             item.experiment = replace(
                 item.experiment,
                 problem=f"its directory is that of {twin}, by a link; a directory is run once",

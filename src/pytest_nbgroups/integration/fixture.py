@@ -75,7 +75,7 @@ class RunExperiment:
 
     def _refuse_collected(self, experiment: Experiment) -> None:
         for item in self._request.session.items:
-            if isinstance(item, ExperimentItem) and _same(item.experiment, experiment):
+            if isinstance(item, ExperimentItem) and item.experiment.place == experiment.place:
                 pytest.fail(
                     f"{experiment.directory} is run by {self._request.node.nodeid} and by "
                     f"{item.nodeid} in one session; deselect one of them",
@@ -113,7 +113,3 @@ def _marked(item: pytest.Item) -> Declaration | None:
             f"marker experiment{marker.args!r}: write resources by name, as gpus=1"
         )
     return read_declaration({"resources": marker.kwargs}, source=f"{item.nodeid}, marker")
-
-
-def _same(one: Experiment, other: Experiment) -> bool:
-    return (one.directory, one.item_name) == (other.directory, other.item_name)

@@ -22,6 +22,8 @@ class Declared:
 
     name: str = ""
     """The experiment's; empty for a test, whose experiment is not known before it runs."""
+    place: str = ""
+    """`Experiment.place`; empty as the name is."""
     resources: Resources = field(default_factory=Resources)
 
 
@@ -47,7 +49,9 @@ def describe(items: Sequence[pytest.Item]) -> CollectedItems:
 def _declared(item: pytest.Item) -> Declared | None:
     if isinstance(item, ExperimentItem):
         own = item.experiment
-        return None if own.problem or own.skip else Declared(name=own.name, resources=own.resources)
+        if own.problem or own.skip:
+            return None
+        return Declared(name=own.name, place=own.place, resources=own.resources)
     marker = item.get_closest_marker("experiment")
     if marker is None and "run_experiment" not in getattr(item, "fixturenames", ()):
         return None

@@ -241,6 +241,13 @@ OPTIONS: tuple[Option, ...] = (
         help="What becomes of an experiment whose needs the machine can never meet: skip or fail.",
     ),
     Option(
+        name="experiment_busy",
+        read=partial(_choice, choices=("wait", "fail")),
+        default_text="wait",
+        has_flag=False,
+        help="What becomes of an experiment whose directory another session uses: wait or fail.",
+    ),
+    Option(
         name="experiment_default_ram",
         read=_size,
         default_text="2GB",

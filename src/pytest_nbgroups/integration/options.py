@@ -117,6 +117,7 @@ def read_settings(config: pytest.Config) -> Settings:
         "max_parallel": either["experiment_max_parallel"],
         "schedule": either["experiment_schedule"],
         "wait_s": either["experiment_wait"],
+        "busy": ini["experiment_busy"],
     }
     weights = either["experiment_weights"]
     weights = None if weights is None else Path(os.path.normpath(config.rootpath / weights))

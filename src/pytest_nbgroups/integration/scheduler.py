@@ -253,7 +253,7 @@ class ExperimentScheduler:
         nodeid = (self._collection or ())[unit.indices[0]]
         declared = self._items().experiments[nodeid]
         need = self._planner.need(declared.name, declared.resources)
-        return self._planner.claim(declared.name, nodeid, need)
+        return self._planner.claim(declared.name, nodeid, need, place=declared.place)
 
 
 class _Look:
