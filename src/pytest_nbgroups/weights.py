@@ -49,6 +49,18 @@ def _error(path: Path, told: str, remedy: str) -> DeclarationError:
     return DeclarationError(f"{path}: {told}; {remedy} with: {command}")
 
 
+def kept_weights(path: Path, *, rootdir: Path) -> dict[str, float]:
+    """What a file already says of the experiments whose directories are still there.
+
+    Empty where it says nothing that can be used.
+    """
+    try:
+        earlier = read_weights(path)
+    except DeclarationError:
+        return {}
+    return {n: weight for n, weight in earlier.items() if (rootdir / n.partition("::")[0]).is_dir()}
+
+
 def write_weights(path: Path, seconds: Mapping[str, float]) -> None:
     """Write what each experiment, by node id, takes; sorted and rounded. Raises OSError."""
     experiments = {nodeid: _rounded(seconds[nodeid]) for nodeid in sorted(seconds)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -425,7 +426,7 @@ def weights(pytester: pytest.Pytester) -> dict[str, float] | None:
 
 
 def test_weights(pytester: pytest.Pytester, experiment: Write, remember: Remember) -> None:
-    """What is known is written; what is not is counted."""
+    """What is known is written, what is not is counted; what a part of them leaves out stays."""
     for name in "ABC":
         experiment(f"experiments/{name}")
     pytester.makepyfile(test_ordinary="def test_ordinary(): pass")
@@ -434,7 +435,11 @@ def test_weights(pytester: pytest.Pytester, experiment: Write, remember: Remembe
     assert "weights of 2 experiments written to ci/weights.json; without 1 of unknown time" in lines
     assert weights(pytester) == {"experiments/A::notebooks": 30, "experiments/B::notebooks": 1}
     lines = plan(pytester, "--experiment-weights=ci/weights.json", "experiments/A", "-q")
-    assert "weights of 1 experiment written to ci/weights.json" in lines
+    assert "weights of 1 experiment written to ci/weights.json; 1 kept as before" in lines
+    assert weights(pytester) == {"experiments/A::notebooks": 30, "experiments/B::notebooks": 1}
+    shutil.rmtree(pytester.path / "experiments/B")
+    lines = plan(pytester, "--experiment-weights=ci/weights.json", "-q")
+    assert "weights of 1 experiment written to ci/weights.json; without 1 of unknown time" in lines
     assert weights(pytester) == {"experiments/A::notebooks": 30}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -319,3 +320,33 @@ def test_a_shard_with_nothing_to_do_succeeds() -> None:
     assert sharding.exit_status(pytest.ExitCode.NO_TESTS_COLLECTED, idle) == 0
     assert [sharding.exit_status(5, of) for of in (none, busy, None)] == [5, 5, 5]
     assert [sharding.exit_status(given, idle) for given in (0, 1, 2, 3, 4)] == [0, 1, 2, 3, 4]
+
+
+def test_the_header_counts_its_own(matrix: list[str], pytester: pytest.Pytester) -> None:
+    """What other machines run is neither in the header nor in the number of workers."""
+    counted = 0
+    for index in (1, 2, 3):
+        result = pytester.runpytest_inprocess("--run-experiments", f"--experiment-shard={index}/3")
+        (line,) = [text for text in result.outlines if text.startswith("experiments: ")]
+        assert line.endswith(f" for shard {index}/3")
+        found = re.search(r"(\d+) experiments? for", line)
+        assert found is not None, line
+        counted += int(found[1])
+    assert counted == len([item for item in matrix if item.endswith("::notebooks")])
+
+
+def test_the_header_of_an_idle_shard(skipped: Write, pytester: pytest.Pytester) -> None:
+    """Where no experiment fell to it, that is what it says."""
+    skipped("experiments/A")
+    headers = [
+        line
+        for index in (1, 2)
+        for line in pytester.runpytest_inprocess(
+            "--run-experiments", f"--experiment-shard={index}/2"
+        ).outlines
+        if line.startswith("experiments: ")
+    ]
+    idle = [line for line in headers if line.startswith("experiments: none found for shard ")]
+    assert len(headers) == 2
+    assert len(idle) == 1
+    assert idle[0].endswith(" below experiments")

@@ -17,7 +17,7 @@ from pytest_nbgroups.integration.terminal import budget_text, experiment_notes
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.reports.plan import Plan, plan_lines
 from pytest_nbgroups.resources import Resources
-from pytest_nbgroups.weights import write_weights
+from pytest_nbgroups.weights import kept_weights, write_weights
 
 
 def without_workers(config: pytest.Config) -> AskedWorkers:
@@ -125,17 +125,22 @@ class PlanOnly:
             yield f"weights not written to {name}: no experiment has ever run here"
         else:
             try:
-                write_weights(path, seconds)
+                kept = kept_weights(path, rootdir=self._config.rootpath)
+                write_weights(path, {**kept, **seconds})
             except OSError as exc:
                 raise pytest.UsageError(
                     f"{path}: cannot be written: {exc.strerror or exc}"
                 ) from exc
             count = f"{len(seconds)} experiment{'s' if len(seconds) > 1 else ''}"
-            without = f"; without {unknown} of unknown time" if unknown else ""
-            yield f"weights of {count} written to {name}{without}"
+            before, without = len(kept.keys() - seconds.keys()), len(unknown - kept.keys())
+            yield (
+                f"weights of {count} written to {name}"
+                + (f"; {before} kept as before" if before else "")
+                + (f"; without {without} of unknown time" if without else "")
+            )
 
-    def _durations(self, candidates: Iterable[Candidate]) -> tuple[dict[str, float], int]:
-        """Expected seconds by node id, and how many experiments have none."""
+    def _durations(self, candidates: Iterable[Candidate]) -> tuple[dict[str, float], set[str]]:
+        """Expected seconds by node id, and the node ids of those that have none."""
         found = [c for c in candidates if c.experiment is not None]
         estimates = {c.nodeid: self._planner().estimate(c.name) for c in found}
         seconds = {
@@ -143,4 +148,4 @@ class PlanOnly:
             for nodeid, estimate in estimates.items()
             if estimate and estimate.duration_s is not None
         }
-        return seconds, len(found) - len(seconds)
+        return seconds, estimates.keys() - seconds.keys()

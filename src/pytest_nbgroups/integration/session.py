@@ -35,7 +35,7 @@ from pytest_nbgroups.integration.scope import (
     places,
     resolve_item_arguments,
 )
-from pytest_nbgroups.integration.sharding import record_of
+from pytest_nbgroups.integration.sharding import of_shard, record_of
 from pytest_nbgroups.integration.summary import Summary
 from pytest_nbgroups.integration.terminal import Telling
 from pytest_nbgroups.machine.pool import LeasePool
@@ -45,7 +45,8 @@ from pytest_nbgroups.planner import Knowledge, Planner
 from pytest_nbgroups.planning import Parallelism
 from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.resources import Budget, Resources
-from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.settings import Settings, Shard
+from pytest_nbgroups.sharding import ORDINARY
 
 if TYPE_CHECKING:
     from pytest_nbgroups.history.store import History
@@ -120,12 +121,15 @@ class Prepared:
 
     @cached_property
     def has_ordinary_tests(self) -> bool:
-        return has_test_files(self.config, self.scope)
+        shard = self.settings.shard
+        runs_here = shard is None or shard.index == ORDINARY
+        return runs_here and has_test_files(self.config, self.scope)
 
     @cached_property
     def experiments(self) -> tuple[Experiment, ...]:
         """What collection will find, were nothing deselected."""
-        return find_experiments(self.scope)
+        found = find_experiments(self.scope)
+        return of_shard(found, self.settings.shard, self.config.rootpath)
 
 
 COLLECTION = "nbgroups-collection"
@@ -229,6 +233,7 @@ def _telling(config: pytest.Config, prepared: Prepared, role: Role) -> Telling:
         experiments=lambda: prepared.experiments,
         fitting=lambda: prepared.fitting,
         places=lambda: places(prepared.scope),
+        part=_part(prepared.settings.shard),
         has_companions=lambda: has_companions(config, prepared.experiments),
         has_workers=role == "controller",
         on_cut_off=lambda result: prepared.history.record_experiment(result, nodeid=""),
@@ -242,6 +247,10 @@ def _telling(config: pytest.Config, prepared: Prepared, role: Role) -> Telling:
             shard=lambda: record_of(config),
         ),
     )
+
+
+def _part(shard: Shard | None) -> str:
+    return "" if shard is None else f" for shard {shard.index}/{shard.count}"
 
 
 @dataclass(frozen=True, kw_only=True)

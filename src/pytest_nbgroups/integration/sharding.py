@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from pytest_nbgroups.integration.families import experiment_directories, family_of
-from pytest_nbgroups.model import WHOLE_DIRECTORY
+from pytest_nbgroups.model import WHOLE_DIRECTORY, Experiment
 from pytest_nbgroups.settings import Shard
 from pytest_nbgroups.sharding import ORDINARY, ShardRecord, assign, shard_record
 
@@ -35,7 +37,7 @@ def own_shard(
     if shard is None:
         yield
         return
-    split = _split(items, shard, nodeid_of)
+    split = _split([n for item in items if (n := nodeid_of(item)) is not None], shard, nodeid_of)
     yield
     others = [item for item in items if split.shard_of(item) != shard.index]
     config.stash[_RECORD] = shard_record(shard, split.selected(items))
@@ -74,8 +76,25 @@ class _Split:
         return {n: self.experiments[n] for n in nodeids if n is not None}
 
 
-def _split(items: Sequence[pytest.Item], shard: Shard, nodeid_of: NodeIdOf) -> _Split:
-    nodeids = [n for item in items if (n := nodeid_of(item)) is not None]
+def of_shard(
+    experiments: Sequence[Experiment], shard: Shard | None, rootdir: Path
+) -> tuple[Experiment, ...]:
+    """Those that a shard will run, were nothing deselected; all where there are no shards."""
+    if shard is None:
+        return tuple(experiments)
+    nodeids = [_nodeid(experiment, rootdir) for experiment in experiments]
+    shards = _split(nodeids, shard, lambda _item: None).experiments
+    return tuple(
+        e for e, nodeid in zip(experiments, nodeids, strict=True) if shards[nodeid] == shard.index
+    )
+
+
+def _nodeid(experiment: Experiment, rootdir: Path) -> str:
+    directory = os.path.relpath(experiment.directory, rootdir).replace(os.sep, "/")
+    return f"{directory}::{experiment.item_name}"
+
+
+def _split(nodeids: Sequence[str], shard: Shard, nodeid_of: NodeIdOf) -> _Split:
     directories = experiment_directories(nodeids)
 
     def unit_of(nodeid: str) -> str:

@@ -62,6 +62,8 @@ class Telling:
     """Called with the result of each experiment that the end of the session has cut off."""
     not_run: Callable[[], Sequence[str]] = tuple
     """Node ids of what no worker was left to run."""
+    part: str = ""
+    """Which part of the experiments this session has, `` for shard 1/3``; empty where it has all."""
     record: SessionRecord = field(default_factory=SessionRecord)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -166,12 +168,11 @@ class Telling:
     def pytest_report_header(self) -> list[str]:
         experiments = self.experiments()
         if not experiments:
-            return [
-                f"experiments: none found below {', '.join(self.places()) or 'the paths given'}"
-            ]
+            where = ", ".join(self.places()) or "the paths given"
+            return [f"experiments: none found{self.part} below {where}"]
         header = f"experiments: {self._processes()}: {budget_text(self.budget())}"
         fitting = fitting_text(self.fitting(), len(experiments))
-        return [f"{header}; {fitting}", *self._notes(experiments)]
+        return [f"{header}; {fitting}{self.part}", *self._notes(experiments)]
 
     def _processes(self) -> str:
         if not self.has_workers:
