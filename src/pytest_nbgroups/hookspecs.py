@@ -81,7 +81,7 @@ def pytest_experiment_event(config: pytest.Config, event: Event) -> None:
     Called in the controller, or the only process, mostly from a background thread; one call at a
     time.
     ``event`` is one of the frozen dataclasses of `pytest_nbgroups.events`. What an implementation
-    raises becomes a warning at the end of the session.
+    raises becomes a warning at the end of the session; ``pytest.exit`` ends the session.
 
     .. code-block:: python
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -67,6 +68,8 @@ class Telling:
     record: SessionRecord = field(default_factory=SessionRecord)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _ended: threading.Event = field(default_factory=threading.Event)
+    _exit: BaseException | None = None
+    """Raised by `pytest_experiment_event` in a thread where it could end nothing."""
 
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
         """Take an event in: record it, say it, and hand it to the hook."""
@@ -102,6 +105,9 @@ class Telling:
     def _call_hook(self, event: Event) -> None:
         try:
             self.config.hook.pytest_experiment_event(config=self.config, event=event)
+        except pytest.exit.Exception as exc:
+            self._exit = exc
+            _thread.interrupt_main()
         except Exception as exc:  # noqa: BLE001  the user's code is called in a thread of ours
             self.summary.warn(f"pytest_experiment_event raised {type(exc).__name__}: {exc}")
 
@@ -154,6 +160,16 @@ class Telling:
                 self._say(running_line(r, time.time()) for r in self.record.running())
 
     # pytest's own reporting
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Have ``pytest.exit`` in the hook for events end the session as it does elsewhere."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            if self._exit is None:
+                raise
+            raise self._exit from None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self) -> Generator[None]:
