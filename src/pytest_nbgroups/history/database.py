@@ -21,6 +21,7 @@ from pytest_nbgroups.history.schema import (
 
 Connection: TypeAlias = sqlite3.Connection
 Error: TypeAlias = sqlite3.Error
+IntegrityError: TypeAlias = sqlite3.IntegrityError
 FileIdentity: TypeAlias = tuple[int, int] | None
 """Device and inode; None where there is no file."""
 
@@ -176,7 +177,8 @@ def gather(connection: Connection, *, patience_s: float) -> None:
 
 
 def is_damaged(error: Exception) -> bool:
-    return _code(error) in _DAMAGED
+    """SQLite quotes a damaged schema, and sqlite3 expects its words to be UTF-8."""
+    return _code(error) in _DAMAGED or isinstance(error, UnicodeDecodeError)
 
 
 def is_locked(error: Exception) -> bool:
