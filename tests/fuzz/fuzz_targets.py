@@ -7,6 +7,7 @@ it was accepted. Whatever else it raises is a crash.
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,8 +51,9 @@ class HangError(Exception):
 
 @contextmanager
 def alarm(limit_s: int = LIMIT_S) -> Iterator[None]:
-    """Raise HangError in what takes longer; only in the main thread, and not on Windows."""
-    if not hasattr(signal, "SIGALRM"):
+    """Raise HangError in what takes longer. Does nothing on Windows, and beside the main thread."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not hasattr(signal, "SIGALRM") or not in_main_thread:
         yield
         return
 

@@ -92,7 +92,9 @@ def _gpus(value: str) -> GpuSelection:
     if (count := _whole(text)) is not None:
         return GpuSelection(count=count)
     names = tuple(name.strip() for name in text.removesuffix(",").split(","))
-    if all(name.isdecimal() or name.startswith(("GPU-", "MIG-")) for name in names):
+    if not text.isdecimal() and all(
+        name.isdecimal() or name.startswith(("GPU-", "MIG-")) for name in names
+    ):
         return GpuSelection(names=names)
     raise ValueError(
         'expected auto, none, a number of GPUs such as 2, or a list of NVML indices such as "0,2" '

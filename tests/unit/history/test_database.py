@@ -196,3 +196,15 @@ def test_moving_aside(file: Path) -> None:
         f"{aside.name}-wal": "-wal",
         f"{aside.name}-shm": "-shm",
     }
+
+
+def test_a_damaged_schema_is_damage(file: Path) -> None:
+    """SQLite quotes it in a message that need not be UTF-8."""
+    with opened(file):
+        pass
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = CAST(x'4352A6' AS TEXT)")
+    with pytest.raises(UnicodeDecodeError) as caught:
+        database.copy_of(file)
+    assert database.is_damaged(caught.value)
