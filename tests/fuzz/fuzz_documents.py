@@ -95,23 +95,17 @@ def _cells(content: bytes) -> list[Any]:
     data = json.loads(content.decode("utf-8-sig"))
     assert isinstance(data["nbformat"], int)
     assert not isinstance(data["nbformat"], bool)
-    cells: list[Any] = (
-        data["cells"]
-        if data["nbformat"] == 4
-        else [c for w in data["worksheets"] for c in w["cells"]]
-    )
-    kinds = {cell["cell_type"] for cell in cells}
-    assert kinds <= {
-        "code",
-        "markdown",
-        "raw",
-        *(() if data["nbformat"] == 4 else ("heading", "html", "plaintext")),
-    }
+    sheets = data.get("worksheets") or []
+    cells = [*(data.get("cells") or []), *(cell for sheet in sheets for cell in sheet["cells"])]
+    old = {"heading", "html", "text"} if data["nbformat"] < 4 else set()
+    assert {cell["cell_type"] for cell in cells} <= {"code", "markdown", "raw", *old}
     return cells
 
 
 def _is_code_to_run(cell: Any) -> bool:
     source = cell.get("source", cell.get("input", ""))
+    if "code" in cell and source == "":  # format 1, whose values nbformat makes texts of
+        source = str(cell["code"])
     tags = cell.get("metadata", {}).get("tags", [])
     return cell["cell_type"] == "code" and bool("".join(source).strip()) and SKIP_TAG not in tags
 

@@ -202,6 +202,14 @@ NOTEBOOKS: tuple[Any, ...] = (
         ],
     },
     {
+        "nbformat": 4,
+        "nbformat_minor": 2,
+        "metadata": {},
+        "cells": [],
+        "worksheets": [{"cells": [{"cell_type": "code", "input": "1 / 0"}]}],
+    },
+    {"nbformat": 1, "cells": [{"cell_type": "code", "code": "a = 1", "prompt_number": 1}]},
+    {
         "nbformat": 2,
         "nbformat_minor": 0,
         "metadata": {"name": "n"},

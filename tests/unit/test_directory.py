@@ -442,3 +442,14 @@ def test_links_are_followed(read: Read, tmp_path: Path) -> None:
     directory = write(tmp_path / "experiments" / "A", "2.ipynb")
     (directory / "1.ipynb").symlink_to(elsewhere / "1.ipynb")
     assert names_of(read()) == ["1.ipynb", "2.ipynb"]
+
+
+@links
+@pytest.mark.parametrize("target", ["nowhere", "."])
+def test_a_declaration_that_is_no_file(read: Read, tmp_path: Path, target: str) -> None:
+    """What it would say is not known, so the experiment does not run without it."""
+    directory = write(tmp_path / "experiments" / "A", "1.ipynb")
+    (directory / "experiment.toml").symlink_to(target)
+    assert read().problem == (
+        "experiments/A/experiment.toml: is no file, or a link to nowhere; restore it, or remove it"
+    )

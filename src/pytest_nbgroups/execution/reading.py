@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SKIP_TAG = "skip-execution"
 
+_WITH_WORKSHEETS = {2, 3}
 _CELL_TYPES = {"code", "markdown", "raw"}
 
 
@@ -70,6 +71,18 @@ def _check_json(text: str, path: Path) -> None:
         raise NotebookError(
             f"{path.name} is JSON but no notebook: it has no nbformat number; "
             "restore it, or give it another suffix"
+        )
+    _check_format(data, path)
+
+
+def _check_format(data: dict[str, Any], path: Path) -> None:
+    """What stands where its format has nothing would not run, and the notebook would pass."""
+    major = data["nbformat"]
+    foreign = "cells" if major in _WITH_WORKSHEETS else "worksheets"
+    if data.get(foreign):
+        raise NotebookError(
+            f"{path.name} is no valid notebook of format {major}: it has {foreign}, as others have; "
+            "correct the number in nbformat, or restore it"
         )
 
 

@@ -29,6 +29,8 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _RETRY_S = 0.01
+# Views, triggers and virtual tables have no page of their own. A history has none: they do what others wrote.
+_THINGS = "SELECT count(*), count(*) FILTER (WHERE ifnull(rootpage, 0) = 0) FROM sqlite_master"
 
 
 def open_for_writing(path: Path, *, timeout_s: float, wal: bool) -> Connection:
@@ -106,10 +108,10 @@ def _identify(connection: Connection, path: Path) -> None:
     # In one transaction, for another session may be about to make the tables.
     connection.execute("BEGIN")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (things,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    things, foreign = connection.execute(_THINGS).fetchone()
     version = version_of(connection)
     connection.execute("COMMIT")
-    if application != APPLICATION_ID and things:
+    if foreign or (application != APPLICATION_ID and things):
         raise HistoryError(
             f"{path}: a database, but not a history of pytest-nbgroups; move it or remove it"
         )

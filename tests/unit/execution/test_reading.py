@@ -211,6 +211,21 @@ def test_what_nbformat_cannot_read_is_named(write: Write, content: object) -> No
     assert text.endswith("; open and save it in Jupyter to mend it")
 
 
+@pytest.mark.parametrize(
+    ("content", "foreign"),
+    [
+        (document(worksheets=[{"cells": [code_cell()]}]), "format 4: it has worksheets"),
+        (document(code_cell(), nbformat=3, worksheets=[]), "format 3: it has cells"),
+    ],
+)
+def test_what_would_not_run_is_named(write: Write, content: object, foreign: str) -> None:
+    """Cells where their format has none would be passed over, and the notebook would pass."""
+    assert fault(write(content)) == (
+        f"1-load.ipynb is no valid notebook of {foreign}, as others have; "
+        "correct the number in nbformat, or restore it"
+    )
+
+
 def test_only_code_has_outputs(write: Write) -> None:
     """What a text has of them, of whatever kind, is left out."""
     text = {"cell_type": "markdown", "metadata": {}, "source": "# x", "outputs": 5}

@@ -4,6 +4,7 @@ import re
 import sqlite3  # noqa: TID253  to make files of other versions
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,19 @@ def test_a_damaged_schema_is_damage(file: Path) -> None:
     with pytest.raises(UnicodeDecodeError) as caught:
         database.copy_of(file)
     assert database.is_damaged(caught.value)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON machines BEGIN DELETE FROM experiments; END",
+        "CREATE VIEW v AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n",
+    ],
+)
+def test_what_acts_by_itself_is_no_history(file: Path, foreign: str) -> None:
+    """A file out of a cache may have triggers, and views that never end; none of them is used."""
+    with opened(file) as connection:
+        connection.execute(foreign)
+    for use in (database.copy_of, partial(database.open_for_writing, timeout_s=0.1, wal=True)):
+        with pytest.raises(HistoryError, match="a database, but not a history of pytest-nbgroups"):
+            use(file)
