@@ -115,7 +115,7 @@ def _identify(connection: Connection, path: Path) -> None:
         raise HistoryError(
             f"{path}: a database, but not a history of pytest-nbgroups; move it or remove it"
         )
-    if version > SCHEMA_VERSION:
+    if not 0 <= version <= SCHEMA_VERSION:
         raise HistoryError(
             f"{path}: has version {version} of the history, and this pytest-nbgroups "
             f"knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file"

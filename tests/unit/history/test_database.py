@@ -143,6 +143,10 @@ LATER = SCHEMA_VERSION + 6
             f"has version {LATER} of the history, and this pytest-nbgroups knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file",
         ),
         (
+            (f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = -3"),
+            f"has version -3 of the history, and this pytest-nbgroups knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file",
+        ),
+        (
             ("CREATE TABLE results (id)",),
             "a database, but not a history of pytest-nbgroups; move it or remove it",
         ),
