@@ -105,7 +105,7 @@ def _cells(content: bytes) -> list[Any]:
 def _is_code_to_run(cell: Any) -> bool:
     source = cell.get("source", cell.get("input", ""))
     if "code" in cell and source == "":  # format 1, whose values nbformat makes texts of
-        source = str(cell["code"])
+        source = "" if cell["code"] is None else str(cell["code"])
     tags = cell.get("metadata", {}).get("tags", [])
     return cell["cell_type"] == "code" and bool("".join(source).strip()) and SKIP_TAG not in tags
 
