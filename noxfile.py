@@ -76,6 +76,13 @@ def large_tree(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Feed what is read from outside with many inputs; ``nox -s fuzz -- --help`` tells of less."""
+    session.install("-e", ".", *group("tests"))
+    session.run("python", "tests/fuzz/fuzz.py", *session.posargs)
+
+
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Run the tests and tell which lines and branches they miss."""
     session.install("-e", ".", *group("tests"))

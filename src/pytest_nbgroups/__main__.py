@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_nbgroups.errors import NbgroupsError
+from pytest_nbgroups.text import plain_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         told = merge(arguments.folders, arguments.output)
     except NbgroupsError as exc:
-        sys.stderr.write(f"{exc}\n")
+        sys.stderr.write(f"{plain_text(str(exc))}\n")
         return 1
     sys.stdout.write(f"{told}\n")
     return 0

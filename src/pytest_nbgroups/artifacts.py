@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,29 @@ class Artifacts:
     def remove_earlier(self, experiment: str) -> None:
         """Remove what an earlier run of the experiment left, so that nothing old looks new.
 
-        Experiments below it keep theirs. Raises OSError.
+        Experiments below it keep theirs. Raises OSError, also where a link leads out of the folder.
         """
-        for path in [
-            *(self.folder / "notebooks" / experiment).glob("*.ipynb"),
-            *(self.folder / "logs" / experiment).glob("*.log"),
-        ]:
-            path.unlink(missing_ok=True)
+        for path in (self.executed(experiment, "*.ipynb"), self.log(experiment, "*")):
+            self._check_inside(path)
+            for old in path.parent.glob(path.name):
+                old.unlink(missing_ok=True)
+
+    def make_room(self, path: Path) -> None:
+        """Create the folders above a path of ours. Raises OSError.
+
+        Never through a link, which could lead to the user's own notebooks.
+        """
+        self._check_inside(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def _check_inside(self, path: Path) -> None:
+        parts = path.parent.relative_to(self.folder).parts
+        folders = [self.folder.joinpath(*parts[: n + 1]) for n in range(len(parts))]
+        if link := next((folder for folder in folders if folder.is_symlink()), None):
+            reason = f"{link} is a link, and nothing is written outside of the artifacts; remove it"
+            raise OSError(errno.ELOOP, reason)
+        if ".." in parts:
+            raise OSError(errno.EINVAL, f"{path} leads out of the artifacts folder")
 
     def prepare(self) -> None:
         """Create the folder, ignored by git. A folder that is there is left as it is. Raises OSError."""

@@ -168,7 +168,13 @@ def read_pyproject(rootdir: Path) -> dict[str, Declaration]:
 
 def _own_declaration(directory: Path, shown: str) -> Declaration:
     path = directory / DECLARATION_FILE
-    return read_declaration(_toml(path), source=shown) if path.is_file() else Declaration()
+    if path.is_file():
+        return read_declaration(_toml(path), source=shown)
+    if os.path.lexists(path):
+        raise DeclarationError(
+            f"{shown}: is no file, or a link to nowhere; restore it, or remove it"
+        )
+    return Declaration()
 
 
 def _declared_elsewhere(name: str, patterns: Mapping[str, Declaration]) -> Declaration:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 
-# ECMA-48: CSI sequences, OSC strings up to BEL, ST or the end of their line, and the two-character escapes.
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# ECMA-48, with the one-character forms of CSI and of the strings: CSI sequences; OSC, DCS, SOS, PM and APC
+# strings up to BEL, ST or the end of their line; and the two-character escapes.
+_ESCAPE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]"
+)
+# Among them what reorders a line, so that it reads as something else than it is (U+202A and so on).
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain_text(text: str) -> str:
-    """Remove terminal escapes and control characters; keep tabs and line ends.
+    """Remove terminal escapes, control characters and bidirectional overrides; keep tabs and line ends.
 
     A carriage return overwrites its line, as on a terminal.
     """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_nbgroups.artifacts import Artifacts, write_atomically
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="links need a right on Windows")
 
 
 def test_paths() -> None:
@@ -98,3 +101,40 @@ def test_an_interrupted_write_leaves_the_old_file(
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@posix
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    """A folder of the artifacts that is a link could lead to the user's own notebooks."""
+    own = tmp_path / "experiments" / "Heart"
+    own.mkdir(parents=True)
+    (own / "1-load.ipynb").write_text("precious")
+    artifacts = Artifacts(folder=tmp_path / "out")
+    artifacts.prepare()
+    (tmp_path / "out" / "notebooks").symlink_to(tmp_path / "experiments")
+    reason = f"{tmp_path / 'out' / 'notebooks'} is a link, and nothing is written outside of the artifacts; remove it"
+    with pytest.raises(OSError, match=f"{re.escape(reason)}$"):
+        artifacts.remove_earlier("Heart")
+    with pytest.raises(OSError, match=f"{re.escape(reason)}$"):
+        artifacts.make_room(artifacts.executed("Heart", "1-load.ipynb"))
+    assert (own / "1-load.ipynb").read_text() == "precious"
+
+
+@posix
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    """Artifacts may lie on another disk."""
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "scratch")
+    artifacts = Artifacts(folder=tmp_path / "out")
+    artifacts.make_room(artifacts.log("a/b", "1.ipynb"))
+    assert (tmp_path / "scratch" / "logs" / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("experiment", ["..", "a/../../../b"])
+def test_no_name_leads_out(tmp_path: Path, experiment: str) -> None:
+    """No experiment is called so; if one were, nothing of it would be written or removed."""
+    artifacts = Artifacts(folder=tmp_path / "out")
+    for act in (artifacts.remove_earlier, lambda e: artifacts.make_room(artifacts.log(e, "1"))):
+        with pytest.raises(OSError, match="leads out of the artifacts folder"):
+            act(experiment)
+    assert list(tmp_path.iterdir()) == []

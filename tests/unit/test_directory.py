@@ -420,3 +420,36 @@ def test_links_to_nowhere_are_steps(tmp_path: Path) -> None:
     (experiment,) = read_experiments(directory, settings_in(tmp_path))
     assert names_of(experiment) == ["1.ipynb", "gone.ipynb", "self.ipynb"]
     assert list(walk(directory, lambda _path: False)) == [directory, directory / "sub"]
+
+
+@pytest.mark.parametrize("name", ["../B/1.ipynb", "/etc/1.ipynb", "sub/1.ipynb", "./1.ipynb", ".."])
+def test_a_declaration_reaches_no_other_directory(read: Read, tmp_path: Path, name: str) -> None:
+    """Its names are those of the directory's own listing: no path is one of them."""
+    for other in ("B", "A/sub"):
+        write(tmp_path / "experiments" / other, "1.ipynb")
+    for toml in (f'run.order = ["{name}", "1.ipynb"]', f'[notebooks."{name}"]\nkernel = "x"'):
+        problem = read("1.ipynb", toml=toml).problem
+        assert problem is not None
+        assert name in problem
+    excluding = read("1.ipynb", toml=f'run.exclude = {{ "{name}" = "not ours" }}')
+    assert names_of(excluding) == ["1.ipynb"]
+
+
+@links
+def test_links_are_followed(read: Read, tmp_path: Path) -> None:
+    """A notebook may be a link to one elsewhere: it is the tree's author who has made it."""
+    elsewhere = write(tmp_path / "elsewhere", "1.ipynb")
+    directory = write(tmp_path / "experiments" / "A", "2.ipynb")
+    (directory / "1.ipynb").symlink_to(elsewhere / "1.ipynb")
+    assert names_of(read()) == ["1.ipynb", "2.ipynb"]
+
+
+@links
+@pytest.mark.parametrize("target", ["nowhere", "."])
+def test_a_declaration_that_is_no_file(read: Read, tmp_path: Path, target: str) -> None:
+    """What it would say is not known, so the experiment does not run without it."""
+    directory = write(tmp_path / "experiments" / "A", "1.ipynb")
+    (directory / "experiment.toml").symlink_to(target)
+    assert read().problem == (
+        "experiments/A/experiment.toml: is no file, or a link to nowhere; restore it, or remove it"
+    )

@@ -32,6 +32,10 @@ terminal_output = st.lists(
         ("50%\r\x1b[K", "50%"),
         ("bell\x07 null\x00 delete\x7f next line\x85", "bell null delete next line"),
         ("日本語 é 😀", "日本語 é 😀"),
+        ("\x9b31mred\x9b0m \x9d0;title\x9cone byte", "red one byte"),
+        ("\x1bP1$r\x1b\\DCS \x1b_APC\x1b\\\x1b^PM\x07\x1bXSOS\nnext", "DCS \nnext"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("access\u202e\u2066 nimda\u2069\u202c", "access nimda"),
     ],
 )
 def test_plain_text(printed: str, plain: str) -> None:

@@ -97,7 +97,7 @@ async def run_notebook(
         progress.end(ended)
     except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, and what ran is saved
         progress.fail(exc)
-    executed = _save(progress, artifacts.executed(around.experiment, notebook.name))
+    executed = _save(progress, artifacts, artifacts.executed(around.experiment, notebook.name))
     usage = _usage(notebook, progress, around.host)
     return _result(notebook, progress, executed, started, usage), tuple(progress.warnings)
 
@@ -154,7 +154,7 @@ def _outcome(progress: _Progress) -> NotebookOutcome:
     return NotebookOutcome.FAILED if progress.failure else NotebookOutcome.PASSED
 
 
-def _save(progress: _Progress, path: Path) -> Path | None:
+def _save(progress: _Progress, artifacts: Artifacts, path: Path) -> Path | None:
     """Write the executed notebook; a failure to do so is a warning and never a result."""
     import nbformat
 
@@ -163,6 +163,7 @@ def _save(progress: _Progress, path: Path) -> Path | None:
     for cell in progress.notebook.cells:
         join_streams(cell)
     try:
+        artifacts.make_room(path)
         write_atomically(path, nbformat.writes(progress.notebook) + "\n")
     except (OSError, ValueError, TypeError) as exc:
         progress.warnings.append(f"{path.name}: the executed notebook could not be saved: {exc}")
@@ -177,7 +178,8 @@ async def _run(
     until = nearest(own, around.limit)
     progress.notebook = read_notebook(notebook.path)
     progress.kernel = choose_kernel(progress.notebook, notebook.kernel, around.settings)
-    progress.log_path = _prepare_log(artifacts.log(around.experiment, notebook.name), progress)
+    log = artifacts.log(around.experiment, notebook.name)
+    progress.log_path = _prepare_log(artifacts, log, progress)
     try:
         async with running_kernel(
             around.host,
@@ -207,10 +209,11 @@ def _startup_timeout(until: Limit | None) -> float:
     return max(0.0, min(STARTUP_TIMEOUT_S, until.ends_at - time.monotonic()))
 
 
-def _prepare_log(path: Path, progress: _Progress) -> Path | None:
+def _prepare_log(artifacts: Artifacts, path: Path, progress: _Progress) -> Path | None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
+        artifacts.make_room(path)
+        path.unlink(missing_ok=True)  # not to write to what a link leads to
+        path.touch(exist_ok=False)
     except OSError as exc:
         progress.warnings.append(f"{path}: the kernel's log cannot be written: {exc.strerror}")
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 SKIP_TAG = "skip-execution"
+
+_WITH_WORKSHEETS = {2, 3}
+_CELL_TYPES = {"code", "markdown", "raw"}
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -33,6 +37,11 @@ def read_notebook(path: Path) -> NotebookNode:
 
 def _text(path: Path) -> str:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to read from a pipe or a device may never end
+            raise NotebookError(
+                f"{path.name} is no file but a folder, a pipe or a device, or a link to one; "
+                "put the notebook in its place, or list it under exclude in experiment.toml"
+            )
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as exc:
         raise NotebookError(
@@ -58,10 +67,22 @@ def _check_json(text: str, path: Path) -> None:
         raise NotebookError(
             f"{path.name} is not JSON ({exc}); open it in a text editor (a merge conflict?), or restore it"
         ) from exc
-    if not isinstance(data, dict) or not isinstance(data.get("nbformat"), int):
+    if not isinstance(data, dict) or type(data.get("nbformat")) is not int:
         raise NotebookError(
             f"{path.name} is JSON but no notebook: it has no nbformat number; "
             "restore it, or give it another suffix"
+        )
+    _check_format(data, path)
+
+
+def _check_format(data: dict[str, Any], path: Path) -> None:
+    """What stands where its format has nothing would not run, and the notebook would pass."""
+    major = data["nbformat"]
+    foreign = "cells" if major in _WITH_WORKSHEETS else "worksheets"
+    if data.get(foreign):
+        raise NotebookError(
+            f"{path.name} is no valid notebook of format {major}: it has {foreign}, as others have; "
+            "correct the number in nbformat, or restore it"
         )
 
 
@@ -106,8 +127,35 @@ def _check_cells(notebook: NotebookNode) -> None:
     for number, cell in enumerate(notebook.cells, start=1):
         if not isinstance(cell, dict) or not isinstance(cell.get("cell_type"), str):
             raise NotebookError(f"cell {number} has no cell_type")
+        kind = cell["cell_type"]
+        if kind not in _CELL_TYPES:  # it would not run, and the notebook would pass
+            raise NotebookError(f"cell {number} has the unknown cell_type {kind!r:.40}")
         if not isinstance(cell.get("source"), str):
             raise NotebookError(f"cell {number} has no source")
         metadata = cell.setdefault("metadata", {})
         _check_kind(metadata, dict, f"cell {number} has metadata that is no object")
         _check_kind(metadata.get("tags", []), list, f"cell {number} has tags that are no list")
+        if kind == "code":
+            _check_code(number, cell)
+        else:
+            cell.pop("outputs", None)  # no other cell has any
+
+
+def _check_code(number: int, cell: dict[str, Any]) -> None:
+    try:
+        cell["source"].encode()
+    except UnicodeEncodeError as exc:
+        raise NotebookError(
+            f"cell {number} has half of a character in its source, at {exc.start}"
+        ) from exc
+    outputs = cell.setdefault("outputs", [])
+    if not isinstance(outputs, list) or not all(map(_is_output, outputs)):
+        raise NotebookError(f"cell {number} has outputs that are none")
+
+
+def _is_output(output: object) -> bool:
+    if not isinstance(output, dict) or not isinstance(output.get("output_type"), str):
+        return False
+    return output["output_type"] != "stream" or all(
+        isinstance(output.get(name), str) for name in ("name", "text")
+    )

@@ -21,6 +21,7 @@ from pytest_nbgroups.history.schema import (
 
 Connection: TypeAlias = sqlite3.Connection
 Error: TypeAlias = sqlite3.Error
+IntegrityError: TypeAlias = sqlite3.IntegrityError
 FileIdentity: TypeAlias = tuple[int, int] | None
 """Device and inode; None where there is no file."""
 
@@ -28,6 +29,8 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _RETRY_S = 0.01
+# Views, triggers and virtual tables have no page of their own. A history has none: they do what others wrote.
+_THINGS = "SELECT count(*), count(*) FILTER (WHERE ifnull(rootpage, 0) = 0) FROM sqlite_master"
 
 
 def open_for_writing(path: Path, *, timeout_s: float, wal: bool) -> Connection:
@@ -105,14 +108,14 @@ def _identify(connection: Connection, path: Path) -> None:
     # In one transaction, for another session may be about to make the tables.
     connection.execute("BEGIN")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (things,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    things, foreign = connection.execute(_THINGS).fetchone()
     version = version_of(connection)
     connection.execute("COMMIT")
-    if application != APPLICATION_ID and things:
+    if foreign or (application != APPLICATION_ID and things):
         raise HistoryError(
             f"{path}: a database, but not a history of pytest-nbgroups; move it or remove it"
         )
-    if version > SCHEMA_VERSION:
+    if not 0 <= version <= SCHEMA_VERSION:
         raise HistoryError(
             f"{path}: has version {version} of the history, and this pytest-nbgroups "
             f"knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file"
@@ -176,7 +179,8 @@ def gather(connection: Connection, *, patience_s: float) -> None:
 
 
 def is_damaged(error: Exception) -> bool:
-    return _code(error) in _DAMAGED
+    """SQLite quotes a damaged schema, and sqlite3 expects its words to be UTF-8."""
+    return _code(error) in _DAMAGED or isinstance(error, UnicodeDecodeError)
 
 
 def is_locked(error: Exception) -> bool:

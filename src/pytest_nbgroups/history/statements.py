@@ -27,6 +27,7 @@ _NEWEST_RUNS = """
         ORDER BY started_at DESC LIMIT ?
     )
 """
+_LIMIT = 2**62
 _TOTALS_SO_FAR = """
     UPDATE experiments SET
         duration_s = :duration_s,
@@ -102,11 +103,19 @@ def forget_old(
 
 
 def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[Run]]:
-    """Of each experiment, the newest runs on machines of that kind: complete ones, and others."""
+    """Of each experiment, the newest runs on machines of that kind: complete ones, and others.
+
+    SQLite keeps whatever a damaged file holds in whatever column; such a row is passed over.
+    """
     runs: defaultdict[str, list[Run]] = defaultdict(list)
     for name, *values in connection.execute(_NEWEST_RUNS, (valid_text(kind), WINDOW)):
-        runs[name].append(Run._make(values))
+        if isinstance(name, str) and all(map(_is_amount, values)):
+            runs[name].append(Run._make(values))
     return runs
+
+
+def _is_amount(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and 0 <= value < _LIMIT)
 
 
 def machine_number(connection: Connection, kind: str) -> int:

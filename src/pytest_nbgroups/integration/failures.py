@@ -12,6 +12,7 @@ from _pytest.pathlib import bestrelpath
 
 from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.failure import failure_headline, failure_lines
+from pytest_nbgroups.reports.lines import one_line
 
 
 class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
@@ -29,9 +30,9 @@ def raise_outcome(result: ExperimentResult) -> None:
         case ExperimentOutcome.FAILED:
             raise ExperimentFailed(result)
         case ExperimentOutcome.SKIPPED:
-            pytest.skip(result.reason or "skipped")
+            pytest.skip(one_line(result.reason or "") or "skipped")
         case ExperimentOutcome.INTERRUPTED:
-            raise KeyboardInterrupt(result.reason or "interrupted")
+            raise KeyboardInterrupt(one_line(result.reason or "") or "interrupted")
         case ExperimentOutcome.PASSED:
             return
 

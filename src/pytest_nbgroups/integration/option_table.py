@@ -89,10 +89,12 @@ def _gpus(value: str) -> GpuSelection:
     text = value.strip()
     if text in {"auto", "none"}:
         return GpuSelection(count=0 if text == "none" else None)
-    if text.isdecimal():
-        return GpuSelection(count=int(text))
+    if (count := _whole(text)) is not None:
+        return GpuSelection(count=count)
     names = tuple(name.strip() for name in text.removesuffix(",").split(","))
-    if all(name.isdecimal() or name.startswith(("GPU-", "MIG-")) for name in names):
+    if not text.isdecimal() and all(
+        name.isdecimal() or name.startswith(("GPU-", "MIG-")) for name in names
+    ):
         return GpuSelection(names=names)
     raise ValueError(
         'expected auto, none, a number of GPUs such as 2, or a list of NVML indices such as "0,2" '
@@ -100,21 +102,26 @@ def _gpus(value: str) -> GpuSelection:
     )
 
 
+def _whole(value: str) -> int | None:
+    """A whole number of at most nine digits; int() refuses thousands of them in words of its own."""
+    return int(value) if value.isdecimal() and len(value) < 10 else None  # noqa: PLR2004
+
+
 def _count(value: str) -> int:
-    if not value.isdecimal() or int(value) < 1:
+    if not (count := _whole(value)):
         raise ValueError("expected a whole number from 1 on")
-    return int(value)
+    return count
 
 
 def _shard(value: str) -> Shard:
     from pytest_nbgroups.settings import Shard
 
-    index, _, count = value.partition("/")
-    if not index.isdecimal() or not count.isdecimal() or int(count) < 1:
+    index, count = (_whole(number) for number in value.partition("/")[::2])
+    if index is None or not count:
         raise ValueError("expected I/N, the number of this shard and of all, such as 1/4 to 4/4")
-    if not 1 <= int(index) <= int(count):
+    if not 1 <= index <= count:
         raise ValueError(f"expected 1/{count} to {count}/{count}")
-    return Shard(index=int(index), count=int(count))
+    return Shard(index=index, count=count)
 
 
 def _flag(value: str) -> bool:

@@ -154,12 +154,13 @@ def _weighted(shard: Shard | None, weights: Path | None) -> Shard | None:
     if shard is None or weights is None:
         return shard
     from pytest_nbgroups.errors import DeclarationError
+    from pytest_nbgroups.text import plain_text
     from pytest_nbgroups.weights import read_weights
 
     try:
         return replace(shard, weights=read_weights(weights))
     except DeclarationError as exc:
-        raise pytest.UsageError(str(exc)) from exc
+        raise pytest.UsageError(plain_text(str(exc))) from exc
 
 
 def _either(first: object, second: object) -> Any:  # noqa: ANN401

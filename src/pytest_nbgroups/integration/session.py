@@ -43,6 +43,7 @@ from pytest_nbgroups.machine.pool_folder import default_folder
 from pytest_nbgroups.model import Experiment
 from pytest_nbgroups.planner import Knowledge, Planner
 from pytest_nbgroups.planning import Parallelism
+from pytest_nbgroups.reports.lines import plain_lines
 from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.resources import Budget, Resources
 from pytest_nbgroups.settings import Settings, Shard
@@ -143,7 +144,7 @@ def prepare(config: pytest.Config) -> Prepared:
         try:
             patterns = read_pyproject(config.rootpath)
         except DeclarationError as exc:
-            raise pytest.UsageError(str(exc)) from exc
+            raise pytest.UsageError("\n".join(plain_lines(str(exc)))) from exc
         complete_arguments(config, settings)
         scope = find_scope(config, settings, customize(config, config.hook, patterns))
         resolve_item_arguments(config, scope)

@@ -16,6 +16,7 @@ from pytest_nbgroups.integration.failures import shown, text_of_failure
 from pytest_nbgroups.model import ExperimentOutcome
 from pytest_nbgroups.reports.advice import session_advice
 from pytest_nbgroups.reports.github import append_summary, error_annotations
+from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.markdown import summary_markdown
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import (
@@ -102,7 +103,7 @@ class Summary:
 
     def _show_warnings(self, reporter: pytest.TerminalReporter) -> None:
         for warning in self._warnings:
-            reporter.write_line(f"experiments: warning: {warning}", yellow=True)
+            reporter.write_line(f"experiments: warning: {one_line(warning)}", yellow=True)
 
     def _tell_github(
         self, record: SessionRecord, rows: tuple[Row, ...], reporter: pytest.TerminalReporter

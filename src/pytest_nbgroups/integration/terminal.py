@@ -25,6 +25,7 @@ from pytest_nbgroups.model import Experiment, ExperimentResult
 from pytest_nbgroups.needs import notes
 from pytest_nbgroups.planning import Parallelism
 from pytest_nbgroups.reports.advice import warnings_of
+from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.live import (
     notebook_line,
     running_line,
@@ -204,7 +205,7 @@ class Telling:
                 "experiment runs; --dist load keeps them in order"
             )
         told = [*self.budget().notes, *self._experiment_notes(experiments)]
-        yield from (f"  {note}" for note in told[:NOTES_SHOWN])
+        yield from (f"  {one_line(note)}" for note in told[:NOTES_SHOWN])
         if len(told) > NOTES_SHOWN:
             yield f"  and {len(told) - NOTES_SHOWN} more notes of this kind"
 

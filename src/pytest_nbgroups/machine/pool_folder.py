@@ -69,13 +69,13 @@ def _problem(found: os.stat_result) -> str:
         return "it is a symbolic link"
     if not stat.S_ISDIR(found.st_mode):
         return "it is not a folder"
-    if (
-        not hasattr(os, "getuid")
-        or found.st_uid in {0, os.getuid()}
-        or found.st_mode & stat.S_ISVTX
-    ):
+    if not hasattr(os, "getuid") or found.st_mode & stat.S_ISVTX:
         return ""
-    return "it is another user's, who lets others remove files in it"
+    if found.st_uid not in {0, os.getuid()}:
+        return "it is another user's, who lets others remove files in it"
+    if found.st_mode & stat.S_IWOTH:
+        return "everyone may remove files in it, for its sticky bit is not set (chmod +t sets it)"
+    return ""
 
 
 def _error(folder: Path, reason: str) -> LeaseError:

@@ -27,6 +27,7 @@ from pytest_nbgroups.resources import Claim, Need
 State: TypeAlias = Literal["waiting", "holding"]
 
 _NAME = re.compile(r"(waiting|holding)-([0-9]{1,60})-[0-9]+-[0-9a-f]+")
+_LAST_NUMBER = 10**60 - 1
 _USAGE = ("used_bytes", "gpu_used_bytes")
 _LIMIT = 2**63
 
@@ -74,8 +75,13 @@ def create(folder: Path, state: State, number: int, claim: Claim) -> OwnTicket:
 
 
 def next_number(folder: Path) -> int:
-    """The end of the queue. Raises OSError."""
-    return 1 + max((number for _, number, _ in _listed(folder)), default=0)
+    """The end of the queue. Raises OSError.
+
+    A file that somebody has named with the last number of all must not give the next ticket a name
+    that nobody takes for a ticket: then two stand in one place, of which neither is ahead.
+    """
+    last = max((number for _, number, _ in _listed(folder)), default=0)
+    return min(last + 1, _LAST_NUMBER)
 
 
 def live_tickets(folder: Path, *, except_for: Path | None = None) -> Iterator[Ticket]:

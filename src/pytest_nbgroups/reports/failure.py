@@ -50,7 +50,7 @@ def notebook_headline(notebook: NotebookResult) -> str:
     told = what_failed(failure)
     if name in told:
         return told
-    return f"{name}{', ' if _is_in_cell(failure) else ': '}{told}"
+    return one_line(f"{name}{', ' if _is_in_cell(failure) else ': '}{told}")
 
 
 def what_failed(failure: Failure) -> str:

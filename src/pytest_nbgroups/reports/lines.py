@@ -1,7 +1,11 @@
-"""Text from notebooks made fit for a report: no escapes, no control characters, no surrogates."""
+"""Text from notebooks made fit for a report: no escapes, no control characters, no surrogates.
+
+Nor commands: what runs a CI job takes lines of its log for such, whoever has written them.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pytest_nbgroups.text import plain_text
@@ -9,15 +13,18 @@ from pytest_nbgroups.text import plain_text
 LINE_WIDTH = 500
 """No line of a report is longer."""
 
+# GitHub Actions obeys "::name::" where a line begins and "##[name]" anywhere; others have "##vso[name]".
+_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\w*\[)")
+
 
 def one_line(text: str) -> str:
     """The text with each run of white space, line ends included, made a single space."""
-    return _encodable(" ".join(plain_text(text).split()))
+    return _inert(_encodable(" ".join(plain_text(text).split())))
 
 
 def plain_lines(text: str) -> list[str]:
     """The lines of a text without blank ones at either end, tabs expanded, very long lines cut."""
-    lines = [_cut(line.expandtabs().rstrip()) for line in _encodable(plain_text(text)).splitlines()]
+    lines = [_inert(_line(each)) for each in _encodable(plain_text(text)).splitlines()]
     while lines and not lines[0]:
         del lines[0]
     while lines and not lines[-1]:
@@ -38,5 +45,11 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _cut(line: str) -> str:
+def _inert(line: str) -> str:
+    """A blank parts what would begin a command: ``: :error::``, ``# #[error]``."""
+    return _COMMAND.sub(lambda match: f"{match[0]} ", line)
+
+
+def _line(text: str) -> str:
+    line = text.expandtabs().rstrip()
     return line if len(line) <= LINE_WIDTH else f"{line[:LINE_WIDTH]}..."

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_nbgroups.errors import NbgroupsError
 from pytest_nbgroups.events import rebuild
+from pytest_nbgroups.reports.conformity import departures
 from pytest_nbgroups.reports.schema import SCHEMA_VERSION, SESSION_SCHEMA
 from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.sharding import ShardRecord
 
 FILE = "session.json"
+
+_LATEST_S = 2**36  # from the epoch: more than a clock may show by mistake, less than a date can be
+_NAMED = 10
 
 _KEPT = (
     "id",
@@ -63,6 +68,7 @@ def read_shard(folder: Path) -> ShardSession:
         raise NbgroupsError(
             f"{path}: is not the record of a shard; run pytest with --experiment-shard"
         )
+    _check_content(path, data)
     return ShardSession(path=path, shard=rebuild(ShardRecord, data["shard"]), data=data)
 
 
@@ -77,6 +83,17 @@ def _check_format(path: Path, data: object) -> None:
             f"{path}: lacks {', '.join(missing)}; use one version of pytest-nbgroups for all shards "
             "and to merge them"
         )
+
+
+def _check_content(path: Path, data: dict[str, Any]) -> None:
+    """The file may come from anywhere, and what merges it relies on all of it."""
+    fault = next(departures(data, SESSION_SCHEMA), None)
+    if fault is None and not 0 <= data["started_at"] < _LATEST_S:
+        fault = f"started_at: expected seconds since the epoch, got {data['started_at']:.6g}"
+    if fault is None and not all(each["attempts"] for each in data["experiments"]):
+        fault = "experiments: one has no attempts"
+    if fault is not None:
+        raise NbgroupsError(f"{path}: is damaged: {fault}; run that shard again")
 
 
 def merge_sessions(sessions: Sequence[ShardSession]) -> dict[str, Any]:
@@ -121,11 +138,18 @@ def _shards_amiss(sessions: Sequence[ShardSession]) -> Iterator[str]:
         if owner is not session:
             yield f"{owner.label} and {session.path} are of one shard; name one of them"
     count = sessions[0].shard.count
-    missing = [f"{index}/{count}" for index in range(1, count + 1) if index not in owners]
-    if missing:
+    absent = count - sum(index <= count for index in owners)
+    if absent:
         named = ", ".join(str(session.path) for session in sessions)
-        are = "shard {} is" if len(missing) == 1 else "shards {} are"
-        yield f"{are.format(', '.join(missing))} missing among {named}"
+        are = "shard {} is" if absent == 1 else "shards {} are"
+        yield f"{are.format(_missing(owners, count, absent))} missing among {named}"
+
+
+def _missing(present: Collection[int], count: int, absent: int) -> str:
+    """Their numbers, of which a damaged record can make more than there is time to list."""
+    indices = (index for index in range(1, count + 1) if index not in present)
+    named = ", ".join(f"{index}/{count}" for index in itertools.islice(indices, _NAMED))
+    return f"{named} and {absent - _NAMED} more" if absent > _NAMED else named
 
 
 def _repeated(sessions: Sequence[ShardSession]) -> Iterator[str]:

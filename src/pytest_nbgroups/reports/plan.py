@@ -68,8 +68,13 @@ def plan_lines(plan: Plan, width: int, *, brief: bool = False) -> list[str]:
     table = experiments_lines(plan, width)
     if brief:
         essence = [] if plan.outlook is None else [_essence(plan.outlook)]
-        return _fitted([*table, *essence, *plan.endnotes], width)
-    parts = [[_headline(plan)], table, *_outlook_parts(plan), [*plan.notes, *plan.endnotes]]
+        return _fitted([*table, *essence, *map(one_line, plan.endnotes)], width)
+    parts = [
+        [_headline(plan)],
+        table,
+        *_outlook_parts(plan),
+        [*map(one_line, [*plan.notes, *plan.endnotes])],
+    ]
     separated = [[*part, ""] for part in parts if part]
     return _fitted([line for part in separated for line in part][:-1], width)
 

@@ -179,10 +179,11 @@ def write_record(folder: Path, data: Mapping[str, Any]) -> tuple[str, ...]:
 
     Gives warnings; raises nothing where the folder cannot be written.
     """
-    text = json.dumps(data, indent=2) + "\n"
+    text, artifacts = json.dumps(data, indent=2) + "\n", Artifacts(folder=folder)
     try:
-        Artifacts(folder=folder).prepare()
+        artifacts.prepare()
         for path in (folder / "sessions" / f"{data['id']}.json", folder / "session.json"):
+            artifacts.make_room(path)
             write_atomically(path, text)
     except OSError as exc:
         return (f"{folder}: the session record could not be written: {exc.strerror or exc}",)

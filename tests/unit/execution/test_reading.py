@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,11 @@ def code_cell(source: Any = "1 + 1", **fields: Any) -> dict[str, Any]:
     output = {"output_type": "stream", "name": "stdout", "text": "old"}
     cell = {"cell_type": "code", "metadata": {}, "source": source}
     return {**cell, "outputs": [output], "execution_count": 7, **fields}
+
+
+def kept_cell(outputs: object) -> dict[str, Any]:
+    """One that keeps the outputs that it has."""
+    return code_cell(metadata={"tags": ["skip-execution"]}, outputs=outputs)
 
 
 def document(*cells: Any, **fields: Any) -> dict[str, Any]:
@@ -147,7 +154,8 @@ def test_json_as_deep_as_a_pit_is_named(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "3", '"text"', "{}", '{"nbformat": "4"}', '{"nbformat": null}']
+    "content",
+    ["[]", "3", '"text"', "{}", '{"nbformat": true}', '{"nbformat": "4"}', '{"nbformat": null}'],
 )
 def test_json_that_is_no_notebook_is_named(write: Write, content: str) -> None:
     """Every notebook has the number of its format."""
@@ -163,6 +171,14 @@ def test_json_that_is_no_notebook_is_named(write: Write, content: str) -> None:
         (document(code_cell(5)), "cell 1 has no source"),
         (document({"metadata": {}, "source": ""}), "cell 1 has no cell_type"),
         (document({"metadata": {}, "cell_type": "raw"}), "cell 1 has no source"),
+        (document(code_cell(cell_type="Code")), "cell 1 has the unknown cell_type 'Code'"),
+        (document(code_cell(cell_type="heading")), "cell 1 has the unknown cell_type 'heading'"),
+        (
+            document(code_cell("a = '\ud83d'")),
+            "cell 1 has half of a character in its source, at 5",
+        ),
+        (document(kept_cell([{"text": "x"}])), "cell 1 has outputs that are none"),
+        (document(kept_cell([{"output_type": "stream"}])), "cell 1 has outputs that are none"),
         (document(code_cell(metadata={"tags": None})), "cell 1 has tags that are no list"),
         (document(code_cell(metadata={"tags": "x"})), "cell 1 has tags that are no list"),
         (document(metadata={"kernelspec": None}), "metadata.kernelspec is no object"),
@@ -193,6 +209,40 @@ def test_what_nbformat_cannot_read_is_named(write: Write, content: object) -> No
     text = fault(write(content))
     assert text.startswith("1-load.ipynb is no valid notebook of format 4: ")
     assert text.endswith("; open and save it in Jupyter to mend it")
+
+
+@pytest.mark.parametrize(
+    ("content", "foreign"),
+    [
+        (document(worksheets=[{"cells": [code_cell()]}]), "format 4: it has worksheets"),
+        (document(code_cell(), nbformat=3, worksheets=[]), "format 3: it has cells"),
+    ],
+)
+def test_what_would_not_run_is_named(write: Write, content: object, foreign: str) -> None:
+    """Cells where their format has none would be passed over, and the notebook would pass."""
+    assert fault(write(content)) == (
+        f"1-load.ipynb is no valid notebook of {foreign}, as others have; "
+        "correct the number in nbformat, or restore it"
+    )
+
+
+def test_only_code_has_outputs(write: Write) -> None:
+    """What a text has of them, of whatever kind, is left out."""
+    text = {"cell_type": "markdown", "metadata": {}, "source": "# x", "outputs": 5}
+    assert "outputs" not in read_notebook(write(document(text))).cells[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices of POSIX")
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero", "folder"])
+def test_what_never_ends_is_named(tmp_path: Path, target: str) -> None:
+    """Nobody waits for a pipe, or reads a device until the memory is full."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "1-load.ipynb").symlink_to(target)
+    assert fault(tmp_path / "1-load.ipynb") == (
+        "1-load.ipynb is no file but a folder, a pipe or a device, or a link to one; "
+        "put the notebook in its place, or list it under exclude in experiment.toml"
+    )
 
 
 @pytest.mark.parametrize("version", [0, 5, 99, -1])

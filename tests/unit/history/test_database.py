@@ -4,6 +4,7 @@ import re
 import sqlite3  # noqa: TID253  to make files of other versions
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,10 @@ LATER = SCHEMA_VERSION + 6
             f"has version {LATER} of the history, and this pytest-nbgroups knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file",
         ),
         (
+            (f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = -3"),
+            f"has version -3 of the history, and this pytest-nbgroups knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file",
+        ),
+        (
             ("CREATE TABLE results (id)",),
             "a database, but not a history of pytest-nbgroups; move it or remove it",
         ),
@@ -196,3 +201,31 @@ def test_moving_aside(file: Path) -> None:
         f"{aside.name}-wal": "-wal",
         f"{aside.name}-shm": "-shm",
     }
+
+
+def test_a_damaged_schema_is_damage(file: Path) -> None:
+    """SQLite quotes it in a message that need not be UTF-8."""
+    with opened(file):
+        pass
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = CAST(x'4352A6' AS TEXT)")
+    with pytest.raises(UnicodeDecodeError) as caught:
+        database.copy_of(file)
+    assert database.is_damaged(caught.value)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON machines BEGIN DELETE FROM experiments; END",
+        "CREATE VIEW v AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n",
+    ],
+)
+def test_what_acts_by_itself_is_no_history(file: Path, foreign: str) -> None:
+    """A file out of a cache may have triggers, and views that never end; none of them is used."""
+    with opened(file) as connection:
+        connection.execute(foreign)
+    for use in (database.copy_of, partial(database.open_for_writing, timeout_s=0.1, wal=True)):
+        with pytest.raises(HistoryError, match="a database, but not a history of pytest-nbgroups"):
+            use(file)

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3  # noqa: TID253  to damage a file
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,33 @@ def test_a_target_that_cannot_be_written(shard: Callable[..., Path], tmp_path: P
         match=f"^{re.escape(str(target))}: cannot be merged: .*; check the file and its folder, ",
     ):
         merge_histories(target, [shard(1, "A")])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE experiments SET id = 'x'",
+        "UPDATE machines SET kind = NULL",
+        "UPDATE experiments SET machine_id = 99",
+        "UPDATE notebooks SET outcome = 'odd'",
+    ],
+)
+def test_a_damaged_row(shard: Callable[..., Path], ask: Ask, damage: str) -> None:
+    """The source is to blame for what no session can have written, and nothing of it is taken."""
+    target, bad = shard(1, "A"), shard(2, "B")
+    with closing(sqlite3.connect(bad, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = "
+            "replace(replace(sql, ' NOT NULL', ''), 'INTEGER PRIMARY KEY', 'INTEGER')"
+        )
+    with closing(sqlite3.connect(bad, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(damage)
+    with pytest.raises(
+        HistoryError,
+        match=rf"^{re.escape(str(bad))}: cannot be merged: a row of it is damaged \(.*\); remove it, ",
+    ):
+        merge_histories(target, [bad])
+    assert [row[3] for row in ask(CONTENT, file=target)] == ["A"]

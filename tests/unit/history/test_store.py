@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import sqlite3  # noqa: TID253  to damage a file
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,38 @@ def test_estimates(opening: Opening) -> None:
             "A": Estimate(runs=3, duration_s=20.0, peak_bytes=7, cpus=0.5, gpu_bytes=0),
             "B": Estimate(runs=1, duration_s=4.0, peak_bytes=2, cpus=2.5, gpu_bytes=0),
         }
+
+
+@pytest.mark.parametrize(
+    ("column", "damage"),
+    [
+        ("started_at", "''"),
+        ("duration_s", "9e999"),
+        ("peak_bytes", "'much'"),
+        ("cpu_s", "x'00'"),
+        ("gpu_bytes", "-1"),
+    ],
+)
+def test_a_damaged_value_is_passed_over(
+    opening: Opening, folder: Path, column: str, damage: str
+) -> None:
+    """SQLite keeps anything in any column; what no session measured is expected of none."""
+    for number in (1, 2):
+        with opening(number) as history:
+            of = result(
+                "passed",
+                started_at=1000.0 * number,
+                duration_s=10.0,
+                notebooks=(passed(usage=used(5)),),
+            )
+            history.record_experiment(of, nodeid=NODEID)
+    with closing(sqlite3.connect(folder / "history.sqlite", isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(f"UPDATE experiments SET {column} = {damage} WHERE id = 1")  # noqa: S608
+    with opening(3) as history:
+        expected = Estimate(runs=1, duration_s=10.0, peak_bytes=5, cpus=1.0, gpu_bytes=0)
+        assert history.estimates(KIND) == {"Heart": expected}
+        assert history.warnings == ()
 
 
 def test_kinds_of_machine_are_kept_apart(opening: Opening) -> None:

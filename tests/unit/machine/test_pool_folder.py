@@ -116,3 +116,17 @@ def test_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pool").mkdir()
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert "cannot be used: you may not write to it; " in refusal(tmp_path / "pool")
+
+
+@posix
+@pytest.mark.parametrize(("mode", "refused"), [(0o777, True), (0o1777, False), (0o775, False)])
+def test_open_to_everyone(tmp_path: Path, mode: int, refused: bool) -> None:  # noqa: FBT001  parameters
+    """One's own folder too must keep strangers from removing tickets; its group is one's own choice."""
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    folder.chmod(mode)
+    if refused:
+        reason = "everyone may remove files in it, for its sticky bit is not set (chmod +t sets it)"
+        assert f"cannot be used: {reason}; " in refusal(folder)
+    else:
+        prepare(folder)

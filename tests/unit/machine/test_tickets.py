@@ -226,3 +226,33 @@ def test_forked_child(create: Create, tmp_path: Path) -> None:
     for end in (*started, *go):
         os.close(end)
     assert left == []
+
+
+def test_the_last_number(create: Create, tmp_path: Path) -> None:
+    """Who comes after the last number there can be has a ticket all the same, which all others see."""
+    (tmp_path / f"waiting-{'9' * 60}-1-ab").touch()
+    number = tickets.next_number(tmp_path)
+    create("holding", number)
+    assert live(tmp_path) == [Ticket(state="holding", number=number, claim=CLAIM)]
+
+
+@posix
+def test_huge_file(tmp_path: Path) -> None:
+    """Of another user's file no more is read than a ticket can have."""
+    path = tmp_path / "holding-1-1-a"
+    descriptor = locked_file.create_locked(path)
+    os.truncate(path, 2**40)
+    (found,) = live(tmp_path)
+    assert found.claim.experiment == f"the holder of {path}"
+    locked_file.close(descriptor)
+
+
+@posix
+def test_hard_link(tmp_path: Path) -> None:
+    """A file that another name makes a ticket is neither written nor emptied: the name goes."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "holding-1-1-a").hardlink_to(precious)
+    assert live(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+    assert precious.read_text() == "precious"

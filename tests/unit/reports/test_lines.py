@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pytest_nbgroups.reports.lines import one_line, plain_lines, without_middle
 
 
@@ -36,3 +38,20 @@ def test_without_middle_keeps_what_a_remark_would_not_shorten() -> None:
 def test_without_middle_may_keep_one_end_only() -> None:
     """A tail of none is the head alone."""
     assert without_middle(list("abcd"), head=1, tail=0) == ["a", "... 3 more lines"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("::error file=x::boo", ": :error file=x::boo"),
+        ("  ::stop-commands::x", "  : :stop-commands::x"),
+        ("\x1b[0m::add-mask::a", ": :add-mask::a"),
+        ("so ##[set-output name=a]b", "so # #[set-output name=a]b"),
+        ("##vso[task.setvariable variable=a]b", "# #vso[task.setvariable variable=a]b"),
+        ("std::vector ## heading [1] :: #[derive]", "std::vector ## heading [1] :: #[derive]"),
+    ],
+)
+def test_no_line_is_a_command_of_a_ci_system(printed: str, shown: str) -> None:
+    """What a notebook prints ends up in the log of a job, whose runner obeys such lines."""
+    assert plain_lines(printed) == [shown]
+    assert one_line(printed) == shown.strip()

@@ -264,3 +264,28 @@ def test_what_is_no_record_of_a_shard(tmp_path: Path) -> None:
     assert unreadable(tmp_path, json.dumps(record)).startswith(
         "FILE: lacks workers, shard; use one version of pytest-nbgroups for all shards"
     )
+
+
+def test_a_damaged_record(shard: WriteShard, tmp_path: Path) -> None:
+    """What it has of the wrong kind is named: all of it is relied on, and handed on."""
+    record = json.loads((shard(1, ["Brain"]) / "session.json").read_text())
+    for key, value, told in [
+        ("warnings", 1, "warnings: expected array, got 1"),
+        ("started_at", 1e30, "started_at: expected seconds since the epoch, got 1e+30"),
+        ("started_at", -1, "started_at: expected seconds since the epoch, got -1"),
+        ("shard", {**record["shard"], "count": "2"}, 'shard.count: expected integer, got "2"'),
+        (
+            "experiments",
+            [{**record["experiments"][0], "attempts": []}],
+            "experiments: one has no attempts",
+        ),
+    ]:
+        content = json.dumps({**record, key: value})
+        assert unreadable(tmp_path, content) == f"FILE: is damaged: {told}; run that shard again"
+
+
+def test_more_missing_shards_than_can_be_listed(shard: WriteShard) -> None:
+    """The first of them are, at once."""
+    (line,) = told(shard(1, of=replace(record_of(1), count=10**18, nodeids=())))
+    assert line.startswith(f"shards 2/{10**18}, 3/{10**18}, ")
+    assert line.endswith(f" and {10**18 - 11} more are missing among folder-0/session.json")
