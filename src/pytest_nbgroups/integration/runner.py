@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from _pytest._code.code import ReprExceptionInfo
@@ -18,6 +18,9 @@ from pytest_nbgroups.integration.failures import failure_repr
 from pytest_nbgroups.model import Experiment, ExperimentResult
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_nbgroups.integration.debugging import KernelPrompt
 
 
 class Deliver(Protocol):
@@ -37,6 +40,7 @@ class Runner:
         planner: Callable[[], Planner],
         deliver: Deliver,
         cancellation: Cancellation,
+        prompt: KernelPrompt | None = None,
     ) -> None:
         self.config = config
         self.settings = settings
@@ -44,6 +48,7 @@ class Runner:
         self._planner = planner
         self._deliver = deliver
         self._host = KernelHost()
+        self._prompt = prompt
 
     def close(self) -> None:
         self._host.close()
@@ -67,6 +72,7 @@ class Runner:
             host=self._host,
             cancellation=self.cancellation,
             env=env,
+            on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
         )
 
     def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:

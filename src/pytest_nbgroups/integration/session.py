@@ -18,6 +18,7 @@ from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.integration import channel, scheduling, signals
 from pytest_nbgroups.integration.collection import ExperimentCollection
+from pytest_nbgroups.integration.debugging import KernelPrompt
 from pytest_nbgroups.integration.fixture import RunExperiment
 from pytest_nbgroups.integration.gpu_default import GpuDefault
 from pytest_nbgroups.integration.idle import IdleWorker
@@ -184,11 +185,20 @@ def configure(config: pytest.Config) -> None:
         planner=lambda: prepared.planner,
         deliver=_deliver(config, prepared, role, cancellation),
         cancellation=cancellation,
+        prompt=_prompt(config),
     )
     config.add_cleanup(runner.close)
     config.pluginmanager.register(ExperimentCollection(prepared.scope, runner), COLLECTION)
     config.pluginmanager.register(GpuDefault(lambda: prepared.planner), "nbgroups-gpu-default")
     config.add_cleanup(signals.end_on_sigterm())
+
+
+def _prompt(config: pytest.Config) -> KernelPrompt | None:
+    if not config.getoption("usepdb"):
+        return None
+    prompt = KernelPrompt(config)
+    config.pluginmanager.register(prompt, "nbgroups-kernel-prompt")
+    return prompt
 
 
 def _plan_only(config: pytest.Config, prepared: Prepared) -> PlanOnly:
