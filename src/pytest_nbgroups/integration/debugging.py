@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pdb  # noqa: T100  what the hooks of pytest's prompt are declared to be given
 import shlex
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -145,10 +146,12 @@ def _terminal(config: pytest.Config) -> Generator[Callable[[str], None]]:
 
 def _answer() -> str | None:
     """Wait for the user; give why the session is to end, None where it is to go on."""
+    if sys.stdin is None:  # closed
+        return None
     try:
         answer = input(PROMPT)
     except KeyboardInterrupt:
         return "interrupted"
-    except (EOFError, OSError, RuntimeError):  # at its end, unreadable, or closed
+    except (EOFError, OSError, ValueError):  # at its end, unreadable, or closed meanwhile
         return None
     return "Quitting debugger" if answer.strip().lower() == QUIT else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -58,6 +61,8 @@ class Runner:
         # Brings in nbclient and zmq, which collection and xdist's controller can do without.
         from pytest_nbgroups.local import run_leased
 
+        _import_ipython()
+
         env = dict(os.environ)
         try:
             env |= self._added_env(experiment, item)
@@ -88,3 +93,18 @@ class Runner:
     def failure_repr(self, result: ExperimentResult, *, nodeid: str) -> ReprExceptionInfo:
         gpus_visible = bool(self._planner().budget.gpus)
         return failure_repr(self.config, result, nodeid=nodeid, gpus_visible=gpus_visible)
+
+
+def _import_ipython() -> None:
+    """Where stdin is closed, pytest's stand-in for it fails when asked for its encoding.
+
+    IPython asks as it is imported, which jupyter_client does when it looks for a kernel.
+    """
+    if sys.__stdin__ is not None:
+        return
+    stand_in, sys.stdin = sys.stdin, None  # what Python itself makes of it
+    try:
+        with suppress(ImportError):
+            importlib.import_module("IPython")
+    finally:
+        sys.stdin = stand_in
