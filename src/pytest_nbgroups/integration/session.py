@@ -17,6 +17,7 @@ from pytest_nbgroups.errors import DeclarationError, LeaseError, SelectionError
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.integration import channel, scheduling, signals
+from pytest_nbgroups.integration.annotations import OneAnnotation
 from pytest_nbgroups.integration.collection import ExperimentCollection
 from pytest_nbgroups.integration.debugging import KernelPrompt
 from pytest_nbgroups.integration.fixture import RunExperiment
@@ -221,6 +222,7 @@ def _deliver(
     audience = _Audience(telling=_telling(config, prepared, role), prepared=prepared)
     if not prepared.settings.plan:
         config.pluginmanager.register(audience.telling, "nbgroups-terminal")
+        config.pluginmanager.register(OneAnnotation(config), "nbgroups-annotations")
     if role == "controller":
         # Not when the planner is made: for -n auto that is before there are workers.
         prepared.planner.share_among(scheduling.worker_count(config), prepared.declared)
