@@ -83,6 +83,15 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def compatibility(session: nox.Session) -> None:
+    """Run experiments beside other plugins, with the lowest and the newest pytest; print a table."""
+    session.install("uv")
+    folder = Path(session.create_tmp()).parent / "worlds"
+    program = ("tests/compatibility/compatibility.py", "--folder", str(folder))
+    session.run("python", *program, *session.posargs)
+
+
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Run the tests and tell which lines and branches they miss."""
     session.install("-e", ".", *group("tests"))

@@ -11,6 +11,7 @@ from pytest_nbgroups.errors import LeaseCancelledError, LeaseError, LeaseTimeout
 from pytest_nbgroups.events import Event, ExperimentFinished, ExperimentWaiting
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.experiment import run_experiment
+from pytest_nbgroups.execution.halting import OnHalt
 from pytest_nbgroups.execution.holding import Holding, Sample
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit
@@ -42,6 +43,7 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
     cancellation: Cancellation,
     env: Mapping[str, str],
     nodeid: str = "",
+    on_halt: OnHalt | None = None,
 ) -> ExperimentResult:
     """Wait for the lease, run the experiment in it, release it.
 
@@ -49,7 +51,7 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
     from. No deadline counts the wait. That the lease could not be had is in the result.
     """
     experiment = _grantable(experiment, planner)
-    run = partial(run_experiment, experiment, settings=planner.settings, host=host)
+    run = partial(run_experiment, experiment, settings=planner.settings, host=host, on_halt=on_halt)
     if experiment.problem or experiment.skip or missing(experiment.requires, env):
         return run(emit, cancellation=cancellation, env=env)
     ending = _Ending(experiment=experiment, emit=emit, planner=planner)

@@ -116,3 +116,35 @@ def test_without_pytest_timeout(experiment: Write, pytester: pytest.Pytester) ->
     experiment("experiments/A")
     items, _ = pytester.inline_genitems("--run-experiments", "--strict-markers")
     assert items[0].get_closest_marker("timeout") is None
+
+
+ANNOTATES = """
+    import pytest
+
+    class Annotates:
+        def pytest_runtest_logreport(self, report):
+            if report.when == "call" and report.failed:
+                print(f"\\n::error ::theirs of {report.nodeid}")
+
+    def pytest_configure(config):
+        config.pluginmanager.register(Annotates(), "annotate_errors")
+    """
+
+
+def test_one_annotation_for_an_experiment(
+    experiment: Write, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What annotates failed tests on GitHub goes on to do so, and leaves experiments to us."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    pytester.makeconftest(ANNOTATES)
+    experiment("experiments/A", toml="[run]\nskip = 1\n")  # fails
+    pytester.makepyfile("def test_ordinary(): assert False")
+    result = pytester.runpytest_inprocess("--run-experiments", "-s")
+    annotations = [line for line in result.outlines if line.startswith("::error")]
+    assert len(annotations) == 2
+    assert (
+        annotations[0]
+        == "::error ::theirs of " + "test_one_annotation_for_an_experiment.py::test_ordinary"
+    )
+    assert annotations[1].startswith("::error file=")
+    assert "experiments/A/experiment.toml" in annotations[1]

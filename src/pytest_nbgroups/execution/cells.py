@@ -33,10 +33,13 @@ LAST_OUTPUT_S = 0.3
 class NotebookEnded(Exception):  # noqa: N818  it ends a notebook, which may be no error
     """A cell ended the notebook: with a failure, or without one when it was cancelled."""
 
-    def __init__(self, failure: Failure | None, *, kernel_is_lost: bool) -> None:
+    def __init__(
+        self, failure: Failure | None, *, kernel_is_lost: bool, kernel_is_idle: bool = False
+    ) -> None:
         super().__init__(failure)
         self.failure = failure
         self.kernel_is_lost = kernel_is_lost
+        self.kernel_is_idle = kernel_is_idle
 
 
 def join_streams(cell: NotebookNode) -> None:
@@ -117,7 +120,7 @@ async def _end_at_deadline(run: _CellRun, until: Limit) -> None:
         output=run.printed(),
         killed_after_s=None if answered else INTERRUPT_GRACE_S,
     )
-    raise NotebookEnded(failure, kernel_is_lost=True)
+    raise NotebookEnded(failure, kernel_is_lost=True, kernel_is_idle=answered)
 
 
 async def _interrupt(run: _CellRun, grace_s: float) -> bool:
@@ -142,7 +145,7 @@ async def _settle(run: _CellRun) -> None:
         run.task.result()
     except CellExecutionError as exc:
         failure = cell_failure(run.client.nb, run.index, exc)
-        raise NotebookEnded(failure, kernel_is_lost=False) from exc
+        raise NotebookEnded(failure, kernel_is_lost=False, kernel_is_idle=True) from exc
     except asyncio.CancelledError as exc:
         raise NotebookEnded(_death(run), kernel_is_lost=True) from exc
     except Exception as exc:  # nbclient shows a dead kernel as one of many errors

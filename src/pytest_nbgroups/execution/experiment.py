@@ -22,6 +22,7 @@ from pytest_nbgroups.events import (
 )
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.deadlines import limit
+from pytest_nbgroups.execution.halting import Halts, OnHalt
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit, Surroundings, run_notebook
@@ -48,6 +49,7 @@ class _Run:
     experiment: Experiment
     listener: Emit
     holding: Holding
+    halts: Halts
     results: list[NotebookResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: Failure | None = None
@@ -70,7 +72,7 @@ class _Run:
             reason=self.skip or self._reason(),
             notebooks=tuple(self._all_notebooks()),
             started_at=self.started_at,
-            duration_s=time.monotonic() - self.started,
+            duration_s=time.monotonic() - self.started - self.halts.total_s,
             error=self.error,
             warnings=tuple(self.warnings),
         )
@@ -110,15 +112,17 @@ def run_experiment(  # noqa: PLR0913  each is a fact of its own
     cancellation: Cancellation,
     env: Mapping[str, str] | None = None,
     holding: Holding = _NOTHING,
+    on_halt: OnHalt | None = None,
 ) -> ExperimentResult:
     """Run an experiment to its end and report every one of its notebooks.
 
     ``env`` is what the kernels' environment is made from, by default this process's. ``emit`` is
-    called in the order of the events, most of them in a thread of their own. Blocks; KeyboardInterrupt and
+    called in the order of the events, most of them in a thread of their own. ``on_halt`` is called in this
+    thread when a cell has failed, while its kernel lives and waits. Blocks; KeyboardInterrupt and
     ``cancellation`` interrupt the running cell, and the first is raised again once nothing of the
-    kernel is left. Raises nothing else: what goes wrong is in the result.
+    kernel is left, as is what ``on_halt`` raises. Raises nothing else: what goes wrong is in the result.
     """
-    run = _Run(experiment=experiment, listener=emit, holding=holding)
+    run = _Run(experiment=experiment, listener=emit, holding=holding, halts=Halts(on_halt))
     environment = _environment(experiment, os.environ if env is None else env)
     try:
         if (fault := experiment.problem or _env_fault(environment)) is not None:
@@ -162,28 +166,20 @@ def _in_thread(
 
     An asyncio loop of its own also works where the caller is inside of one, as in a notebook.
     """
-    over = threading.Event()
 
     def work() -> None:
         try:
             _run_loop(run, settings, host, cancellation, env)
         finally:
-            over.set()
+            run.halts.end()
 
     threading.Thread(target=work, name="nbgroups-experiment").start()
     try:
-        _wait(over)
+        run.halts.serve()
     except BaseException as exc:
         cancellation.cancel(type(exc).__name__)
-        _wait(over)
+        run.halts.wait()
         raise
-
-
-def _wait(over: threading.Event) -> None:
-    # Not Thread.join: before Python 3.13 an interrupted join takes the thread for ended. And a wait
-    # without a timeout cannot be interrupted by Ctrl-C on Windows.
-    while not over.wait(timeout=1.0):
-        pass
 
 
 def _run_loop(
@@ -241,6 +237,7 @@ async def _run_notebooks(
         host=host,
         emit=run.emit,
         holding=run.holding,
+        halts=run.halts,
         limit=limit("experiment", experiment.timeout_s, run.started),
     )
     for notebook in experiment.notebooks:

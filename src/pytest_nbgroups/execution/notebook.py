@@ -16,6 +16,7 @@ from pytest_nbgroups.events import CellStarted, Event
 from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell, join_streams
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
 from pytest_nbgroups.execution.failures import deadline_failure
+from pytest_nbgroups.execution.halting import Halted, Halts
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
@@ -48,8 +49,13 @@ class Surroundings:
     host: KernelHost
     emit: Emit
     holding: Holding
+    halts: Halts
     limit: Limit | None = None
     """Deadline of the whole experiment."""
+
+    @property
+    def artifacts(self) -> Artifacts:
+        return Artifacts(folder=self.settings.artifacts)
 
 
 @dataclass(kw_only=True)
@@ -63,6 +69,8 @@ class _Progress:
     memory: MemoryWatch | None = None
     failure: Failure | None = None
     interrupted: bool = False
+    executed: Path | None = None
+    """Where it was saved before its kernel was halted."""
     warnings: list[str] = field(default_factory=list)
 
     def end(self, ended: NotebookEnded) -> None:
@@ -88,18 +96,18 @@ async def run_notebook(
     returns nothing of the kernel's process tree is left.
     """
     started, progress = time.monotonic(), _Progress()
-    artifacts = Artifacts(folder=around.settings.artifacts)
     try:
-        await _run(notebook, around, artifacts, progress)
+        await _run(notebook, around, progress)
     except asyncio.CancelledError:
         progress.interrupted = True
     except NotebookEnded as ended:
         progress.end(ended)
     except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, and what ran is saved
         progress.fail(exc)
-    executed = _save(progress, artifacts, artifacts.executed(around.experiment, notebook.name))
+    executed = progress.executed or _save(progress, around, notebook)
     usage = _usage(notebook, progress, around.host)
-    return _result(notebook, progress, executed, started, usage), tuple(progress.warnings)
+    duration_s = time.monotonic() - started - around.halts.total_s  # no earlier notebook had any
+    return _result(notebook, progress, executed, duration_s, usage), tuple(progress.warnings)
 
 
 def _usage(notebook: Notebook, progress: _Progress, host: KernelHost) -> Usage | None:
@@ -124,13 +132,13 @@ def _result(
     notebook: Notebook,
     progress: _Progress,
     executed: Path | None,
-    started: float,
+    duration_s: float,
     usage: Usage | None,
 ) -> NotebookResult:
     return NotebookResult(
         name=notebook.name,
         outcome=_outcome(progress),
-        duration_s=time.monotonic() - started,
+        duration_s=duration_s,
         kernel=progress.kernel,
         cells_total=len(progress.notebook.cells) if progress.notebook else 0,
         cells_executed=progress.cells_executed,
@@ -154,16 +162,17 @@ def _outcome(progress: _Progress) -> NotebookOutcome:
     return NotebookOutcome.FAILED if progress.failure else NotebookOutcome.PASSED
 
 
-def _save(progress: _Progress, artifacts: Artifacts, path: Path) -> Path | None:
+def _save(progress: _Progress, around: Surroundings, notebook: Notebook) -> Path | None:
     """Write the executed notebook; a failure to do so is a warning and never a result."""
     import nbformat
 
     if progress.notebook is None:
         return None
+    path = around.artifacts.executed(around.experiment, notebook.name)
     for cell in progress.notebook.cells:
         join_streams(cell)
     try:
-        artifacts.make_room(path)
+        around.artifacts.make_room(path)
         write_atomically(path, nbformat.writes(progress.notebook) + "\n")
     except (OSError, ValueError, TypeError) as exc:
         progress.warnings.append(f"{path.name}: the executed notebook could not be saved: {exc}")
@@ -171,15 +180,13 @@ def _save(progress: _Progress, artifacts: Artifacts, path: Path) -> Path | None:
     return path
 
 
-async def _run(
-    notebook: Notebook, around: Surroundings, artifacts: Artifacts, progress: _Progress
-) -> None:
+async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) -> None:
     own = limit("notebook", notebook.timeout_s, time.monotonic())
     until = nearest(own, around.limit)
     progress.notebook = read_notebook(notebook.path)
     progress.kernel = choose_kernel(progress.notebook, notebook.kernel, around.settings)
-    log = artifacts.log(around.experiment, notebook.name)
-    progress.log_path = _prepare_log(artifacts, log, progress)
+    log = around.artifacts.log(around.experiment, notebook.name)
+    progress.log_path = _prepare_log(around.artifacts, log, progress)
     try:
         async with running_kernel(
             around.host,
@@ -194,13 +201,36 @@ async def _run(
             if trouble := around.holding.on_start(kernel.process.pid):
                 progress.warnings.append(f"{notebook.name}: {trouble}")
             progress.memory = MemoryWatch(around.host.pid or kernel.process.pid, around.holding)
-            with progress.memory:
-                await _execute(notebook, around, kernel, progress, until)
+            try:
+                with progress.memory:
+                    await _execute(notebook, around, kernel, progress, until)
+            except NotebookEnded as ended:
+                if around.halts.wanted and ended.failure and ended.kernel_is_idle:
+                    await _halt(notebook, around, kernel, progress, ended.failure)
+                raise
     except KernelStartError as exc:
         if until is not None and time.monotonic() >= until.ends_at:
             failure = deadline_failure(until, cell=None, killed_after_s=None)
             raise NotebookEnded(failure, kernel_is_lost=True) from exc
         raise
+
+
+async def _halt(
+    notebook: Notebook,
+    around: Surroundings,
+    kernel: RunningKernel,
+    progress: _Progress,
+    why: Failure,
+) -> None:
+    """Save the notebook and let its kernel be looked at before it is ended."""
+    progress.executed = _save(progress, around, notebook)
+    halted = Halted(
+        notebook=notebook.name,
+        failure=why,
+        connection_file=Path(kernel.manager.connection_file),
+        executed_path=progress.executed,
+    )
+    await around.halts.halt(halted, stopped=kernel.abandon)
 
 
 def _startup_timeout(until: Limit | None) -> float:

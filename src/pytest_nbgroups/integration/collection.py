@@ -13,7 +13,7 @@ import pluggy
 import pytest
 
 from pytest_nbgroups.directory import SUFFIX, notebook_names
-from pytest_nbgroups.integration.failures import ExperimentFailed, raise_outcome
+from pytest_nbgroups.integration.failures import ExperimentFailed, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
 from pytest_nbgroups.integration.sharding import own_shard
 from pytest_nbgroups.model import Experiment
@@ -247,9 +247,10 @@ class ExperimentItem(pytest.Item):
             self.add_marker(pytest.mark.timeout(0), append=False)
 
     def runtest(self) -> None:
-        result = self.runner.run(self.experiment, item=self, nodeid=self.own_nodeid)
-        self.user_properties.extend(properties(result))
-        raise_outcome(result)
+        with interrupting(self.config):
+            result = self.runner.run(self.experiment, item=self, nodeid=self.own_nodeid)
+            self.user_properties.extend(properties(result))
+            raise_outcome(result)
 
     def repr_failure(
         self,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +23,18 @@ class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
     def __init__(self, result: ExperimentResult) -> None:
         super().__init__(failure_headline(result))
         self.result = result
+
+
+@contextmanager
+def interrupting(config: pytest.Config) -> Generator[None]:
+    """Have Ctrl-C end the session with ``--pdb`` too, which would take it for a failure to look into."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        if not config.getoption("usepdb"):
+            raise
+        reason = str(exc) or "interrupted"
+        raise pytest.exit.Exception(reason, returncode=pytest.ExitCode.INTERRUPTED) from exc
 
 
 def raise_outcome(result: ExperimentResult) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from _pytest._code.code import ReprExceptionInfo
@@ -18,6 +21,9 @@ from pytest_nbgroups.integration.failures import failure_repr
 from pytest_nbgroups.model import Experiment, ExperimentResult
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_nbgroups.integration.debugging import KernelPrompt
 
 
 class Deliver(Protocol):
@@ -37,6 +43,7 @@ class Runner:
         planner: Callable[[], Planner],
         deliver: Deliver,
         cancellation: Cancellation,
+        prompt: KernelPrompt | None = None,
     ) -> None:
         self.config = config
         self.settings = settings
@@ -44,6 +51,7 @@ class Runner:
         self._planner = planner
         self._deliver = deliver
         self._host = KernelHost()
+        self._prompt = prompt
 
     def close(self) -> None:
         self._host.close()
@@ -52,6 +60,8 @@ class Runner:
         """Run an experiment for an item; its events carry the node id."""
         # Brings in nbclient and zmq, which collection and xdist's controller can do without.
         from pytest_nbgroups.local import run_leased
+
+        _import_ipython()
 
         env = dict(os.environ)
         try:
@@ -67,6 +77,7 @@ class Runner:
             host=self._host,
             cancellation=self.cancellation,
             env=env,
+            on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
         )
 
     def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:
@@ -82,3 +93,18 @@ class Runner:
     def failure_repr(self, result: ExperimentResult, *, nodeid: str) -> ReprExceptionInfo:
         gpus_visible = bool(self._planner().budget.gpus)
         return failure_repr(self.config, result, nodeid=nodeid, gpus_visible=gpus_visible)
+
+
+def _import_ipython() -> None:
+    """Where stdin is closed, pytest's stand-in for it fails when asked for its encoding.
+
+    IPython asks as it is imported, which jupyter_client does when it looks for a kernel.
+    """
+    if sys.__stdin__ is not None:
+        return
+    stand_in, sys.stdin = sys.stdin, None  # what Python itself makes of it
+    try:
+        with suppress(ImportError):
+            importlib.import_module("IPython")
+    finally:
+        sys.stdin = stand_in

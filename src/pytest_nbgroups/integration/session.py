@@ -17,7 +17,9 @@ from pytest_nbgroups.errors import DeclarationError, LeaseError, SelectionError
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.integration import channel, scheduling, signals
+from pytest_nbgroups.integration.annotations import OneAnnotation
 from pytest_nbgroups.integration.collection import ExperimentCollection
+from pytest_nbgroups.integration.debugging import KernelPrompt
 from pytest_nbgroups.integration.fixture import RunExperiment
 from pytest_nbgroups.integration.gpu_default import GpuDefault
 from pytest_nbgroups.integration.idle import IdleWorker
@@ -189,11 +191,20 @@ def configure(config: pytest.Config) -> None:
         planner=lambda: prepared.planner,
         deliver=_deliver(config, prepared, role, cancellation),
         cancellation=cancellation,
+        prompt=_prompt(config),
     )
     config.add_cleanup(runner.close)
     config.pluginmanager.register(ExperimentCollection(prepared.scope, runner), COLLECTION)
     config.pluginmanager.register(GpuDefault(lambda: prepared.planner), "nbgroups-gpu-default")
     config.add_cleanup(signals.end_on_sigterm())
+
+
+def _prompt(config: pytest.Config) -> KernelPrompt | None:
+    if not config.getoption("usepdb"):
+        return None
+    prompt = KernelPrompt(config)
+    config.pluginmanager.register(prompt, "nbgroups-kernel-prompt")
+    return prompt
 
 
 def _plan_only(config: pytest.Config, prepared: Prepared) -> PlanOnly:
@@ -216,6 +227,7 @@ def _deliver(
     audience = _Audience(telling=_telling(config, prepared, role), prepared=prepared)
     if not prepared.settings.plan:
         config.pluginmanager.register(audience.telling, "nbgroups-terminal")
+        config.pluginmanager.register(OneAnnotation(config), "nbgroups-annotations")
     if role == "controller":
         # Not when the planner is made: for -n auto that is before there are workers.
         prepared.planner.share_among(scheduling.worker_count(config), prepared.declared)
