@@ -7,14 +7,13 @@ import signal
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.execution.deadlines import Limit
+from pytest_nbgroups.execution.outputs import OUTPUT_LINES, printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.text import first_line, last_lines, plain_text
 
 if TYPE_CHECKING:
     from nbclient.exceptions import CellExecutionError
     from nbformat import NotebookNode
-
-OUTPUT_LINES = 10
 
 # "Cell In[3], line 2" since IPython 8.7, "Input In [3], in <cell line: 2>()" before.
 _CELL_LINE = re.compile(r"(?:Cell|Input) In ?\[(\d+)\],? (?:line |in <cell line: )(\d+)")
@@ -65,13 +64,6 @@ def cell_failure(notebook: NotebookNode, index: int, error: CellExecutionError) 
 def _traceback(cell: NotebookNode) -> str:
     errors = (o for o in cell.get("outputs", []) if o.get("output_type") == "error")
     return "\n".join(line for output in errors for line in output.get("traceback", []))
-
-
-def printed(cell: NotebookNode) -> str:
-    """The last lines of what a cell printed, stdout and stderr together."""
-    outputs = cell.get("outputs", [])
-    text = "".join(o.get("text", "") for o in outputs if o.get("output_type") == "stream")
-    return last_lines(plain_text(text), OUTPUT_LINES)
 
 
 def deadline_failure(

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_nbgroups.artifacts import Artifacts, write_atomically
 from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
 from pytest_nbgroups.events import CellStarted, Event
-from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell, join_streams
+from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
 from pytest_nbgroups.execution.failures import deadline_failure
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
+from pytest_nbgroups.execution.outputs import join_streams, left_out_warning
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
 from pytest_nbgroups.execution.selection import choose_kernel
 from pytest_nbgroups.model import Failure, FailureKind, Notebook, NotebookOutcome, NotebookResult
@@ -163,7 +164,7 @@ def _save(progress: _Progress, path: Path) -> Path | None:
     for cell in progress.notebook.cells:
         join_streams(cell)
     try:
-        write_atomically(path, nbformat.writes(progress.notebook) + "\n")
+        write_atomically(path, nbformat.writes(progress.notebook), "\n")
     except (OSError, ValueError, TypeError) as exc:
         progress.warnings.append(f"{path.name}: the executed notebook could not be saved: {exc}")
         return None
@@ -188,17 +189,30 @@ async def _run(
             transport=around.settings.transport,
             startup_timeout=_startup_timeout(until),
             holding=around.holding,
+            output_limit=around.settings.output_limit,
         ) as kernel:
             if trouble := around.holding.on_start(kernel.process.pid):
                 progress.warnings.append(f"{notebook.name}: {trouble}")
             progress.memory = MemoryWatch(around.host.pid or kernel.process.pid, around.holding)
             with progress.memory:
-                await _execute(notebook, around, kernel, progress, until)
+                try:
+                    await _execute(notebook, around, kernel, progress, until)
+                finally:
+                    progress.warnings += _left_out(notebook, around, kernel)
     except KernelStartError as exc:
         if until is not None and time.monotonic() >= until.ends_at:
             failure = deadline_failure(until, cell=None, killed_after_s=None)
             raise NotebookEnded(failure, kernel_is_lost=True) from exc
         raise
+
+
+def _left_out(notebook: Notebook, around: Surroundings, kernel: RunningKernel) -> list[str]:
+    where = f"{around.experiment}: {notebook.name}, cell "
+    told = (
+        left_out_warning(f"{where}{index + 1}", left_out, kernel.output_limit)
+        for index, left_out in kernel.left_out.items()
+    )
+    return [text for text in told if text is not None]
 
 
 def _startup_timeout(until: Limit | None) -> float:

@@ -14,8 +14,8 @@ from pytest_nbgroups.execution.failures import (
     deadline_failure,
     death_failure,
     describe_exit,
-    printed,
 )
+from pytest_nbgroups.execution.outputs import printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 
 LIMIT = Limit(of="cell", seconds=600, ends_at=0)
