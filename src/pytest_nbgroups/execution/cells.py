@@ -18,6 +18,7 @@ from pytest_nbgroups.execution.failures import (
 from pytest_nbgroups.execution.kernels import RunningKernel
 from pytest_nbgroups.execution.outputs import mark_left_out, printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.text import first_line
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -144,7 +145,7 @@ async def _unexpected(exc: Exception, run: _CellRun) -> Failure:
         return _death(run)
     return Failure(
         kind=FailureKind.ERROR,
-        message=f"nbclient could not execute the cell: {type(exc).__name__}: {exc}",
+        message=f"nbclient could not execute the cell: {type(exc).__name__}: {first_line(str(exc))}",
         cell=run.reference(),
         output=run.printed(),
     )

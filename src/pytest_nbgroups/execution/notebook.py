@@ -15,7 +15,7 @@ from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookErro
 from pytest_nbgroups.events import CellStarted, Event
 from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
-from pytest_nbgroups.execution.failures import deadline_failure
+from pytest_nbgroups.execution.failures import bounded, deadline_failure
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
@@ -26,6 +26,7 @@ from pytest_nbgroups.execution.selection import choose_kernel
 from pytest_nbgroups.model import Failure, FailureKind, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.resources import Usage
 from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.text import first_line
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -71,7 +72,7 @@ class _Progress:
 
     def fail(self, exc: Exception) -> None:
         """Take an error for the failure, unless it came up while a failed notebook was cleared away."""
-        message = str(exc) if isinstance(exc, NbgroupsError) else f"{type(exc).__name__}: {exc}"
+        message = str(exc) if isinstance(exc, NbgroupsError) else _told(exc)
         if isinstance(exc.__context__, NotebookEnded):
             self.end(exc.__context__)
             self.warnings.append(message)
@@ -111,6 +112,10 @@ def _usage(notebook: Notebook, progress: _Progress, host: KernelHost) -> Usage |
     return progress.memory.usage(host.reaped)
 
 
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(str(error))}"
+
+
 def _kind(error: Exception) -> FailureKind:
     match error:
         case KernelStartError():
@@ -138,7 +143,7 @@ def _result(
         executed_path=executed,
         log_path=progress.log_path if _has_content(progress.log_path) else None,
         usage=usage,
-        failure=progress.failure,
+        failure=bounded(progress.failure) if progress.failure else None,
     )
 
 
