@@ -116,6 +116,11 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(str(error))}"
 
 
+def _reason(error: Exception) -> str:
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or first_line(str(error))
+
+
 def _kind(error: Exception) -> FailureKind:
     match error:
         case KernelStartError():
@@ -171,7 +176,9 @@ def _save(progress: _Progress, path: Path) -> Path | None:
     try:
         write_atomically(path, nbformat.writes(progress.notebook), "\n")
     except (OSError, ValueError, TypeError) as exc:
-        progress.warnings.append(f"{path.name}: the executed notebook could not be saved: {exc}")
+        progress.warnings.append(
+            f"{path}: the executed notebook could not be saved: {_reason(exc)}"
+        )
         return None
     return path
 
