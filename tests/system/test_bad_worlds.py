@@ -58,14 +58,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     for name, source in FLOODS.items():
         tree.notebook(name, "1-flood.ipynb", "print('before')", source)
         tree.toml(name, DEADLINE)
-    finite = "print('x' * 999 + '\\n', end='')\n"
-    tree.notebook(
-        "too-much",
-        "1-run.ipynb",
-        f"for _ in range(20_000): {finite}print('the end')",
-        "print('another')",
-    )
-    tree.notebook("then-raises", "1-run.ipynb", f"for _ in range(20_000): {finite}1 / 0")
+    finite = "for _ in range(20):\n    print('x' * 999_999, flush=True)\n"
+    tree.notebook("too-much", "1-run.ipynb", f"{finite}print('the end')", "print('another')")
+    tree.notebook("then-raises", "1-run.ipynb", f"{finite}1 / 0")
     tree.notebook("many", "1-run.ipynb", f"{DISPLAY}for i in range(10_000): display(i)")
     tree.notebook("long-error", "1-run.ipynb", "raise ValueError('x' * 3_000_000)")
     garbage = "import os\nos.write(1, bytes(range(128, 256)) * 10 + b'\\nend\\n')"
