@@ -92,6 +92,13 @@ def compatibility(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def large_outputs(session: nox.Session) -> None:
+    """Run cells that print 200 MB, and one that prints for a minute."""
+    session.install("-e", ".", *group("tests"))
+    session.run("pytest", "-v", "tests/system/large_outputs.py", *session.posargs)
+
+
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Run the tests and tell which lines and branches they miss."""
     session.install("-e", ".", *group("tests"))

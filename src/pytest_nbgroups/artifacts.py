@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+_PIECE = 2**20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Artifacts:
@@ -54,7 +56,7 @@ class Artifacts:
             write_atomically(self.folder / ".gitignore", "*\n")
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, *texts: str) -> None:
     """Write UTF-8 so that a reader sees the old file or the new one whole. Raises OSError.
 
     What UTF-8 cannot hold, such as half of an emoji, is written as JSON escapes it.
@@ -63,7 +65,10 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(text.encode("utf-8", errors="backslashreplace"))
+            for text in texts:
+                for start in range(0, len(text), _PIECE):  # whole, it would be in memory once more
+                    piece = text[start : start + _PIECE]
+                    file.write(piece.encode("utf-8", errors="backslashreplace"))
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -18,6 +18,10 @@ GpuDefault: TypeAlias = Literal["auto", "none"]
 GpuNaming: TypeAlias = Literal["uuid", "index"]
 
 
+OUTPUT_LIMIT = Size(50 * 10**6, "50MB")
+"""Browsers and GitHub have trouble with larger notebooks; and to keep and save one takes eight times as much memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deadlines:
     """Limits in seconds; ``None`` means none."""
@@ -92,4 +96,6 @@ class Settings:
     option_kernel: str | None = None
     ini_kernel: str | None = None
     transport: Transport = "auto"
+    output_limit: Size = OUTPUT_LIMIT
+    """What is kept of the outputs of one notebook."""
     artifacts: Path

@@ -13,6 +13,7 @@ _ESCAPE = re.compile(
 )
 # Among them what reorders a line, so that it reads as something else than it is (U+202A and so on).
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NOTE_WIDTH = 40
 
 
 def plain_text(text: str) -> str:
@@ -35,3 +36,13 @@ def first_line(text: str, *, width: int = 300) -> str:
     """The first line with text in it, cut to ``width`` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def shortened(text: str, width: int) -> str:
+    """The text; of one of more than ``width`` characters the beginning, how much is left out, and the end."""
+    if len(text) <= width:
+        return text
+    kept = max(0, width - _NOTE_WIDTH)
+    head = kept // 3
+    left_out = f" … {len(text) - kept:,} characters left out … "
+    return f"{text[:head]}{left_out}{text[len(text) - (kept - head) :]}"

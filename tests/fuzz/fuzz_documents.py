@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from pytest_nbgroups.directory import read_experiments, read_pyproject
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.execution import notebook as running
+from pytest_nbgroups.execution.halting import Halts
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
 from pytest_nbgroups.execution.scanning import scan
@@ -61,6 +62,7 @@ def notebook(content: bytes, folder: Path) -> str:
         host=SimpleNamespace(pid=None, reaped=lambda: None),  # type: ignore[arg-type]
         emit=lambda _event: None,
         holding=Holding(),
+        halts=Halts(None),
     )
     with (
         mock.patch.object(running, "running_kernel", _kernel),

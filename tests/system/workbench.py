@@ -243,18 +243,21 @@ class Tree:
         *arguments: str,
         env: Mapping[str, str] | None = None,
         preexec: Callable[[], object] | None = None,
+        prefix: Sequence[str] = (),
         **popen: Any,
     ) -> Running:
-        """Start ``pytest --run-experiments`` with arguments, its output going to a file."""
+        """Start ``pytest --run-experiments`` with arguments, its output going to a file.
+
+        ``prefix`` is a command that runs the command which it is given.
+        """
         output = self.root / f"output-{len(self.runs)}.txt"
         streams: Json = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "--run-experiments", *arguments],
-                cwd=self.root,
+                [*prefix, sys.executable, "-m", "pytest", "--run-experiments", *arguments],
                 env={**self.environment(), **(env or {})},
                 preexec_fn=preexec,  # noqa: PLW1509  no thread of the tests holds a lock
-                **{"start_new_session": True, "stdout": file, **streams, **popen},
+                **{"cwd": self.root, "start_new_session": True, "stdout": file, **streams, **popen},
             )
         self.runs.append(Running(root=self.root, process=process, output=output))
         return self.runs[-1]

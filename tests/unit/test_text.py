@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nbgroups.text import first_line, last_lines, plain_text
+from pytest_nbgroups.text import first_line, last_lines, plain_text, shortened
 
 terminal_output = st.lists(
     st.sampled_from(
@@ -70,6 +70,21 @@ def test_long_lines_are_cut() -> None:
     assert last_lines("short\n" + "x" * 600, 2, width=5) == "short\nxxxx…"
     assert first_line("x" * 600, width=5) == "xxxx…"
     assert first_line("exact", width=5) == last_lines("exact", 1, width=5) == "exact"
+
+
+@given(st.text(), st.integers(40, 60))
+def test_a_text_is_shortened(text: str, width: int) -> None:
+    """To no more than the width; one that fits stays as it is."""
+    kept = shortened(text, width)
+    assert len(kept) <= width
+    assert kept == text or " characters left out … " in kept
+
+
+def test_what_is_left_out_is_counted() -> None:
+    """A third of what is kept stands before it, the rest after."""
+    assert shortened("a" * 1000 + "b" * 1000, 70) == (
+        "a" * 10 + " … 1,970 characters left out … " + "b" * 20
+    )
 
 
 def test_first_line() -> None:

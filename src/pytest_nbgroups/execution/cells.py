@@ -14,18 +14,20 @@ from pytest_nbgroups.execution.failures import (
     cell_reference,
     deadline_failure,
     death_failure,
-    printed,
 )
 from pytest_nbgroups.execution.kernels import RunningKernel
+from pytest_nbgroups.execution.outputs import mark_left_out, printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.text import first_line
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
-    from nbformat import NotebookNode
 
 INTERRUPT_GRACE_S = 5.0
 """What a cell has, after its interrupt, to end by itself."""
 CANCEL_GRACE_S = 0.5
+OUTPUT_GRACE_S = 1.0
+"""What outputs that have arrived have, after an interrupt, until they stand back behind the end of the cell."""
 LAST_OUTPUT_S = 0.3
 """What the messages of a kernel that died have to arrive."""
 
@@ -42,35 +44,11 @@ class NotebookEnded(Exception):  # noqa: N818  it ends a notebook, which may be 
         self.kernel_is_idle = kernel_is_idle
 
 
-def join_streams(cell: NotebookNode) -> None:
-    """Make one output of what a cell printed in one go, which arrives in pieces.
-
-    nbclient's own ``coalesce_streams`` takes hours for a line of some megabytes.
-    """
-    joined: list[NotebookNode] = []
-    pieces: list[str] = []
-    for output in cell.get("outputs", []):
-        name = output.name if output.output_type == "stream" else None
-        if name and joined and joined[-1].get("name") == name:
-            pieces.append(output.text)
-            continue
-        _fill(joined, pieces)
-        joined.append(output)
-        pieces = [output.text] if name else []
-    _fill(joined, pieces)
-    if joined:
-        cell.outputs = joined
-
-
-def _fill(joined: list[NotebookNode], pieces: list[str]) -> None:
-    if pieces:
-        joined[-1].text = "".join(pieces)
-
-
 async def execute_cell(
     client: NotebookClient, kernel: RunningKernel, index: int, until: Limit | None
 ) -> None:
     """Execute one cell. Raises `NotebookEnded` where the notebook cannot go on."""
+    kernel.outputs.begin_cell()
     task = asyncio.ensure_future(
         client.async_execute_cell(
             client.nb.cells[index], index, execution_count=client.code_cells_executed + 1
@@ -84,6 +62,7 @@ async def execute_cell(
         await _settle(run)
     except asyncio.CancelledError:
         await _interrupt(run, CANCEL_GRACE_S)
+        run.close_outputs()
         raise NotebookEnded(None, kernel_is_lost=True) from None
     finally:
         await _discard(task)
@@ -104,6 +83,14 @@ class _CellRun:
     def printed(self) -> str:
         return printed(self.client.nb.cells[self.index])
 
+    def close_outputs(self) -> None:
+        """Take note of what was left out of the cell's outputs: nothing more is expected."""
+        left_out = self.kernel.outputs.end_cell()
+        if left_out.total_bytes:
+            self.kernel.left_out[self.index] = left_out
+            limit, last = self.kernel.output_limit, self.kernel.outputs.last_printed()
+            mark_left_out(self.client.nb.cells[self.index], left_out, limit, last)
+
 
 async def _first_of(run: _CellRun, timeout_s: float | None) -> None:
     timeout = None if timeout_s is None else max(0.0, timeout_s)
@@ -114,6 +101,7 @@ async def _first_of(run: _CellRun, timeout_s: float | None) -> None:
 
 async def _end_at_deadline(run: _CellRun, until: Limit) -> None:
     answered = await _interrupt(run, INTERRUPT_GRACE_S)
+    run.close_outputs()
     failure = deadline_failure(
         until,
         cell=run.reference(),
@@ -125,6 +113,7 @@ async def _end_at_deadline(run: _CellRun, until: Limit) -> None:
 
 async def _interrupt(run: _CellRun, grace_s: float) -> bool:
     """Interrupt the kernel and wait for the cell; True if it ended within the grace."""
+    run.kernel.outputs.hurry(time.monotonic() + min(OUTPUT_GRACE_S, grace_s / 2))
     try:
         await run.kernel.interrupt()
     except (RuntimeError, OSError, KernelHostError):
@@ -139,6 +128,7 @@ async def _settle(run: _CellRun) -> None:
 
     if not run.task.done():
         await asyncio.wait({run.task}, timeout=LAST_OUTPUT_S)
+    run.close_outputs()
     if not run.task.done():
         raise NotebookEnded(_death(run), kernel_is_lost=True)
     try:
@@ -158,7 +148,7 @@ async def _unexpected(exc: Exception, run: _CellRun) -> Failure:
         return _death(run)
     return Failure(
         kind=FailureKind.ERROR,
-        message=f"nbclient could not execute the cell: {type(exc).__name__}: {exc}",
+        message=f"nbclient could not execute the cell: {type(exc).__name__}: {first_line(str(exc))}",
         cell=run.reference(),
         output=run.printed(),
     )

@@ -22,6 +22,7 @@ from pytest_nbgroups.events import (
 )
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.deadlines import limit
+from pytest_nbgroups.execution.failures import bounded
 from pytest_nbgroups.execution.halting import Halts, OnHalt
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
@@ -73,7 +74,7 @@ class _Run:
             notebooks=tuple(self._all_notebooks()),
             started_at=self.started_at,
             duration_s=time.monotonic() - self.started - self.halts.total_s,
-            error=self.error,
+            error=bounded(self.error) if self.error else None,
             warnings=tuple(self.warnings),
         )
 

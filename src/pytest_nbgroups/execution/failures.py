@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.execution.deadlines import Limit
+from pytest_nbgroups.execution.outputs import OUTPUT_LINES, printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
-from pytest_nbgroups.text import first_line, last_lines, plain_text
+from pytest_nbgroups.text import first_line, last_lines, plain_text, shortened
 
 if TYPE_CHECKING:
     from nbclient.exceptions import CellExecutionError
     from nbformat import NotebookNode
 
-OUTPUT_LINES = 10
+_LINE, _TEXT, _SOURCE = 2_000, 20_000, 100_000
+"""Characters that are kept of a line, of a text, and of the source of a cell."""
+_RAW = 10 * _TEXT
+"""Before escapes and control characters are removed."""
 
 # "Cell In[3], line 2" since IPython 8.7, "Input In [3], in <cell line: 2>()" before.
 _CELL_LINE = re.compile(r"(?:Cell|Input) In ?\[(\d+)\],? (?:line |in <cell line: )(\d+)")
@@ -50,7 +55,8 @@ def cell_failure(notebook: NotebookNode, index: int, error: CellExecutionError) 
     """The failure of a cell that raised."""
     cell = notebook.cells[index]
     traceback = plain_text(_traceback(cell))
-    message = first_line(": ".join(filter(None, [error.ename, plain_text(error.evalue or "")])))
+    evalue = plain_text((error.evalue or "")[:_RAW])
+    message = first_line(": ".join(filter(None, [error.ename, evalue])))
     return Failure(
         kind=FailureKind.CELL,
         message=message or "the cell reported an error without a message",
@@ -64,14 +70,32 @@ def cell_failure(notebook: NotebookNode, index: int, error: CellExecutionError) 
 
 def _traceback(cell: NotebookNode) -> str:
     errors = (o for o in cell.get("outputs", []) if o.get("output_type") == "error")
-    return "\n".join(line for output in errors for line in output.get("traceback", []))
+    frames = (frame for output in errors for frame in output.get("traceback", []))
+    return shortened("\n".join(shortened(frame, _RAW) for frame in frames), 2 * _RAW)
 
 
-def printed(cell: NotebookNode) -> str:
-    """The last lines of what a cell printed, stdout and stderr together."""
-    outputs = cell.get("outputs", [])
-    text = "".join(o.get("text", "") for o in outputs if o.get("output_type") == "stream")
-    return last_lines(plain_text(text), OUTPUT_LINES)
+def bounded(failure: Failure) -> Failure:
+    """The failure without the megabytes that an exception or a cell may hold: it is sent, stored and shown."""
+    return replace(
+        failure,
+        message=shortened(failure.message, _TEXT),
+        cell=_bounded_cell(failure.cell) if failure.cell else None,
+        traceback=shortened(_short_lines(failure.traceback), _TEXT),
+        output=shortened(failure.output, _TEXT),
+    )
+
+
+def _bounded_cell(cell: CellReference) -> CellReference:
+    source = _short_lines(cell.source)
+    is_whole = len(source) <= _SOURCE
+    # Where lines are missing, no number points at the right one.
+    return replace(cell, source=shortened(source, _SOURCE), line=cell.line if is_whole else None)
+
+
+def _short_lines(text: str) -> str:
+    if len(text) <= _LINE:
+        return text
+    return "\n".join(shortened(line, _LINE) for line in text.split("\n"))
 
 
 def deadline_failure(

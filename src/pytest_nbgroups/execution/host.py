@@ -24,6 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Protocol
 
+from pytest_nbgroups.execution.kernel_output import KernelOutput
+from pytest_nbgroups.execution.parent import is_parent, open_pidfd
 from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
 
 _POLL_S = 0.5
@@ -39,6 +41,10 @@ _DESCRIPTORS = 16
 
 class ProcessTree(Protocol):
     """Starts a kernel and sees everything below it. Each platform has one."""
+
+    @property
+    def output(self) -> KernelOutput | None:
+        """What the kernel started last writes; None where that goes to its log by itself."""
 
     def start(
         self,
@@ -70,32 +76,37 @@ class Host:
         """Descriptors that have arrived before the request that they belong to."""
         self._held: list[int] = []
         """Those of the kernel."""
+        self._output: KernelOutput | None = None
+        self._selector = selectors.DefaultSelector()
         self._scratch: str | None = None
         self._serving = True
 
     def serve(self) -> None:
         """Answer until there is no one left to answer to, then leave nothing behind."""
         try:
-            with selectors.DefaultSelector() as selector:
-                timeout_s = self._watch(selector)
+            with self._selector:
+                timeout_s = self._watch()
                 while self._serving:
-                    for key, _ in selector.select(timeout_s):
+                    for key, _ in self._selector.select(timeout_s):
                         key.data()
                     self._collect()
         finally:
             self._tree.kill(_LAST_KILL_S, lambda _: None)
+            if self._output is not None:
+                self._output.drain()
             if self._scratch:
                 shutil.rmtree(self._scratch, ignore_errors=True)
 
     def stop(self) -> None:
         self._serving = False
 
-    def _watch(self, selector: selectors.BaseSelector) -> float | None:
+    def _watch(self) -> float | None:
         """Register every source of events; give the polling interval, None where none is needed."""
+        selector = self._selector
         selector.register(self._channel, selectors.EVENT_READ, self._read)
         wakeups, drain = _signal_wakeups(self.stop)
         selector.register(wakeups, selectors.EVENT_READ, drain)
-        pidfd = _open_pidfd(self._parent_pid)
+        pidfd = open_pidfd(self._parent_pid)
         if pidfd is not None:
             selector.register(pidfd, selectors.EVENT_READ, self.stop)
         self._stop_if_orphaned()  # the parent may have ended before the pidfd was opened
@@ -109,7 +120,7 @@ class Host:
         self._stop_if_orphaned()
 
     def _stop_if_orphaned(self) -> None:
-        if not _is_parent(self._parent_pid):
+        if not is_parent(self._parent_pid):
             self.stop()
 
     def _read(self) -> None:
@@ -159,6 +170,23 @@ class Host:
         """Close what was held for a kernel whose tree is gone."""
         _close(self._held)
         self._held = []
+        if self._output is not None:
+            self._ignore_output()
+            self._output.close()
+            self._output = None
+
+    def _follow_output(self) -> None:
+        self._output = self._tree.output
+        if self._output is not None:
+            self._selector.register(self._output, selectors.EVENT_READ, self._copy_output)
+
+    def _copy_output(self) -> None:
+        if self._output is not None and not self._output.copy():
+            self._ignore_output()
+
+    def _ignore_output(self) -> None:
+        with contextlib.suppress(KeyError):  # all its writers had ended before
+            self._selector.unregister(self._output)  # type: ignore[arg-type]  # it is there
 
     def _start(self, request: Message) -> Message:
         count = request["descriptor_count"]
@@ -180,11 +208,14 @@ class Host:
             return _error(exc)
         self._let_go()
         self._held = descriptors
+        self._follow_output()
         self._scratch = request["scratch"]
         return {"pid": pid}
 
     def _tell_exit(self, ended: tuple[int, int]) -> None:
         pid, returncode = ended
+        if self._output is not None:  # who is told looks for the reason there
+            self._output.drain()
         self._send({"event": "exited", "pid": pid, "returncode": returncode})
 
 
@@ -226,23 +257,6 @@ def _signal_wakeups(stop: Callable[[], None]) -> tuple[socket.socket, Callable[[
             receiver.recv(_RECEIVE_BYTES)
 
     return receiver, drain
-
-
-def _is_parent(pid: int) -> bool:
-    if sys.platform == "win32":  # there a process keeps the pid of a parent that has ended
-        import psutil
-
-        return psutil.pid_exists(pid)
-    return os.getppid() == pid
-
-
-def _open_pidfd(pid: int) -> int | None:
-    if sys.platform != "linux":
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except OSError:  # an old kernel, a seccomp filter, or it is gone already
-        return None
 
 
 def _open_channel(argument: str) -> socket.socket:

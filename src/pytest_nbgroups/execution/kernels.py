@@ -16,9 +16,11 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
 from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution.allowance import Allowance, LeftOut
 from pytest_nbgroups.execution.endpoint import Endpoint, open_endpoint
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
+from pytest_nbgroups.execution.iopub import OutputChannel
 from pytest_nbgroups.execution.kernelspecs import find_kernel_spec, runs_ipykernel
 from pytest_nbgroups.execution.provisioner import HostProvisioner
 from pytest_nbgroups.execution.startup import (
@@ -29,7 +31,8 @@ from pytest_nbgroups.execution.startup import (
     refused,
     silent,
 )
-from pytest_nbgroups.settings import Transport
+from pytest_nbgroups.settings import OUTPUT_LIMIT, Transport
+from pytest_nbgroups.units import Size
 
 SHUTDOWN_S = 3.0
 """How long a kernel may take for its exit handlers when asked to end; Jupyter gives them 2.5 s."""
@@ -54,6 +57,7 @@ class _Launch:
     transport: Transport
     startup_timeout_s: float
     holding: Holding
+    output_limit: Size
 
 
 @dataclass(kw_only=True)
@@ -72,7 +76,17 @@ class RunningKernel:
     language_info: Mapping[str, Any] = field(default_factory=dict)
     """What the kernel says of its language, as notebooks store it."""
     log: KernelLog
+    output_limit: Size
+    left_out: dict[int, LeftOut] = field(default_factory=dict)
+    """Index of a cell -> what of its output was not kept."""
     _abandoned: bool = False
+
+    @property
+    def outputs(self) -> OutputChannel:
+        """What the cells show, on its way to nbclient."""
+        channel = self.client.iopub_channel
+        assert isinstance(channel, OutputChannel)  # noqa: S101  set by _start
+        return channel
 
     async def interrupt(self) -> None:
         """Interrupt as its kernelspec asks for: by signal or by message; a dead kernel is left alone."""
@@ -102,13 +116,14 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
     transport: Transport = "auto",
     startup_timeout: float = 60.0,
     holding: Holding = _NOTHING,
+    output_limit: Size = OUTPUT_LIMIT,
 ) -> AsyncIterator[RunningKernel]:
     """Start a kernel; in the end stop it and wait until its whole process tree is gone.
 
     ``env`` is all of its environment; the variables of its kernelspec come on top, and above all those of
     ``holding``, whose descriptors its processes inherit. Its raw output is appended to
     ``log_path``. In the end it is asked to end, so that its exit handlers run, then what is left of its tree is
-    killed; a cancelled task or ``abandon`` skips the asking.
+    killed; a cancelled task or ``abandon`` skips the asking. Of what its cells show, ``output_limit`` is kept.
 
     Raises KernelStartError where there is no such kernel or it does not come up, with the last lines of its log
     (StartTimeoutError, also a TimeoutError, where it is mute), and KernelHostError where the host ends or cannot
@@ -123,6 +138,7 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
         transport=transport,
         startup_timeout_s=startup_timeout,
         holding=holding,
+        output_limit=output_limit,
     )
     async with AsyncExitStack() as stack:
         yield await _enter(stack, host, launch)
@@ -184,8 +200,7 @@ def _context(endpoint: Endpoint) -> Iterator[zmq.asyncio.Context]:
 async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
     log = KernelLog(launch.log_path)
     process = await _launch(manager, launch)
-    client = manager.client(context=manager.context)
-    client.start_channels(stdin=False, hb=False)
+    client = _client(manager, launch.output_limit)
     try:
         answer = await await_ready(client, process, launch.startup_timeout_s)
     except TimeoutError as exc:
@@ -201,7 +216,16 @@ async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
         exited=_exited(process),
         language_info=answer.get("language_info", {}),
         log=log,
+        output_limit=launch.output_limit,
     )
+
+
+def _client(manager: AsyncKernelManager, output_limit: Size) -> AsyncKernelClient:
+    client = manager.client(context=manager.context)
+    client.iopub_channel_class = OutputChannel
+    client.iopub_channel.allowance = Allowance(limit_bytes=output_limit.bytes)
+    client.start_channels(stdin=False, hb=False)
+    return client
 
 
 async def _launch(manager: AsyncKernelManager, launch: _Launch) -> KernelProcess:

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_nbgroups.artifacts import Artifacts, write_atomically
 from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
 from pytest_nbgroups.events import CellStarted, Event
-from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell, join_streams
+from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
-from pytest_nbgroups.execution.failures import deadline_failure
+from pytest_nbgroups.execution.failures import bounded, deadline_failure
 from pytest_nbgroups.execution.halting import Halted, Halts
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
+from pytest_nbgroups.execution.outputs import join_streams, left_out_warning
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
 from pytest_nbgroups.execution.selection import choose_kernel
 from pytest_nbgroups.model import Failure, FailureKind, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.resources import Usage
 from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.text import first_line
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -78,7 +80,7 @@ class _Progress:
 
     def fail(self, exc: Exception) -> None:
         """Take an error for the failure, unless it came up while a failed notebook was cleared away."""
-        message = str(exc) if isinstance(exc, NbgroupsError) else f"{type(exc).__name__}: {exc}"
+        message = str(exc) if isinstance(exc, NbgroupsError) else _told(exc)
         if isinstance(exc.__context__, NotebookEnded):
             self.end(exc.__context__)
             self.warnings.append(message)
@@ -118,6 +120,15 @@ def _usage(notebook: Notebook, progress: _Progress, host: KernelHost) -> Usage |
     return progress.memory.usage(host.reaped)
 
 
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(str(error))}"
+
+
+def _reason(error: Exception) -> str:
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or first_line(str(error))
+
+
 def _kind(error: Exception) -> FailureKind:
     match error:
         case KernelStartError():
@@ -145,7 +156,7 @@ def _result(
         executed_path=executed,
         log_path=progress.log_path if _has_content(progress.log_path) else None,
         usage=usage,
-        failure=progress.failure,
+        failure=bounded(progress.failure) if progress.failure else None,
     )
 
 
@@ -173,9 +184,11 @@ def _save(progress: _Progress, around: Surroundings, notebook: Notebook) -> Path
         join_streams(cell)
     try:
         around.artifacts.make_room(path)
-        write_atomically(path, nbformat.writes(progress.notebook) + "\n")
+        write_atomically(path, nbformat.writes(progress.notebook), "\n")
     except (OSError, ValueError, TypeError) as exc:
-        progress.warnings.append(f"{path.name}: the executed notebook could not be saved: {exc}")
+        progress.warnings.append(
+            f"{path}: the executed notebook could not be saved: {_reason(exc)}"
+        )
         return None
     return path
 
@@ -197,6 +210,7 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
             transport=around.settings.transport,
             startup_timeout=_startup_timeout(until),
             holding=around.holding,
+            output_limit=around.settings.output_limit,
         ) as kernel:
             if trouble := around.holding.on_start(kernel.process.pid):
                 progress.warnings.append(f"{notebook.name}: {trouble}")
@@ -208,6 +222,8 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
                 if around.halts.wanted and ended.failure and ended.kernel_is_idle:
                     await _halt(notebook, around, kernel, progress, ended.failure)
                 raise
+            finally:
+                progress.warnings += _left_out(notebook, around, kernel)
     except KernelStartError as exc:
         if until is not None and time.monotonic() >= until.ends_at:
             failure = deadline_failure(until, cell=None, killed_after_s=None)
@@ -231,6 +247,15 @@ async def _halt(
         executed_path=progress.executed,
     )
     await around.halts.halt(halted, stopped=kernel.abandon)
+
+
+def _left_out(notebook: Notebook, around: Surroundings, kernel: RunningKernel) -> list[str]:
+    where = f"{around.experiment}: {notebook.name}, cell "
+    told = (
+        left_out_warning(f"{where}{index + 1}", left_out, kernel.output_limit)
+        for index, left_out in kernel.left_out.items()
+    )
+    return [text for text in told if text is not None]
 
 
 def _startup_timeout(until: Limit | None) -> float:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from pytest_nbgroups.execution.kernel_output import KernelOutput
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
@@ -29,6 +31,8 @@ class PosixTree:
     """Starts one kernel at a time, reaps what ends, kills the whole tree."""
 
     def __init__(self) -> None:
+        self.output: KernelOutput | None = None
+        """What the kernel started last writes; whoever holds the tree copies and closes it."""
         self._kernel: subprocess.Popen[bytes] | None = None
         self._childless = True
         self._cpu_s, self._peak_bytes = 0.0, 0
@@ -45,18 +49,25 @@ class PosixTree:
         descriptors: Sequence[int] = (),
     ) -> int:
         """Start the kernel in a session of its own; give its pid. Raises OSError as Popen does."""
-        with open(log_path, "ab", buffering=0) as log:  # noqa: PTH123  the path may hold undecodable bytes
+        output = KernelOutput(log_path)
+        try:
             self._kernel = subprocess.Popen(  # noqa: S603
                 argv,
                 cwd=cwd,
                 env={**env, "JPY_PARENT_PID": str(os.getpid())},
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output.writer,
+                stderr=output.writer,
                 start_new_session=True,
                 pass_fds=tuple(descriptors),
                 preexec_fn=self._die_with_host,  # noqa: PLW1509  the host has one thread
             )
+        except BaseException:
+            output.close()
+            raise
+        finally:
+            output.close_writer()
+        self.output = output
         self._childless = False
         self._cpu_s, self._peak_bytes = 0.0, 0
         return self._kernel.pid

@@ -23,6 +23,8 @@ if sys.platform == "win32":
     class WindowsTree:
         """Starts one kernel at a time, sees it end, kills what is below it."""
 
+        output = None
+
         def __init__(self) -> None:
             self._kernel: subprocess.Popen[bytes] | None = None
             self._told = True

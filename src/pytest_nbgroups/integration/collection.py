@@ -16,6 +16,7 @@ from pytest_nbgroups.directory import SUFFIX, notebook_names
 from pytest_nbgroups.integration.failures import ExperimentFailed, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
 from pytest_nbgroups.integration.sharding import own_shard
+from pytest_nbgroups.integration.shared_names import find_ignores_case, shared_names
 from pytest_nbgroups.model import Experiment
 from pytest_nbgroups.reports.properties import properties
 
@@ -83,7 +84,7 @@ class ExperimentCollection:
             kept.setdefault(item.nodeid, item)
         if len(kept) < len(items) and any(isinstance(i, ExperimentItem) for i in items):
             items[:] = [i for i in items if not _is_repeated(i, kept)]
-        _refuse_shared_names(items)
+        _refuse_shared_names(items, self.scope.settings.artifacts)
         with own_shard(config, items, self.scope.settings.shard, nodeid_of=_experiment_nodeid):
             yield
         items[:] = _experiments_first(items)
@@ -126,24 +127,11 @@ def _is_repeated(item: pytest.Item, first: dict[str, pytest.Item]) -> bool:
     return isinstance(item, ExperimentItem) and first[item.nodeid] is not item
 
 
-def _refuse_shared_names(items: Iterable[pytest.Item]) -> None:
-    owners: dict[str, str] = {}
-    places: dict[str, str] = {}
-    for item in items:
-        if not isinstance(item, ExperimentItem):
-            continue
-        if (twin := places.setdefault(item.experiment.place, item.nodeid)) != item.nodeid:
-            item.experiment = replace(
-                item.experiment,
-                problem=f"its directory is that of {twin}, by a link; a directory is run once",
-            )
-        owner = owners.setdefault(item.experiment.name, item.nodeid)
-        if owner != item.nodeid:
-            item.experiment = replace(
-                item.experiment,
-                problem=f"its name {item.experiment.name!r} is also that of {owner}, so their "
-                "artifacts would overwrite each other; rename one of the two",
-            )
+def _refuse_shared_names(items: Iterable[pytest.Item], artifacts: Path) -> None:
+    own = {item.nodeid: item for item in items if isinstance(item, ExperimentItem)}
+    named = [(nodeid, item.experiment) for nodeid, item in own.items()]
+    for nodeid, problem in shared_names(named, ignores_case=find_ignores_case(artifacts)):
+        own[nodeid].experiment = replace(own[nodeid].experiment, problem=problem)
 
 
 def _may_hold_notebooks(path: Path) -> bool:

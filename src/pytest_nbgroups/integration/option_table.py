@@ -283,6 +283,13 @@ OPTIONS: tuple[Option, ...] = (
         help="Bind kernels to as many CPUs as their experiment has leased (Linux): true or false.",
     ),
     Option(
+        name="experiment_output_limit",
+        read=_size,
+        default_text="50MB",
+        has_flag=False,
+        help="How much of what a notebook prints and shows is kept; what is over it is left out, and the notebook runs on.",
+    ),
+    Option(
         name="experiment_transport",
         read=partial(_choice, choices=("auto", "ipc", "tcp")),
         default_text="auto",

@@ -109,6 +109,7 @@ def read_settings(config: pytest.Config) -> Settings:
         "unmet": ini["experiment_unmet"],
         "default_ram": ini["experiment_default_ram"],
         "transport": ini["experiment_transport"],
+        "output_limit": ini["experiment_output_limit"],
         "ram_budget": either["experiment_ram"],
         "gpus": either["experiment_gpus"],
         "gpu_default": ini["experiment_gpu_default"],

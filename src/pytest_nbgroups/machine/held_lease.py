@@ -37,6 +37,7 @@ class HeldLease:
         self.waited_s = waited_s
         self.waited_for = waited_for
         """As in `Lease`."""
+        self._granted = time.monotonic()
         self.granted_at = ticket.claim.since
         """Seconds since the epoch, as ``released_at``."""
         self.released_at: float | None = None
@@ -79,7 +80,8 @@ class HeldLease:
     def release(self) -> None:
         """Give it back; what inherited a descriptor and still lives keeps it. Never raises."""
         if self.released_at is None:
-            self.released_at = time.time()
+            # Not the clock's time: that may have been set back meanwhile.
+            self.released_at = self.granted_at + time.monotonic() - self._granted
             self._ticket.end()
 
 

@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 """Raised when a key is removed or changes its meaning; a new key does not raise it."""
 
 TRACEBACK_LIMIT = 20_000
-"""How many characters are kept of a traceback, counted from its end."""
+"""How many characters are kept of a traceback, from its beginning and its end."""
 
 _TIME = "in seconds since the epoch"
 _INSIDE = "relative to the rootdir, with forward slashes, where it lies inside"
@@ -73,8 +73,8 @@ _FAILURE = _object(
         "message": _text("What went wrong."),
         "cell": _or_null(_CELL),
         "traceback": _text(
-            "The traceback, or the last lines of the kernel's log where the kernel died; of a longer "
-            f"one the last {TRACEBACK_LIMIT:,} characters."
+            "The traceback, or the last lines of the kernel's log where the kernel died; of one of "
+            f"more than {TRACEBACK_LIMIT:,} characters, the beginning and the end."
         ),
         "output": _text("The last lines that the cell printed."),
         "remedy": _text("What to do about it; may be empty."),

@@ -18,7 +18,7 @@ from pytest_nbgroups.reports.record import Attempt, ExperimentRecord, SessionRec
 from pytest_nbgroups.reports.schema import SCHEMA_VERSION, TRACEBACK_LIMIT
 from pytest_nbgroups.resources import Budget, Lease
 from pytest_nbgroups.sharding import ShardRecord
-from pytest_nbgroups.text import plain_text
+from pytest_nbgroups.text import plain_text, shortened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ def _failure(failure: Failure | None) -> dict[str, Any] | None:
         "kind": failure.kind.value,
         "message": plain_text(failure.message),
         "cell": {**plain(cell), "source": plain_text(cell.source)} if cell else None,
-        "traceback": plain_text(failure.traceback)[-TRACEBACK_LIMIT:],
+        "traceback": shortened(plain_text(failure.traceback), TRACEBACK_LIMIT),
         "output": plain_text(failure.output),
         "remedy": plain_text(failure.remedy),
     }

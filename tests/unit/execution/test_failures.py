@@ -9,13 +9,14 @@ from nbformat import NotebookNode, from_dict  # noqa: TID253
 
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.failures import (
+    bounded,
     cell_failure,
     cell_reference,
     deadline_failure,
     death_failure,
     describe_exit,
-    printed,
 )
+from pytest_nbgroups.execution.outputs import printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 
 LIMIT = Limit(of="cell", seconds=600, ends_at=0)
@@ -182,3 +183,51 @@ def test_exits_in_words(returncode: int | None, words: str) -> None:
 def test_signals_in_words(returncode: int, words: str) -> None:
     """A number says little to most people."""
     assert describe_exit(returncode) == words
+
+
+def test_a_failure_does_not_carry_megabytes() -> None:
+    """A message, a traceback, an output or a source of any length: both ends are kept."""
+    long = f"first{'x' * 3_000_000}last"
+    failure = Failure(
+        kind=FailureKind.CELL,
+        message=long,
+        cell=CellReference(number=1, count=1, source=long, line=1),
+        traceback=f"frame\nValueError: {long}",
+        output=long,
+    )
+    kept = bounded(failure)
+    assert kept.cell is not None
+    for text in (kept.message, kept.traceback, kept.output, kept.cell.source):
+        assert len(text) <= 20_000
+        assert " characters left out … " in text
+        assert text.startswith(("first", "frame\nValueError: first"))
+        assert text.endswith("last")
+    assert kept.cell.line == 1
+
+
+def test_no_line_is_marked_where_lines_are_missing() -> None:
+    """It would be another one."""
+    source = "x = 1\n" * 100_000
+    cell = CellReference(number=1, count=1, source=source, line=50_000)
+    kept = bounded(Failure(kind=FailureKind.CELL, message="", cell=cell))
+    assert kept.cell is not None
+    assert kept.cell.line is None
+    assert len(kept.cell.source) <= 100_000
+
+
+def test_what_is_not_long_stays() -> None:
+    """All of it."""
+    failure = Failure(kind=FailureKind.CELL, message="m", cell=CELL, traceback="t", output="o")
+    assert bounded(failure) == failure
+
+
+def test_an_exception_of_megabytes() -> None:
+    """The message is its beginning, and the traceback is cut before it is searched."""
+    text = "x" * 3_000_000
+    cell = notebook(
+        outputs=[{"output_type": "error", "ename": "E", "evalue": text, "traceback": [text, text]}]
+    )
+    failure = cell_failure(cell, 1, error("E", text))
+    assert failure.message.startswith("E: xxx")
+    assert len(failure.message) == 300
+    assert len(failure.traceback) <= 400_000

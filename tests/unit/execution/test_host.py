@@ -17,6 +17,8 @@ from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
 class FakeTree:
     """A tree without processes, and what was asked of it."""
 
+    output = None
+
     def __init__(self) -> None:
         self.ended: list[tuple[int, int]] = []
         self.empty = True

@@ -1,0 +1,100 @@
+"""How much of what a notebook shows is kept. Pure: kinds and sizes of messages in, decisions out.
+
+A size is that of the message as the kernel sends it, about a kilobyte for the smallest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_ALWAYS = frozenset({"status", "execute_input", "iopub_welcome"})
+"""Few, small, and what the end of a cell is known by."""
+_REPLACING = frozenset({"update_display_data", "comm_msg", "comm_close", "clear_output"})
+"""They change what is there already, so they take memory only until they are dealt with."""
+_CUTTABLE = 2
+"""A message of more than so many times the limit is not taken apart to keep its beginning."""
+_LATER_CELLS = 100
+"""This part of the limit each cell may show, however much the cells before it have shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """What of a cell's output is missing in the executed notebook."""
+
+    over_limit_bytes: int = 0
+    late_bytes: int = 0
+    """Of it there was room for this, but no time when the cell had to end."""
+
+    @property
+    def total_bytes(self) -> int:
+        return self.over_limit_bytes + self.late_bytes
+
+
+@dataclass(kw_only=True)
+class Allowance:
+    """What the outputs of one notebook may take in memory, counted cell by cell.
+
+    Each message is given to `take` when it arrives, and to `handed_on` or `drop` when its turn comes.
+    """
+
+    limit_bytes: int
+    _dropped_bytes: int = 0
+    """What the running cell has shown in vain."""
+    _late_bytes: int = 0
+    _earlier_bytes: int = 0
+    """Kept of the cells before it."""
+    _kept_bytes: int = 0
+    _errors_bytes: int = 0
+    """Errors have a room of their own: a flood must not hide why it ended."""
+    _waiting_bytes: int = 0
+
+    def begin_cell(self) -> None:
+        self._earlier_bytes += self._kept_bytes + self._errors_bytes
+        self._kept_bytes = self._errors_bytes = self._dropped_bytes = self._late_bytes = 0
+
+    def take(self, kind: str, size: int) -> int:
+        """How many bytes of a message to keep: all, none or, of a stream, so many from its beginning."""
+        kept = self._room(kind, size)
+        if kind == "error":
+            self._errors_bytes += kept
+        elif kind == "clear_output" and kept:  # nothing is missing of what is no longer shown
+            self._kept_bytes = self._dropped_bytes = 0
+        elif kind not in _ALWAYS | _REPLACING:
+            self._kept_bytes += kept
+        self._waiting_bytes += size if kept else 0
+        self._dropped_bytes += size - kept
+        return kept
+
+    def _room(self, kind: str, size: int) -> int:
+        if kind in _ALWAYS:
+            return size
+        if self._waiting_bytes + size > _CUTTABLE * self.limit_bytes:
+            return 0
+        if kind in _REPLACING:
+            return size
+        if kind == "error":
+            return size if self._errors_bytes + size <= self.limit_bytes else 0
+        left = max(self._cell_bytes - self._kept_bytes, 0)
+        return min(size, left) if size <= left or kind == "stream" else 0
+
+    @property
+    def _cell_bytes(self) -> int:
+        return max(self.limit_bytes - self._earlier_bytes, self.limit_bytes // _LATER_CELLS)
+
+    def end_cell(self) -> LeftOut:
+        """What the cell has shown in vain, told once."""
+        left_out = LeftOut(over_limit_bytes=self._dropped_bytes, late_bytes=self._late_bytes)
+        self._dropped_bytes = self._late_bytes = 0
+        return left_out
+
+    def handed_on(self, size: int) -> None:
+        self._waiting_bytes -= size
+
+    def drop(self, kind: str, size: int) -> None:
+        """There is no time left to deal with a message that was to be kept."""
+        self._waiting_bytes -= size
+        self._late_bytes += 0 if kind in _REPLACING else size
+
+    @staticmethod
+    def may_drop(kind: str) -> bool:
+        return kind not in _ALWAYS and kind != "error"

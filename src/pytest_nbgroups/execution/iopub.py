@@ -1,0 +1,145 @@
+"""The channel on which a kernel shows its outputs, proof against one that shows more than anyone can take.
+
+Messages are taken from the socket as soon as they come, so that the kernel's own queue, which drops what it cannot
+hold, stays short. What is over the notebook's allowance is dropped before it is decoded, and the event loop is let
+run in between: neither a deadline nor Ctrl-C waits for a flood to pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from queue import Empty
+from typing import Any
+
+import zmq
+from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.session import DELIM
+
+from pytest_nbgroups.execution.allowance import Allowance, LeftOut
+
+_TURN_S = 0.005
+"""How long messages are dealt with before others have their turn."""
+_HEADER, _PARENT = 1, 2
+_TAIL = 10_000
+"""Characters of what was printed last in vain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    """A message as it came: signature, header, parent, metadata, content, buffers."""
+
+    kind: str
+    frames: list[bytes]
+    size: int
+    kept: int
+
+
+class OutputChannel(AsyncZMQSocketChannel):
+    """Hands on what the running cell shows, within an allowance; see `begin_cell`."""
+
+    allowance: Allowance
+
+    def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:  # noqa: ANN401  as its base
+        super().__init__(socket, session, loop)
+        self._direct: zmq.Socket[bytes] = zmq.Socket.shadow(socket.underlying)
+        self._waiting: deque[_Waiting] = deque()
+        self._request: str | None = None
+        """What the running cell was asked with; None as long as that is not known."""
+        self._last_dropped: list[bytes] | None = None
+        self._last_cut = ""
+        self._turn_ends, self._hurry_at = 0.0, float("inf")
+
+    def begin_cell(self) -> None:
+        """What comes from now on is the output of another cell."""
+        self.allowance.begin_cell()
+        self._request, self._last_dropped, self._last_cut = None, None, ""
+        self._hurry_at = float("inf")
+
+    def end_cell(self) -> LeftOut:
+        """What of its output was not kept, told once."""
+        return self.allowance.end_cell()
+
+    def hurry(self, at: float) -> None:
+        """From this moment of `time.monotonic` on, drop outputs to get to the end of the cell."""
+        self._hurry_at = at
+
+    def last_printed(self) -> str:
+        """The end of what was last printed in vain; empty where it came in one message above the limit."""
+        if self._last_dropped is None:
+            return self._last_cut
+        frames, self._last_dropped = self._last_dropped, None  # a message can be verified once
+        self._last_cut = self.session.deserialize(frames)["content"].get("text", "")[-_TAIL:]
+        return self._last_cut
+
+    async def get_msg(  # type: ignore[override]  # as its base does
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109  the base has it
+    ) -> dict[str, Any]:
+        """The next message that is kept. Raises Empty when none has come in so many seconds."""
+        while True:
+            await self._take_turns()
+            self._receive()
+            if (waiting := self._next()) is not None:
+                return self._message(waiting)
+            if int(self._direct.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                continue
+            if not await self.socket.poll(None if timeout is None else int(timeout * 1000)):
+                raise Empty
+
+    async def _take_turns(self) -> None:
+        if time.monotonic() >= self._turn_ends:
+            await asyncio.sleep(0)
+            self._turn_ends = time.monotonic() + _TURN_S
+
+    def _receive(self) -> None:
+        """Take what has come, but not for longer than a turn."""
+        while time.monotonic() < self._turn_ends:
+            try:
+                frames = self._direct.recv_multipart(flags=zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._sort(frames[frames.index(DELIM) + 1 :])
+
+    def _sort(self, frames: list[bytes]) -> None:
+        kind = self.session.unpack(frames[_HEADER])["msg_type"]
+        if self._is_of_another_cell(kind, frames):
+            return
+        size = sum(map(len, frames))
+        kept = self.allowance.take(kind, size)
+        if kept:
+            self._waiting.append(_Waiting(kind=kind, frames=frames, size=size, kept=kept))
+        else:
+            self._remember(kind, frames, size)
+
+    def _is_of_another_cell(self, kind: str, frames: list[bytes]) -> bool:
+        """Whether a thread of an earlier cell shows it, which nbclient would not look at."""
+        parent = self.session.unpack(frames[_PARENT]).get("msg_id")
+        if kind == "execute_input":
+            self._request = parent
+        return kind != "status" and self._request is not None and parent != self._request
+
+    def _next(self) -> _Waiting | None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not self.allowance.may_drop(waiting.kind) or time.monotonic() < self._hurry_at:
+                self.allowance.handed_on(waiting.size)
+                return waiting
+            self.allowance.drop(waiting.kind, waiting.size)
+            self._remember(waiting.kind, waiting.frames, waiting.size)
+        return None
+
+    def _remember(self, kind: str, frames: list[bytes], size: int) -> None:
+        if kind == "stream":
+            self._last_dropped = frames if size <= self.allowance.limit_bytes else None
+
+    def _message(self, waiting: _Waiting) -> dict[str, Any]:
+        message: dict[str, Any] = self.session.deserialize(waiting.frames)
+        if waiting.kept < waiting.size:
+            text = message["content"].get("text", "")
+            self._last_cut = text[-_TAIL:]
+            kept = text.encode(errors="surrogatepass")[: waiting.kept]
+            message["content"]["text"] = kept.decode(errors="ignore")
+        return message

@@ -1,0 +1,74 @@
+"""What a kernel's processes write to their raw standard output and error, on its way to a file. POSIX only.
+
+They write into a pipe and not into the file: neither a full disk nor a file that must not grow further is then an
+error, or a standstill, of theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+LIMIT_BYTES = 50 * 10**6
+"""How large a log becomes at most, but for the note on what is missing."""
+_READ_BYTES = 2**20
+_READS = 4
+"""More than a pipe holds when the last writer is gone."""
+
+
+class KernelOutput:
+    """Copies to the end of a file; of too much it keeps the first half of the limit and what came last."""
+
+    def __init__(self, path: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        """Raises OSError where the file cannot be opened."""
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        self._size = os.fstat(self._file).st_size
+        self._limit_bytes = limit_bytes
+        self._left_out_bytes = 0
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+
+    def fileno(self) -> int:
+        return self._reader
+
+    @property
+    def writer(self) -> int:
+        """What the kernel gets; see `close_writer`."""
+        return self._writer
+
+    def close_writer(self) -> None:
+        """To be called once the kernel has its own."""
+        os.close(self._writer)
+
+    def copy(self) -> bool:
+        """Copy what is there, but no more than a megabyte; False once nobody can write any more."""
+        try:
+            data = os.read(self._reader, _READ_BYTES)
+        except BlockingIOError:
+            return True
+        if data:
+            with contextlib.suppress(OSError):  # a full disk: what is lost is a log
+                self._append(data)
+        return bool(data)
+
+    def drain(self) -> None:
+        """Copy what has been written so far, for as long as that is no endless stream."""
+        for _ in range(_READS):
+            self.copy()
+
+    def close(self) -> None:
+        self.drain()
+        os.close(self._reader)
+        os.close(self._file)
+
+    def _append(self, data: bytes) -> None:
+        if self._size + len(data) > self._limit_bytes:
+            self._leave_out()
+        self._size += os.write(self._file, data[-self._limit_bytes // 2 :])
+
+    def _leave_out(self) -> None:
+        kept = self._limit_bytes // 2
+        self._left_out_bytes += max(0, self._size - kept)
+        os.ftruncate(self._file, min(self._size, kept))
+        note = f"\n[{self._left_out_bytes:,} bytes left out here: a log is kept up to {self._limit_bytes:,}]\n"
+        self._size = min(self._size, kept) + os.write(self._file, note.encode())

@@ -1,0 +1,59 @@
+"""Experiments and notebooks that would overwrite each other's artifacts, or run in one directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pytest_nbgroups.model import Experiment
+
+
+def shared_names(
+    experiments: Iterable[tuple[str, Experiment]], *, ignores_case: bool
+) -> Iterator[tuple[str, str]]:
+    """Node id and problem of what cannot run beside an earlier one, or has notebooks that cannot.
+
+    ``experiments`` come with their node ids. ``ignores_case`` says whether the filesystem of the artifacts does.
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    places: dict[str, str] = {}
+    for nodeid, experiment in experiments:
+        if (twin := places.setdefault(experiment.place, nodeid)) != nodeid:
+            yield nodeid, f"its directory is that of {twin}, by a link; a directory is run once"
+        name = experiment.name
+        owner, owned = owners.setdefault(_key(name, ignores_case), (nodeid, name))
+        if owner != nodeid:
+            same = f"its name {name!r} is also that of {owner}"
+            alike = f"its name {name!r} and that of {owner}, {owned!r}, {_ALIKE}"
+            yield nodeid, f"{same if owned == name else alike}, {_OVERWRITE}"
+        if twins := _twins(experiment, ignores_case):
+            yield nodeid, f"its notebooks {twins[0]} and {twins[1]} {_ALIKE}, {_OVERWRITE}"
+
+
+_ALIKE = "differ in case only, which the filesystem of the artifacts ignores"
+_OVERWRITE = "so their artifacts would overwrite each other; rename one of the two"
+
+
+def _key(name: str, ignores_case: bool) -> str:  # noqa: FBT001  always named by its callers
+    return name.casefold() if ignores_case else name
+
+
+def _twins(experiment: Experiment, ignores_case: bool) -> tuple[str, str] | None:  # noqa: FBT001
+    first: dict[str, str] = {}
+    for notebook in experiment.notebooks:
+        other = first.setdefault(_key(notebook.name, ignores_case), notebook.name)
+        if other != notebook.name:
+            return other, notebook.name
+    return None
+
+
+def find_ignores_case(folder: Path) -> bool:
+    """Whether a file there, or where the folder would be made, is found in other letters too."""
+    for place in (folder, *folder.parents):
+        other = place.with_name(place.name.swapcase()) if place.name else place
+        try:
+            if other != place and place.exists():
+                return place.samefile(other)
+        except OSError:
+            return False
+    return False

@@ -1,0 +1,90 @@
+"""What a cell has shown, as its notebook stores it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbformat import NotebookNode, from_dict  # noqa: TID253
+
+from pytest_nbgroups.execution.allowance import LeftOut
+from pytest_nbgroups.execution.outputs import (
+    join_streams,
+    left_out_warning,
+    mark_left_out,
+    printed,
+)
+from pytest_nbgroups.units import Size
+
+LIMIT = Size(10**8, "100MB")
+LEFT_OUT = LeftOut(over_limit_bytes=3 * 2**30)
+
+
+def stream(text: str, name: str = "stdout") -> dict[str, Any]:
+    return {"output_type": "stream", "name": name, "text": text}
+
+
+ERROR = {"output_type": "error", "ename": "E", "evalue": "", "traceback": []}
+PICTURE = {"output_type": "display_data", "data": {}, "metadata": {}}
+
+
+def cell(*outputs: dict[str, Any]) -> NotebookNode:
+    made: NotebookNode = from_dict({"cell_type": "code", "outputs": list(outputs)})
+    return made
+
+
+def test_pieces_are_joined() -> None:
+    """What was printed in one go becomes one output."""
+    made = cell(stream("a"), stream("b"), PICTURE, stream("c"), stream("d", "stderr"))
+    join_streams(made)
+    assert [o.get("text") for o in made.outputs] == ["ab", None, "c", "d"]
+
+
+def test_joining_takes_time_in_proportion() -> None:
+    """A hundred thousand pieces in no time; added one by one to a text they took minutes."""
+    made = cell(*[stream("x" * 100)] * 100_000)
+    join_streams(made)
+    assert len(made.outputs[0].text) == 10_000_000
+
+
+def test_only_the_end_of_what_was_printed_is_looked_at() -> None:
+    """The last ten lines, whatever came before."""
+    made = cell(stream("x" * 10_000_000), stream("\n".join(map(str, range(1000)))), PICTURE)
+    assert printed(made).splitlines() == [str(number) for number in range(990, 1000)]
+    assert printed(cell(PICTURE)) == ""
+
+
+def test_what_is_left_out_is_told_where_it_is_missing() -> None:
+    """On a line of its own, before the error, with the last lines that were printed."""
+    made = cell(stream("kept"), ERROR)
+    mark_left_out(made, LEFT_OUT, LIMIT, "half a line\nthe end\n")
+    assert [o.output_type for o in made.outputs] == ["stream", "stream", "error"]
+    assert made.outputs[1].text == (
+        "\n[3 GiB of output left out: experiment_output_limit is 100MB]\n"
+        "[its last lines:]\nhalf a line\nthe end\n"
+    )
+
+
+def test_the_note_goes_where_the_text_went() -> None:
+    """To the same stream, so that both are one; after a picture it is printed."""
+    made = cell(stream("kept\n", "stderr"))
+    mark_left_out(made, LEFT_OUT, LIMIT, "")
+    assert (made.outputs[1].name, made.outputs[1].text[0]) == ("stderr", "[")
+    made = cell(PICTURE)
+    mark_left_out(made, LEFT_OUT, LIMIT, "")
+    assert made.outputs[1].name == "stdout"
+
+
+def test_what_was_late_is_told_as_such() -> None:
+    """Raising the limit would not help, so no warning says so."""
+    made = cell()
+    mark_left_out(made, LeftOut(late_bytes=2048), LIMIT, "")
+    assert made.outputs[0].text == "[2 KiB of output left out: the cell had to end]\n"
+    assert left_out_warning("A: 1.ipynb, cell 2", LeftOut(late_bytes=2048), LIMIT) is None
+
+
+def test_the_warning() -> None:
+    """It says where, how much, and what to raise."""
+    assert left_out_warning("A: 1.ipynb, cell 2", LEFT_OUT, LIMIT) == (
+        "A: 1.ipynb, cell 2: 3 GiB of its output were left out, more than a notebook may keep; "
+        "raise experiment_output_limit (100MB) in the ini file if it is needed"
+    )
