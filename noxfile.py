@@ -99,6 +99,13 @@ def large_outputs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def kill_matrix(session: nox.Session) -> None:
+    """End sessions in every way beside every state of a kernel, and print what is left of them."""
+    session.install(*package(), *group("tests"))
+    session.run("pytest", "-v", "tests/system/kill_matrix.py", *session.posargs)
+
+
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Run the tests and tell which lines and branches they miss."""
     session.install("-e", ".", *group("tests"))

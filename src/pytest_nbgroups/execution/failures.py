@@ -7,6 +7,7 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.outputs import OUTPUT_LINES, printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
@@ -131,6 +132,20 @@ def death_failure(
         output=output,
         traceback=last_lines(plain_text(log), OUTPUT_LINES),
     )
+
+
+def failure_of(error: Exception) -> Failure:
+    """What an error that is no cell's comes to."""
+    match error:
+        case KernelStartError():
+            kind = FailureKind.KERNEL_START
+        case NotebookError():
+            kind = FailureKind.NOTEBOOK
+        case _:
+            kind = FailureKind.ERROR
+    is_ours = isinstance(error, NbgroupsError)
+    told = str(error) if is_ours else f"{type(error).__name__}: {first_line(str(error))}"
+    return Failure(kind=kind, message=told)
 
 
 def describe_exit(returncode: int | None) -> str:

@@ -10,24 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_nbgroups.artifacts import Artifacts, write_atomically
-from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
+from pytest_nbgroups.artifacts import Artifacts
+from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.events import CellStarted, Event
 from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
-from pytest_nbgroups.execution.failures import bounded, deadline_failure
+from pytest_nbgroups.execution.failures import bounded, deadline_failure, failure_of
 from pytest_nbgroups.execution.halting import Halted, Halts
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
-from pytest_nbgroups.execution.outputs import join_streams, left_out_warning
+from pytest_nbgroups.execution.outputs import left_out_warning
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
+from pytest_nbgroups.execution.saving import ExecutedCopy
 from pytest_nbgroups.execution.selection import choose_kernel
-from pytest_nbgroups.model import Failure, FailureKind, Notebook, NotebookOutcome, NotebookResult
+from pytest_nbgroups.model import Failure, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.resources import Usage
 from pytest_nbgroups.settings import Settings
-from pytest_nbgroups.text import first_line
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -65,6 +65,7 @@ class _Progress:
     """What is known of a run while it lasts, so that it can be told however it ends."""
 
     notebook: NotebookNode | None = None
+    copy: ExecutedCopy | None = None
     kernel: str | None = None
     log_path: Path | None = None
     cells_executed: int = 0
@@ -80,12 +81,12 @@ class _Progress:
 
     def fail(self, exc: Exception) -> None:
         """Take an error for the failure, unless it came up while a failed notebook was cleared away."""
-        message = str(exc) if isinstance(exc, NbgroupsError) else _told(exc)
+        failure = failure_of(exc)
         if isinstance(exc.__context__, NotebookEnded):
             self.end(exc.__context__)
-            self.warnings.append(message)
+            self.warnings.append(failure.message)
         else:
-            self.failure = Failure(kind=_kind(exc), message=message)
+            self.failure = failure
 
 
 async def run_notebook(
@@ -106,7 +107,7 @@ async def run_notebook(
         progress.end(ended)
     except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, and what ran is saved
         progress.fail(exc)
-    executed = progress.executed or _save(progress, around, notebook)
+    executed = progress.executed or _save(progress)
     usage = _usage(notebook, progress, around.host)
     duration_s = time.monotonic() - started - around.halts.total_s  # no earlier notebook had any
     return _result(notebook, progress, executed, duration_s, usage), tuple(progress.warnings)
@@ -118,25 +119,6 @@ def _usage(notebook: Notebook, progress: _Progress, host: KernelHost) -> Usage |
         return None
     progress.warnings += [f"{notebook.name}: {text}" for text in progress.memory.warnings]
     return progress.memory.usage(host.reaped)
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(str(error))}"
-
-
-def _reason(error: Exception) -> str:
-    strerror = error.strerror if isinstance(error, OSError) else None
-    return strerror or first_line(str(error))
-
-
-def _kind(error: Exception) -> FailureKind:
-    match error:
-        case KernelStartError():
-            return FailureKind.KERNEL_START
-        case NotebookError():
-            return FailureKind.NOTEBOOK
-        case _:
-            return FailureKind.ERROR
 
 
 def _result(
@@ -173,30 +155,22 @@ def _outcome(progress: _Progress) -> NotebookOutcome:
     return NotebookOutcome.FAILED if progress.failure else NotebookOutcome.PASSED
 
 
-def _save(progress: _Progress, around: Surroundings, notebook: Notebook) -> Path | None:
+def _save(progress: _Progress) -> Path | None:
     """Write the executed notebook; a failure to do so is a warning and never a result."""
-    import nbformat
-
-    if progress.notebook is None:
+    if progress.copy is None:
         return None
-    path = around.artifacts.executed(around.experiment, notebook.name)
-    for cell in progress.notebook.cells:
-        join_streams(cell)
-    try:
-        around.artifacts.make_room(path)
-        write_atomically(path, nbformat.writes(progress.notebook), "\n")
-    except (OSError, ValueError, TypeError) as exc:
-        progress.warnings.append(
-            f"{path}: the executed notebook could not be saved: {_reason(exc)}"
-        )
+    if trouble := progress.copy.save():
+        progress.warnings.append(trouble)
         return None
-    return path
+    return progress.copy.path
 
 
 async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) -> None:
     own = limit("notebook", notebook.timeout_s, time.monotonic())
     until = nearest(own, around.limit)
     progress.notebook = read_notebook(notebook.path)
+    path = around.artifacts.executed(around.experiment, notebook.name)
+    progress.copy = ExecutedCopy(progress.notebook, around.artifacts, path)
     progress.kernel = choose_kernel(progress.notebook, notebook.kernel, around.settings)
     log = around.artifacts.log(around.experiment, notebook.name)
     progress.log_path = _prepare_log(around.artifacts, log, progress)
@@ -217,7 +191,8 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
             progress.memory = MemoryWatch(around.host.pid or kernel.process.pid, around.holding)
             try:
                 with progress.memory:
-                    await _execute(notebook, around, kernel, progress, until)
+                    async with progress.copy.kept_up_to_date():
+                        await _execute(notebook, around, kernel, progress, until)
             except NotebookEnded as ended:
                 if around.halts.wanted and ended.failure and ended.kernel_is_idle:
                     await _halt(notebook, around, kernel, progress, ended.failure)
@@ -239,7 +214,7 @@ async def _halt(
     why: Failure,
 ) -> None:
     """Save the notebook and let its kernel be looked at before it is ended."""
-    progress.executed = _save(progress, around, notebook)
+    progress.executed = _save(progress)
     halted = Halted(
         notebook=notebook.name,
         failure=why,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.execution.allowance import LeftOut
@@ -18,29 +20,20 @@ _TAIL = 100_000
 """Characters in which they are looked for."""
 
 
-def join_streams(cell: NotebookNode) -> None:
-    """Make one output of what a cell printed in one go, which arrives in pieces.
+def joined_streams(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
+    """One output of what a cell printed in one go, which arrives in pieces; these stay as they are.
 
     nbclient's own ``coalesce_streams`` takes hours for a line of some megabytes.
     """
     joined: list[NotebookNode] = []
-    pieces: list[str] = []
-    for output in cell.get("outputs", []):
-        name = output.name if output.output_type == "stream" else None
-        if name and joined and joined[-1].get("name") == name:
-            pieces.append(output.text)
-            continue
-        _fill(joined, pieces)
-        joined.append(output)
-        pieces = [output.text] if name else []
-    _fill(joined, pieces)
-    if joined:
-        cell.outputs = joined
+    for (kind, _), group in groupby(outputs, key=lambda o: (o.output_type, o.get("name"))):
+        pieces = list(group)
+        joined += pieces if kind != "stream" or len(pieces) == 1 else [_joined(pieces)]
+    return joined
 
 
-def _fill(joined: list[NotebookNode], pieces: list[str]) -> None:
-    if pieces:
-        joined[-1].text = "".join(pieces)
+def _joined(pieces: Sequence[NotebookNode]) -> NotebookNode:
+    return type(pieces[0])({**pieces[0], "text": "".join(piece.text for piece in pieces)})
 
 
 def printed(cell: NotebookNode) -> str:

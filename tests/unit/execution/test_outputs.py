@@ -8,7 +8,7 @@ from nbformat import NotebookNode, from_dict  # noqa: TID253
 
 from pytest_nbgroups.execution.allowance import LeftOut
 from pytest_nbgroups.execution.outputs import (
-    join_streams,
+    joined_streams,
     left_out_warning,
     mark_left_out,
     printed,
@@ -35,15 +35,16 @@ def cell(*outputs: dict[str, Any]) -> NotebookNode:
 def test_pieces_are_joined() -> None:
     """What was printed in one go becomes one output."""
     made = cell(stream("a"), stream("b"), PICTURE, stream("c"), stream("d", "stderr"))
-    join_streams(made)
-    assert [o.get("text") for o in made.outputs] == ["ab", None, "c", "d"]
+    joined = joined_streams(made.outputs)
+    assert [o.get("text") for o in joined] == ["ab", None, "c", "d"]
+    assert [o.get("text") for o in made.outputs] == ["a", "b", None, "c", "d"]
 
 
 def test_joining_takes_time_in_proportion() -> None:
     """A hundred thousand pieces in no time; added one by one to a text they took minutes."""
     made = cell(*[stream("x" * 100)] * 100_000)
-    join_streams(made)
-    assert len(made.outputs[0].text) == 10_000_000
+    (joined,) = joined_streams(made.outputs)
+    assert len(joined.text) == 10_000_000
 
 
 def test_only_the_end_of_what_was_printed_is_looked_at() -> None:

@@ -1,0 +1,67 @@
+"""The executed copy of a notebook, written while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from nbformat import NotebookNode, read  # noqa: TID253  to read what was written
+from nbformat.v4 import new_code_cell, new_notebook, new_output  # noqa: TID253  to make notebooks
+
+from pytest_nbgroups.artifacts import Artifacts
+from pytest_nbgroups.execution.saving import ExecutedCopy
+
+
+def notebook() -> NotebookNode:
+    made: NotebookNode = new_notebook(cells=[new_code_cell("print('a')", id="a")])
+    return made
+
+
+def printing(made: NotebookNode, text: str) -> None:
+    made.cells[0].outputs.append(new_output("stream", name="stdout", text=text))
+
+
+def copy_of(made: NotebookNode, folder: Path) -> ExecutedCopy:
+    artifacts = Artifacts(folder=folder / ".experiments")
+    return ExecutedCopy(made, artifacts, artifacts.executed("A", "1-load.ipynb"))
+
+
+def test_what_is_shown_meanwhile_is_written(tmp_path: Path) -> None:
+    """Again for every change, and its pieces stay in the notebook that runs as they have come."""
+    made = notebook()
+    copy = copy_of(made, tmp_path)
+
+    async def run() -> None:
+        async with copy.kept_up_to_date(every_s=0.01):
+            for count, text in enumerate(["one\n", "two\n"], start=1):
+                printing(made, text)
+                expected = "one\ntwo\n"[: 4 * count]
+                async with asyncio.timeout(10):
+                    while not shows(expected):  # noqa: ASYNC110  a file tells nobody of its change
+                        await asyncio.sleep(0.01)
+
+    def shows(text: str) -> bool:
+        if not copy.path.exists():
+            return False
+        return bool(read(copy.path, as_version=4).cells[0].outputs[0].text == text)
+
+    asyncio.run(run())
+    assert [output.text for output in made.cells[0].outputs] == ["one\n", "two\n"]
+    assert copy.save() == ""
+    assert [path.name for path in copy.path.parent.iterdir()] == ["1-load.ipynb"]
+
+
+def test_what_cannot_be_written_is_told_in_the_end(tmp_path: Path) -> None:
+    """Not each time; the file is named."""
+    (tmp_path / ".experiments").write_text("a file")
+    made = notebook()
+    copy = copy_of(made, tmp_path)
+
+    async def run() -> None:
+        async with copy.kept_up_to_date(every_s=0.001):
+            printing(made, "one\n")
+            await asyncio.sleep(0.05)  # so that it has been tried: nothing else shows that
+
+    asyncio.run(run())
+    told = copy.save()
+    assert told.startswith(f"{copy.path}: the executed notebook could not be saved: ")
