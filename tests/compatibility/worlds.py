@@ -97,7 +97,9 @@ def install(folder: Path, requirements: Sequence[str]) -> Path:
     uv = shutil.which("uv")
     if not python.exists():
         make = (
-            [uv, "venv", "-q", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
+            [uv, "venv", "-q", "--seed", "--python", sys.executable]
+            if uv
+            else [sys.executable, "-m", "venv"]
         )
         subprocess.run([*make, str(folder)], check=True)
     pip = [uv, "pip", "install", "--python"] if uv else []
