@@ -22,6 +22,7 @@ from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
 from pytest_nbgroups.execution.selection import choose_kernel
+from pytest_nbgroups.execution.witness import Witness
 from pytest_nbgroups.model import Failure, FailureKind, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.resources import Usage
 from pytest_nbgroups.settings import Settings
@@ -61,6 +62,7 @@ class _Progress:
     log_path: Path | None = None
     cells_executed: int = 0
     memory: MemoryWatch | None = None
+    witness: Witness | None = None
     failure: Failure | None = None
     interrupted: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -76,6 +78,14 @@ class _Progress:
             self.warnings.append(message)
         else:
             self.failure = Failure(kind=_kind(exc), message=message)
+
+    def explain(self, name: str, usage: Usage | None) -> None:
+        """Add to the failure what is known of its cause. A user's interrupt needs no other."""
+        if self.witness is None or self.notebook is None or self.interrupted:
+            return
+        sources = [cell.source if _runs(cell) else "" for cell in self.notebook.cells]
+        self.failure, remarks = self.witness.explain(self.failure, usage, sources)
+        self.warnings += [f"{name}: {text}" for text in remarks]
 
 
 async def run_notebook(
@@ -99,6 +109,7 @@ async def run_notebook(
         progress.fail(exc)
     executed = _save(progress, artifacts.executed(around.experiment, notebook.name))
     usage = _usage(notebook, progress, around.host)
+    progress.explain(notebook.name, usage)
     return _result(notebook, progress, executed, started, usage), tuple(progress.warnings)
 
 
@@ -191,7 +202,12 @@ async def _run(
         ) as kernel:
             if trouble := around.holding.on_start(kernel.process.pid):
                 progress.warnings.append(f"{notebook.name}: {trouble}")
-            progress.memory = MemoryWatch(around.host.pid or kernel.process.pid, around.holding)
+            progress.memory = MemoryWatch(
+                around.host.pid or kernel.process.pid,
+                around.holding,
+                on_excess=around.host.kill_tree_soon,
+            )
+            progress.witness = Witness(kernel.process, around.holding, progress.memory)
             with progress.memory:
                 await _execute(notebook, around, kernel, progress, until)
     except KernelStartError as exc:
@@ -225,6 +241,7 @@ async def _execute(
     until: Limit | None,
 ) -> None:
     assert progress.notebook is not None  # noqa: S101  read before the kernel started
+    assert progress.witness is not None  # noqa: S101  it has begun when the kernel had
     client = _nbclient(progress.notebook, kernel)
     for index, cell in enumerate(progress.notebook.cells):
         if not _runs(cell):
@@ -246,6 +263,8 @@ async def _execute(
             if ended.kernel_is_lost:
                 kernel.abandon()
             raise
+        finally:
+            progress.witness.cell_ended(index + 1)
         progress.cells_executed += 1
     client.set_widgets_metadata()
 
