@@ -186,6 +186,15 @@ def _contradictions(resources: Mapping[str, Any], where: str) -> Iterable[str]:
         )
 
 
+def check_ram_limit(resources: Resources, source: str) -> None:
+    """Raise DeclarationError where RAM is to be limited and none is declared, wherever that could be."""
+    if resources.ram_limit and resources.ram is None:
+        raise DeclarationError(
+            f"{source}: [resources] ram_limit = true: there is no ram to limit it to; declare the most "
+            'that it may take, such as ram = "4GB", or remove ram_limit'
+        )
+
+
 def _join(prefix: str, *names: str) -> str:
     return ".".join([*filter(None, [prefix]), *map(_quoted, names)])
 

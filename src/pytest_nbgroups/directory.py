@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 from pytest_nbgroups.declaration import (
     Declaration,
     RunOptions,
+    check_ram_limit,
     read_declaration,
     read_patterns,
     specificity,
@@ -129,12 +130,14 @@ def _read(
     if not selection.names:
         return ()
     _check_notebook_tables(own, names, file)
+    resources = _customized_resources(directory, declared.resources, customization)
+    check_ram_limit(resources, file if "ram_limit" in own.resources_table else "pyproject.toml")
     experiment = Experiment(
         name=name,
         directory=directory,
         notebooks=tuple(_notebook(directory / n, declared, settings) for n in selection.names),
         excluded=selection.excluded,
-        resources=_customized_resources(directory, declared.resources, customization),
+        resources=resources,
         timeout_s=_first(
             settings.option_deadlines.experiment_s,
             declared.run.timeout,

@@ -193,6 +193,7 @@ _REQUIRES = _texts_kind(
 KEYS: tuple[Key, ...] = (
     Key(table="resources", name="cpus", kind=_NUMBER, help="CPUs it keeps busy. Default 1; more than there are is clamped with a note."),
     Key(table="resources", name="ram", kind=_SIZE, help="Peak memory of its largest notebook, child processes included. Default: what history shows, else slow start."),
+    Key(table="resources", name="ram_limit", kind=_FLAG, help="Kill a notebook that takes more than the declared ram. Default false."),
     Key(table="resources", name="gpus", kind=_COUNT, help="Whole GPUs."),
     Key(table="resources", name="gpu_min_memory", kind=_SIZE, help="Memory that each of its GPUs must have free; implies gpus = 1."),
     Key(table="resources", name="gpu_memory", kind=_SHARE, help="A share of one GPU instead of a whole one; implies gpus = 1."),

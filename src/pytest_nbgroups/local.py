@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from pytest_nbgroups.events import Event, ExperimentFinished, ExperimentWaiting
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.experiment import run_experiment
 from pytest_nbgroups.execution.halting import OnHalt
-from pytest_nbgroups.execution.holding import Holding, Sample
+from pytest_nbgroups.execution.holding import Holding, Neighbour, Sample
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit
 from pytest_nbgroups.execution.requirements import missing
@@ -28,7 +28,7 @@ from pytest_nbgroups.model import (
     NotebookResult,
 )
 from pytest_nbgroups.planner import Planner
-from pytest_nbgroups.resources import Need
+from pytest_nbgroups.resources import Need, Resources
 from pytest_nbgroups.threads import thread_count, thread_variables
 
 CUDA_VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -69,7 +69,7 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
                 ending.receive,
                 cancellation=cancellation,
                 env={**env, **_threads(experiment, held, planner, env)},
-                holding=_holding(held, need, planner),
+                holding=_holding(held, need, planner, experiment.resources),
             )
     except LeaseCancelledError as exc:
         ending.without_run(str(exc))
@@ -110,7 +110,7 @@ def _threads(
     return thread_variables(count, {**env, **experiment.env}, visible_cpus=visible)
 
 
-def _holding(held: HeldLease, need: Need, planner: Planner) -> Holding:
+def _holding(held: HeldLease, need: Need, planner: Planner, declared: Resources) -> Holding:
     def publish(sample: Sample) -> None:
         held.update(sample.used_bytes, sample.gpu_used_bytes)
 
@@ -120,12 +120,25 @@ def _holding(held: HeldLease, need: Need, planner: Planner) -> Holding:
     def bind(pid: int) -> str | None:
         return affinity.apply(pid, held.bound_cpus) if held.bound_cpus else None
 
+    def neighbours() -> Sequence[Neighbour]:
+        return [
+            Neighbour(
+                experiment=other.experiment,
+                used_bytes=other.used_bytes,
+                shares_limit=other.ram_domain == held.claim.ram_domain,
+            )
+            for other in planner.others(held.claim)
+        ]
+
     return Holding(
         descriptors=held.descriptors,
         on_start=bind,
         env=_visible_gpus(held, planner),
         on_sample=publish,
         gpu_memory=gpu_memory,
+        kill_counts=planner.kill_counts,
+        neighbours=neighbours,
+        ram_limit=declared.ram if declared.ram_limit else None,
     )
 
 

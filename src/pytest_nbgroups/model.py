@@ -63,6 +63,8 @@ class FailureKind(StrEnum):
     CELL = "cell"
     DEADLINE = "deadline"
     KERNEL_DIED = "kernel_died"
+    OUT_OF_MEMORY = "out_of_memory"
+    RAM_LIMIT = "ram_limit"
     KERNEL_START = "kernel_start"
     NOTEBOOK = "notebook"
     DECLARATION = "declaration"
@@ -148,6 +150,8 @@ class Failure:
     traceback: str = ""
     output: str = ""
     """The last lines that the failing cell printed."""
+    evidence: tuple[str, ...] = ()
+    """What was seen that tells of the cause, a fact a line."""
     remedy: str = ""
 
 

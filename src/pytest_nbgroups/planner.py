@@ -14,15 +14,18 @@ from pytest_nbgroups.backlog import Verdict
 from pytest_nbgroups.errors import LeaseError
 from pytest_nbgroups.events import Event, ExperimentFinished
 from pytest_nbgroups.machine.affinity import available_cpus, choose_cpus, read_places
+from pytest_nbgroups.machine.cgroup import Cgroup, find_cgroup
 from pytest_nbgroups.machine.gpu_reader import GpuReader
 from pytest_nbgroups.machine.memory import RamLimit, find_ram
 from pytest_nbgroups.machine.memory_use import read_memory_use
+from pytest_nbgroups.machine.oom import read_kill_counts
 from pytest_nbgroups.machine.pool import LeasePool, PoolSnapshot
 from pytest_nbgroups.needs import SlowStart, need_of, unmet
 from pytest_nbgroups.obstacle import describe
 from pytest_nbgroups.planning import Job, Parallelism, idle, most_at_once
 from pytest_nbgroups.resources import Budget, Claim, Estimate, Gpu, Need, Resources
 from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.shortage import KillCounts
 from pytest_nbgroups.threads import thread_count
 
 
@@ -63,6 +66,10 @@ class Planner:
     def _ram_limit(self) -> RamLimit:
         """Looked up once: the pool's gate is held while the rest is read."""
         return find_ram(env=os.environ)
+
+    @cached_property
+    def _memory_cgroup(self) -> Cgroup | None:
+        return find_cgroup("memory")
 
     @property
     def budget(self) -> Budget:
@@ -147,6 +154,18 @@ class Planner:
             memory=read_memory_use(self._ram_limit),
         )
 
+    def others(self, claim: Claim) -> Sequence[Claim]:
+        """Who holds a lease besides this holder; nobody where the pool cannot be used."""
+        try:
+            holders = self.pool.snapshot().holders
+        except LeaseError:
+            return ()
+        return [holder for holder in holders if not _is_same(holder, claim)]
+
+    def kill_counts(self) -> KillCounts:
+        """What the operating system has ended for lack of memory until now."""
+        return read_kill_counts(self._memory_cgroup)
+
     def admission(
         self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
     ) -> Grant | Obstacle:
@@ -228,3 +247,8 @@ class Planner:
     def gpu_memory(self, pids: Collection[int], gpus: Collection[str]) -> Mapping[str, int] | None:
         """UUID -> bytes that these processes hold of these GPUs; None where nothing can tell."""
         return self._gpu_reader.process_memory(pids, gpus)
+
+
+def _is_same(one: Claim, other: Claim) -> bool:
+    """Of all that a ticket says only what is used changes."""
+    return (one.pid, one.experiment, one.since) == (other.pid, other.experiment, other.since)

@@ -20,6 +20,8 @@ class Resources:
 
     cpus: float | None = None
     ram: Size | None = None
+    ram_limit: bool = False
+    """Whether what takes more than ``ram`` is killed."""
     gpus: int | None = None
     gpu_min_memory: Size | None = None
     gpu_memory: Size | None = None

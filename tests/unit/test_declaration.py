@@ -106,7 +106,7 @@ def test_every_fault_is_listed() -> None:
         "extra: unknown table; accepted are notebooks, resources, run",
         (
             "[resources] cpu: unknown key; did you mean cpus? accepted are cpus, exclusive, gpu_memory, "
-            "gpu_min_memory, gpus, locks, ram"
+            "gpu_min_memory, gpus, locks, ram, ram_limit"
         ),
         "[resources] gpus = 1.5: expected a whole number, 0 or more",
         '[run] skip = true: expected the reason as text, such as "needs Docker"',

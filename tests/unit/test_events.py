@@ -53,6 +53,7 @@ failure = st.builds(
     cell=st.none() | cell,
     traceback=text,
     output=text,
+    evidence=st.lists(text, max_size=2).map(tuple),
     remedy=text,
 )
 notebook_result = st.builds(

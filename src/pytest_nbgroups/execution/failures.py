@@ -22,6 +22,30 @@ _LINE, _TEXT, _SOURCE = 2_000, 20_000, 100_000
 _RAW = 10 * _TEXT
 """Before escapes and control characters are removed."""
 
+_SHELL = 128
+_LARGEST_EXIT = 255
+_EXITS = {
+    0: ", exit() or quit() in a cell?",
+    1: ", os._exit() in a cell or an error of the kernel itself?",
+}
+_COMPILED = ", a crash in compiled code"
+_OUTSIDE = ", sent from outside"
+_SIGNALS = {
+    "SIGKILL": ", killed from outside or out of memory",
+    "SIGSEGV": _COMPILED,
+    "SIGBUS": _COMPILED,
+    "SIGILL": _COMPILED,
+    "SIGFPE": _COMPILED,
+    "SIGABRT": ", aborted by compiled code",
+    "SIGTERM": _OUTSIDE,
+    "SIGHUP": _OUTSIDE,
+    "SIGQUIT": _OUTSIDE,
+    "SIGINT": _OUTSIDE,
+    "SIGXCPU": ", it ran into the operating system's limit on CPU time (ulimit -t)",
+    "SIGXFSZ": ", it ran into the operating system's limit on the size of files (ulimit -f)",
+    "SIGSYS": ", a system call that is not allowed here",
+}
+
 # "Cell In[3], line 2" since IPython 8.7, "Input In [3], in <cell line: 2>()" before.
 _CELL_LINE = re.compile(r"(?:Cell|Input) In ?\[(\d+)\],? (?:line |in <cell line: )(\d+)")
 
@@ -124,10 +148,9 @@ def death_failure(
     returncode: int | None, *, cell: CellReference | None, output: str = "", log: str = ""
 ) -> Failure:
     """The failure of a notebook whose kernel ended by itself."""
-    where = f" in cell {cell.number} of {cell.count}" if cell else ""
     return Failure(
         kind=FailureKind.KERNEL_DIED,
-        message=f"the kernel died{where}: {describe_exit(returncode)}",
+        message=death_message(cell, f"{describe_exit(returncode)}{_exit_hint(returncode)}"),
         cell=cell,
         output=output,
         traceback=last_lines(plain_text(log), OUTPUT_LINES),
@@ -148,20 +171,42 @@ def failure_of(error: Exception) -> Failure:
     return Failure(kind=kind, message=told)
 
 
+def death_message(cell: CellReference | None, cause: str) -> str:
+    """``the kernel died in cell 4 of 9: exit code 3``."""
+    where = f" in cell {cell.number} of {cell.count}" if cell else ""
+    return f"the kernel died{where}: {cause}"
+
+
+def signal_of(returncode: int | None) -> int | None:
+    """The signal that ended a kernel, or what a shell around it made of that: 128 and the signal."""
+    if returncode is None:
+        return None
+    if returncode < 0:
+        return -returncode
+    return returncode - _SHELL if _name(returncode - _SHELL) else None
+
+
 def describe_exit(returncode: int | None) -> str:
     """An exit status in words; negative numbers are signals, as in `subprocess`."""
     if returncode is None:
         return "its exit status is unknown"
-    if returncode >= 0:
-        hint = ", exit() or quit() in a cell?" if returncode == 0 else ""
-        return f"exit code {returncode}{hint}"
+    signum = signal_of(returncode)
+    if signum is None:
+        return f"exit code {returncode}"
+    name = _name(signum) or f"signal {signum}"
+    through_shell = f" (exit code {returncode})" if returncode > 0 else ""
+    return f"{name}{through_shell}{_SIGNALS.get(name, '')}"
+
+
+def _exit_hint(returncode: int | None) -> str:
+    """What usually makes a process exit in the midst of a cell. Windows has larger codes for crashes."""
+    if returncode is None or signal_of(returncode) is not None or returncode > _LARGEST_EXIT:
+        return ""
+    return _EXITS.get(returncode, ", os._exit() in a cell or exit() in compiled code?")
+
+
+def _name(signum: int) -> str | None:
     try:
-        name = signal.Signals(-returncode).name
+        return signal.Signals(signum).name
     except ValueError:
-        name = f"signal {-returncode}"
-    hints = {
-        "SIGKILL": ", killed from outside or out of memory",
-        "SIGSEGV": ", a crash in compiled code",
-        "SIGABRT": ", aborted by compiled code",
-    }
-    return f"{name}{hints.get(name, '')}"
+        return None

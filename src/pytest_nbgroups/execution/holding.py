@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from pytest_nbgroups.shortage import KillCounts
+from pytest_nbgroups.units import Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +16,17 @@ class Sample:
     used_bytes: int
     gpu_used_bytes: Mapping[str, int] = field(default_factory=dict)
     """UUID -> bytes; absent where unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """Another experiment that runs at the same moment."""
+
+    experiment: str
+    used_bytes: int
+    """RAM that its kernel's tree was last seen to use."""
+    shares_limit: bool = True
+    """It is in the same container or job; else it shares but the machine."""
 
 
 def _ignore(_sample: Sample) -> None:
@@ -25,6 +39,10 @@ def _let_be(_pid: int) -> str | None:
 
 def _unknown(_pids: Collection[int]) -> Mapping[str, int] | None:
     return None
+
+
+def _alone() -> Sequence[Neighbour]:
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +59,9 @@ class Holding:
     """Called about once a second and at peaks, in a thread of its own."""
     gpu_memory: Callable[[Collection[int]], Mapping[str, int] | None] = _unknown
     """Pids -> the bytes that they hold, by UUID of the GPU; None where nothing can tell."""
+    kill_counts: Callable[[], KillCounts] = KillCounts
+    """Tells for how many processes memory was lacking; called before and after each cell. Never raises."""
+    neighbours: Callable[[], Sequence[Neighbour]] = _alone
+    """Who else runs now; called when something has died. Never raises."""
+    ram_limit: Size | None = None
+    """A kernel's tree that has more is killed."""

@@ -108,6 +108,11 @@ class KernelHost:
         request = self._connection.request("kill_tree", deadline_s=deadline_s)
         return self._ended(await asyncio.wrap_future(request))
 
+    def kill_tree_soon(self) -> None:
+        """Have the tree killed, waiting for nothing. Raises KernelHostError if the host has ended."""
+        if self._connection is not None:
+            self._connection.request("kill_tree", deadline_s=_KILL_S)
+
     def kill_tree_now(self, *, deadline_s: float = _KILL_S) -> tuple[str, ...]:
         """``kill_tree`` for where no event loop runs. Raises KernelHostError if the host is mute."""
         if self._connection is None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -40,6 +41,7 @@ _NEW_PEAK = 1.01
 _UNSEEN = 1.05
 """So much above all that was seen, what was reaped was another process."""
 _END_S = 2.0
+_RECENT_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,23 +79,43 @@ class Peak:
         return self._estimate if self._estimate.used_bytes > self.used_bytes else self
 
 
+@dataclass(frozen=True, kw_only=True)
+class Excess:
+    """What a tree had when it had more than it may."""
+
+    used_bytes: int
+    processes: int
+    largest_bytes: int
+    """Of one process."""
+
+
 class MemoryWatch:
     """Samples everything below a process while it is entered. Never raises; see `warnings`."""
 
     def __init__(
-        self, root_pid: int, holding: Holding, *, reader: ProcessReader | None = None
+        self,
+        root_pid: int,
+        holding: Holding,
+        *,
+        reader: ProcessReader | None = None,
+        on_excess: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_excess`` is called once, in a thread, when more is used than ``holding.ram_limit``."""
         self.warnings: list[str] = []
         self.cpu_s = 0.0
         """CPU time that the sampling has taken."""
+        self.excess: Excess | None = None
+        """What was there when ``on_excess`` was called."""
         self._root_pid = root_pid
         self._holding = holding
+        self._on_excess = on_excess
         self._reader = reader or reader_of_this_platform()
         self._allowance = Allowance(
             share=_CPU_SHARE, at_first_s=_CPU_AT_FIRST_S, most_s=_CPU_SAVED_S
         )
         self._shared_pages = SharedPages(self._reader, self._allowance)
         self._ended = threading.Event()
+        self._ending = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="nbgroups-memory", daemon=True)
         self._peak = Peak()
         self._least_bytes = 0
@@ -103,6 +125,7 @@ class MemoryWatch:
         self._peaks: dict[int, int] = {}
         """Of each process, as it was last seen."""
         self._cpu_seen_s: dict[int, float] = {}
+        self._recent: deque[tuple[float, int]] = deque()
         self._gpu_used: Mapping[str, int] | None = None
         self._gpu_bytes: int | None = None
         self._next_publishing = self._next_gpu = 0.0
@@ -118,7 +141,8 @@ class MemoryWatch:
         traceback: TracebackType | None,
     ) -> None:
         """Wait for the last sample, but not for a driver or a process that lets readers hang."""
-        self._ended.set()
+        with self._ending:  # from here on there is nothing of this notebook to kill
+            self._ended.set()
         self._thread.join(_END_S)
         if self._thread.is_alive():
             self.warnings.append("its memory was not measured to the end: a sample takes too long")
@@ -135,6 +159,15 @@ class MemoryWatch:
             cpu_s=reaped.cpu_s if reaped else sum(self._cpu_seen_s.values()),
             gpu_bytes=self._gpu_bytes,
         )
+
+    @property
+    def recent_bytes(self) -> int:
+        """The most in the last second in which anything was seen: what is dying has less and less."""
+        return max((used_bytes for _, used_bytes in list(self._recent)), default=0)
+
+    def has_lost_a_process(self) -> bool:
+        """Whether one that was seen below the kernel host is there no more."""
+        return any(self._reader.memory(pid) is None for pid in list(self._peaks))
 
     def _never_seen_bytes(self, reaped: Reaped | None) -> int:
         """A process that was reaped but not seen, and what was always there beside it; 0 without one."""
@@ -176,8 +209,41 @@ class MemoryWatch:
             largest_bytes = max(memory.peak_rss_bytes for memory in found.values())
             self._largest_bytes = max(self._largest_bytes, largest_bytes)
         self._least_bytes = min(self._least_bytes or total.used_bytes, total.used_bytes)
+        self._remember(total.used_bytes)
+        self._limit(found, total)
         grown = self._peak.highest.used_bytes > _GROWN * before_bytes
         self._tell(total.used_bytes, found, grown=grown, is_last=is_last)
+
+    def _remember(self, used_bytes: int) -> None:
+        now = time.monotonic()
+        self._recent.append((now, used_bytes))
+        while now - self._recent[0][0] > _RECENT_S:
+            self._recent.popleft()
+
+    def _limit(self, found: Mapping[int, ProcessMemory], total: Total) -> None:
+        """Call for the end of a tree that certainly has more than it may."""
+        limit = self._holding.ram_limit
+        if limit is None or self.excess is not None or total.used_bytes <= limit.bytes:
+            return
+        used_bytes = self._certain_bytes(found, total)
+        if used_bytes <= limit.bytes:
+            return
+        with self._ending:
+            if not self._ended.is_set():
+                largest_bytes = max(memory.rss_bytes for memory in found.values())
+                self.excess = Excess(
+                    used_bytes=used_bytes, processes=len(found), largest_bytes=largest_bytes
+                )
+                self._on_excess()
+
+    def _certain_bytes(self, found: Mapping[int, ProcessMemory], total: Total) -> int:
+        """No estimate, and no page twice: where that cannot be told, what the largest process has."""
+        exact = total if total.is_exact else self._shared_pages.look_closely(found)
+        if exact is None:
+            return 0
+        if exact.is_upper_bound:
+            return max(memory.rss_bytes for memory in found.values())
+        return exact.used_bytes
 
     def _found(self) -> dict[int, ProcessMemory]:
         read = ((pid, self._reader.memory(pid)) for pid in descendants(self._root_pid))

@@ -25,6 +25,7 @@ from pytest_nbgroups.execution.outputs import left_out_warning
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
 from pytest_nbgroups.execution.saving import ExecutedCopy
 from pytest_nbgroups.execution.selection import choose_kernel
+from pytest_nbgroups.execution.witness import Witness
 from pytest_nbgroups.model import Failure, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.resources import Usage
 from pytest_nbgroups.settings import Settings
@@ -70,6 +71,7 @@ class _Progress:
     log_path: Path | None = None
     cells_executed: int = 0
     memory: MemoryWatch | None = None
+    witness: Witness | None = None
     failure: Failure | None = None
     interrupted: bool = False
     executed: Path | None = None
@@ -87,6 +89,14 @@ class _Progress:
             self.warnings.append(failure.message)
         else:
             self.failure = failure
+
+    def explain(self, name: str, usage: Usage | None) -> None:
+        """Add to the failure what is known of its cause. A user's interrupt needs no other."""
+        if self.witness is None or self.notebook is None or self.interrupted:
+            return
+        sources = [cell.source if _runs(cell) else "" for cell in self.notebook.cells]
+        self.failure, remarks = self.witness.explain(self.failure, usage, sources)
+        self.warnings += [f"{name}: {text}" for text in remarks]
 
 
 async def run_notebook(
@@ -109,6 +119,7 @@ async def run_notebook(
         progress.fail(exc)
     executed = progress.executed or _save(progress)
     usage = _usage(notebook, progress, around.host)
+    progress.explain(notebook.name, usage)
     duration_s = time.monotonic() - started - around.halts.total_s  # no earlier notebook had any
     return _result(notebook, progress, executed, duration_s, usage), tuple(progress.warnings)
 
@@ -188,7 +199,12 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
         ) as kernel:
             if trouble := around.holding.on_start(kernel.process.pid):
                 progress.warnings.append(f"{notebook.name}: {trouble}")
-            progress.memory = MemoryWatch(around.host.pid or kernel.process.pid, around.holding)
+            progress.memory = MemoryWatch(
+                around.host.pid or kernel.process.pid,
+                around.holding,
+                on_excess=around.host.kill_tree_soon,
+            )
+            progress.witness = Witness(kernel.process, around.holding, progress.memory)
             try:
                 with progress.memory:
                     async with progress.copy.kept_up_to_date():
@@ -258,6 +274,7 @@ async def _execute(
     until: Limit | None,
 ) -> None:
     assert progress.notebook is not None  # noqa: S101  read before the kernel started
+    assert progress.witness is not None  # noqa: S101  it has begun when the kernel had
     client = _nbclient(progress.notebook, kernel)
     for index, cell in enumerate(progress.notebook.cells):
         if not _runs(cell):
@@ -279,6 +296,8 @@ async def _execute(
             if ended.kernel_is_lost:
                 kernel.abandon()
             raise
+        finally:
+            progress.witness.cell_ended(index + 1)
         progress.cells_executed += 1
     client.set_widgets_metadata()
 

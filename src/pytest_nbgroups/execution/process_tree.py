@@ -23,6 +23,10 @@ from pytest_nbgroups.execution.kernel_output import KernelOutput
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
+_OOM_SCORE = "/proc/self/oom_score_adj"
+_OOM_SCORE_ABOVE = 500
+"""As if a kernel used half of the memory more: it is ended before pytest and the kernel host are."""
+_OOM_SCORE_MOST = 1000
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
 
@@ -37,7 +41,7 @@ class PosixTree:
         self._childless = True
         self._cpu_s, self._peak_bytes = 0.0, 0
         self._subreaper = _become_subreaper()
-        self._die_with_host = _parent_death_signal()
+        self._prepare = _preparation()
 
     def start(
         self,
@@ -60,7 +64,7 @@ class PosixTree:
                 stderr=output.writer,
                 start_new_session=True,
                 pass_fds=tuple(descriptors),
-                preexec_fn=self._die_with_host,  # noqa: PLW1509  the host has one thread
+                preexec_fn=self._prepare,  # noqa: PLW1509  the host has one thread
             )
         except BaseException:
             output.close()
@@ -201,9 +205,37 @@ def _become_subreaper() -> bool:
     return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
-def _parent_death_signal() -> Callable[[], None] | None:
-    """What to call in the kernel before exec, so that it dies even with a host that is SIGKILLed."""
+def _preparation() -> Callable[[], None] | None:
+    """What to call in the kernel before exec, so that it dies with its host, and first where memory is short."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    score = _higher_oom_score()
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if score is not None:
+            _write_oom_score(score)
+
+    return prepare
+
+
+def _higher_oom_score() -> bytes | None:
+    """To raise it needs no privilege; the kernel's children inherit it."""
+    try:
+        with open(_OOM_SCORE, "rb") as file:  # noqa: PTH123  as below
+            score = int(file.read())
+    except (OSError, ValueError):
+        return None
+    return b"%d" % min(_OOM_SCORE_MOST, score + _OOM_SCORE_ABOVE)
+
+
+def _write_oom_score(score: bytes) -> None:
+    """Between fork and exec, so with system calls alone. Where it is forbidden it stays as it is."""
+    try:
+        descriptor = os.open(_OOM_SCORE, os.O_WRONLY)
+    except OSError:
+        return
+    with contextlib.suppress(OSError):
+        os.write(descriptor, score)
+    os.close(descriptor)

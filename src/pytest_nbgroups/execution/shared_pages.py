@@ -18,6 +18,8 @@ _LONGEST_PAUSE_S = 2.0
 """Who writes to what it shares gets pages of its own, and only a look tells."""
 _USUAL_COST_S = 3e-11
 """For each byte of RSS, until it has been measured."""
+_CLOSE_LOOK_SHARE = 0.1
+"""Of one core: the most that looks beyond the allowance take."""
 
 
 class Allowance:
@@ -89,7 +91,7 @@ class SharedPages:
         self._cost_s = _USUAL_COST_S
         self._pids: frozenset[int] = frozenset()
         self._pause_s = _FIRST_PAUSE_S
-        self._next_look = 0.0
+        self._next_look = self._next_close_look = 0.0
 
     def total(self, found: Mapping[int, ProcessMemory], *, matters: bool) -> Total:
         """``matters`` where the sum of what each has could be a new peak."""
@@ -104,6 +106,16 @@ class SharedPages:
         if self._last is None:
             return Total(used_bytes=sum_bytes, is_exact=False, is_upper_bound=True)
         return Total(used_bytes=self._last.estimate(found, sum_bytes), is_exact=False)
+
+    def look_closely(self, found: Mapping[int, ProcessMemory]) -> Total | None:
+        """Look although it may overdraw the allowance; None where that would cost too much time."""
+        now = time.monotonic()
+        if now < self._next_close_look:
+            return None
+        before_s = self.cpu_s
+        total = self._look(found, sum(memory.rss_bytes for memory in found.values()))
+        self._next_close_look = now + (self.cpu_s - before_s) / _CLOSE_LOOK_SHARE
+        return total
 
     def _may_look(self, sum_bytes: int, *, settled: bool) -> bool:
         """A costly look waits until all that is being forked is there: the next one has to wait long."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.declaration import Declaration, read_declaration
+from pytest_nbgroups.declaration import Declaration, check_ram_limit, read_declaration
 from pytest_nbgroups.directory import SUFFIX
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
@@ -61,17 +61,13 @@ class RunExperiment:
         """Put the marker's declarations over those of the directory."""
         try:
             declared = _marked(self._request.node)
+            if declared is None:
+                return experiment
+            resources = declared.over(_declaration_of(experiment.resources)).resources
+            check_ram_limit(resources, f"{self._request.node.nodeid}, marker")
         except DeclarationError as exc:
             return replace(experiment, problem=str(exc))
-        if declared is None:
-            return experiment
-        declared_below = {
-            f.name: value
-            for f in fields(Resources)
-            if (value := getattr(experiment.resources, f.name)) is not None
-        }
-        lower = Declaration(resources_table=declared_below)
-        return replace(experiment, resources=declared.over(lower).resources)
+        return replace(experiment, resources=resources)
 
     def _refuse_collected(self, experiment: Experiment) -> None:
         for item in self._request.session.items:
@@ -96,6 +92,11 @@ class RunExperiment:
                 pytrace=False,
             )
         return matching[0]
+
+
+def _declaration_of(resources: Resources) -> Declaration:
+    values = {each.name: getattr(resources, each.name) for each in fields(Resources)}
+    return Declaration(resources_table={n: v for n, v in values.items() if v is not None})
 
 
 def marked_resources(item: pytest.Item) -> Resources | None:

@@ -40,6 +40,10 @@ class CgroupLevel:
         """The whole number in one of its files; ``None`` where there is none."""
         return parse_count(read_text(self.directory / file))
 
+    def entry(self, file: str, name: str) -> int | None:
+        """The whole number behind a name in one of its files; ``None`` where there is none."""
+        return entry(read_text(self.directory / file), name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cgroup:
@@ -113,6 +117,15 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except (OSError, ValueError):  # ValueError: a null byte in the path
         return ""
+
+
+def entry(text: str, name: str) -> int | None:
+    """The whole number behind a name, in a text of one name and one number a line."""
+    for line in text.splitlines():
+        key, _, count = line.partition(" ")
+        if key == name:
+            return parse_count(count)
+    return None
 
 
 def _keys(filesystem: str, options: str) -> frozenset[str]:

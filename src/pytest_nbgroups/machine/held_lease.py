@@ -31,6 +31,7 @@ class HeldLease:
         self._ticket = ticket
         self._gate = gate
         self._usage: Mapping[str, int] = {}
+        self.claim = ticket.claim
         self.gpus = ticket.claim.gpus
         """UUIDs."""
         self.bound_cpus = ticket.claim.bound_cpus

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_nbgroups.admission import MemoryUse
-from pytest_nbgroups.machine.cgroup import Cgroup, CgroupLevel, read_text
-from pytest_nbgroups.machine.counts import parse_count
+from pytest_nbgroups.machine.cgroup import Cgroup
 from pytest_nbgroups.machine.memory import RamLimit, find_ram
 
 __all__ = ["MemoryUse", "read_memory_use"]
@@ -41,15 +40,7 @@ def read_memory_use(  # the machine's own, or a test's
 def _cgroup_use(cgroup: Cgroup) -> int:
     level = cgroup.levels[0]
     used = level.count(_USAGE[cgroup.version]) or 0
-    return max(0, used - _stat(level, _RECLAIMABLE[cgroup.version]))
-
-
-def _stat(level: CgroupLevel, name: str) -> int:
-    for line in read_text(level.directory / "memory.stat").splitlines():
-        key, _, count = line.partition(" ")
-        if key == name:
-            return parse_count(count) or 0
-    return 0
+    return max(0, used - (level.entry("memory.stat", _RECLAIMABLE[cgroup.version]) or 0))
 
 
 def _available_bytes() -> int:

@@ -23,6 +23,7 @@ TracebackStyle: TypeAlias = Literal["long", "short"]
 Shown: TypeAlias = Callable[[Path], str]
 """How a path is shown to the user."""
 
+_DEATHS = {FailureKind.KERNEL_DIED, FailureKind.OUT_OF_MEMORY, FailureKind.RAM_LIMIT}
 _MENTIONS_GPU = re.compile(r"cuda|cudnn|gpu|nvidia|nvml", re.IGNORECASE)
 
 
@@ -128,11 +129,13 @@ def _told(failure: Failure, tb_style: TracebackStyle) -> Iterator[list[str]]:
     frames, error = split_traceback(failure, short=short)
     if failure.cell is not None:
         yield source_lines(failure.cell, around=2 if short else 8)
-    if failure.kind is FailureKind.KERNEL_DIED and frames:
+    if failure.kind in _DEATHS and frames:
         yield ["last lines of the kernel's log:", *(f"    {line}" for line in frames)]
     else:
         yield frames
     yield [f"E   {line}".rstrip() for line in error]
+    if failure.evidence:
+        yield ["what was seen:", *(f"    {one_line(line)}" for line in failure.evidence)]
     if output := plain_lines(failure.output):
         shown = without_middle(output, head=0, tail=3 if short else 20)
         yield ["last lines of its output:", *(f"    {line}".rstrip() for line in shown)]

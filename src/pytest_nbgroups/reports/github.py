@@ -80,6 +80,7 @@ def _message(result: ExperimentResult) -> Iterator[str]:
     yield from plain_lines(failure.message) or [failure_headline(result)]
     if failure.cell is not None:
         yield from source_lines(failure.cell, around=2)
+    yield from map(one_line, failure.evidence)
     if failure.remedy:
         yield one_line(failure.remedy)
 

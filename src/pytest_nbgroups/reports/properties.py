@@ -15,6 +15,7 @@ def properties(result: ExperimentResult) -> list[tuple[str, str]]:
     * ``nbgroups_duration_s:<notebook>``: seconds, for each notebook that ran
     * ``nbgroups_failed_notebook``: the notebook that failed, where one did
     * ``nbgroups_failed_cell``: 1-based position of the cell that failed, where one did
+    * ``nbgroups_failure_kind``: what kind of failure it is, as in ``session.json``, where one is
     """
     passed = sum(notebook.outcome.is_done for notebook in result.notebooks)
     return [
@@ -37,8 +38,9 @@ def _durations(result: ExperimentResult) -> list[tuple[str, str]]:
 
 def _failed(result: ExperimentResult) -> list[tuple[str, str]]:
     notebook = result.failed_notebook
+    kind = [("nbgroups_failure_kind", result.failure.kind.value)] if result.failure else []
     if notebook is None or notebook.failure is None:
-        return []
+        return kind
     cell = notebook.failure.cell
     number = [("nbgroups_failed_cell", str(cell.number))] if cell else []
-    return [("nbgroups_failed_notebook", one_line(notebook.name)), *number]
+    return [("nbgroups_failed_notebook", one_line(notebook.name)), *number, *kind]

@@ -77,6 +77,9 @@ _FAILURE = _object(
             f"more than {TRACEBACK_LIMIT:,} characters, the beginning and the end."
         ),
         "output": _text("The last lines that the cell printed."),
+        "evidence": _list(
+            "What was seen that tells of the cause, where processes died.", _text("One fact.")
+        ),
         "remedy": _text("What to do about it; may be empty."),
     },
 )

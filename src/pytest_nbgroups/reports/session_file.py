@@ -154,6 +154,7 @@ def _failure(failure: Failure | None) -> dict[str, Any] | None:
         "cell": {**plain(cell), "source": plain_text(cell.source)} if cell else None,
         "traceback": shortened(plain_text(failure.traceback), TRACEBACK_LIMIT),
         "output": plain_text(failure.output),
+        "evidence": [plain_text(line) for line in failure.evidence],
         "remedy": plain_text(failure.remedy),
     }
 

@@ -15,6 +15,7 @@ from pytest_nbgroups.execution.failures import (
     deadline_failure,
     death_failure,
     describe_exit,
+    signal_of,
 )
 from pytest_nbgroups.execution.outputs import printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
@@ -148,7 +149,7 @@ def test_a_kernel_that_died() -> None:
     """Where, and of what."""
     assert death_failure(3, cell=CELL, output="last words") == Failure(
         kind=FailureKind.KERNEL_DIED,
-        message="the kernel died in cell 3 of 5: exit code 3",
+        message="the kernel died in cell 3 of 5: exit code 3, os._exit() in a cell or exit() in compiled code?",
         cell=CELL,
         output="last words",
     )
@@ -156,18 +157,33 @@ def test_a_kernel_that_died() -> None:
 
 
 @pytest.mark.parametrize(
+    ("returncode", "hint"),
+    [
+        (0, ", exit() or quit() in a cell?"),
+        (1, ", os._exit() in a cell or an error of the kernel itself?"),
+        (127, ", os._exit() in a cell or exit() in compiled code?"),
+        (255, ", os._exit() in a cell or exit() in compiled code?"),
+        (3221225477, ""),
+    ],
+)
+def test_an_exit_in_the_midst_of_a_cell(returncode: int, hint: str) -> None:
+    """With a hint at the usual cause."""
+    failure = death_failure(returncode, cell=None)
+    assert failure.message == f"the kernel died: exit code {returncode}{hint}"
+
+
+@pytest.mark.parametrize(
     ("returncode", "words"),
     [
         (None, "its exit status is unknown"),
-        (0, "exit code 0, exit() or quit() in a cell?"),
+        (0, "exit code 0"),
         (3, "exit code 3"),
         (3221225477, "exit code 3221225477"),
-        (-15, "SIGTERM"),
         (-999, "signal 999"),
     ],
 )
 def test_exits_in_words(returncode: int | None, words: str) -> None:
-    """With a hint at the usual cause."""
+    """A number is what it is."""
     assert describe_exit(returncode) == words
 
 
@@ -177,11 +193,20 @@ def test_exits_in_words(returncode: int | None, words: str) -> None:
     [
         (-9, "SIGKILL, killed from outside or out of memory"),
         (-11, "SIGSEGV, a crash in compiled code"),
+        (-7, "SIGBUS, a crash in compiled code"),
         (-6, "SIGABRT, aborted by compiled code"),
+        (-15, "SIGTERM, sent from outside"),
+        (-24, "SIGXCPU, it ran into the operating system's limit on CPU time (ulimit -t)"),
+        (-25, "SIGXFSZ, it ran into the operating system's limit on the size of files (ulimit -f)"),
+        (-31, "SIGSYS, a system call that is not allowed here"),
+        (-10, "SIGUSR1"),
+        (139, "SIGSEGV (exit code 139), a crash in compiled code"),
     ],
 )
 def test_signals_in_words(returncode: int, words: str) -> None:
-    """A number says little to most people."""
+    """A number says little to most people. A shell around the kernel adds 128 to it."""
+    if sys.platform == "darwin" and returncode in {-7, -31, -10}:
+        pytest.skip("another number there")
     assert describe_exit(returncode) == words
 
 
@@ -231,3 +256,13 @@ def test_an_exception_of_megabytes() -> None:
     assert failure.message.startswith("E: xxx")
     assert len(failure.message) == 300
     assert len(failure.traceback) <= 400_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("returncode", "signum"),
+    [(None, None), (-9, 9), (137, 9), (0, None), (128, None), (255, None), (-999, 999)],
+)
+def test_the_signal_behind_an_exit(returncode: int | None, signum: int | None) -> None:
+    """Also where a shell tells of it."""
+    assert signal_of(returncode) == signum

@@ -181,6 +181,7 @@ def failures(draw: st.DrawFn) -> Failure:
         cell=draw(st.none() | st.just(cell)),
         traceback=draw(texts),
         output=draw(texts),
+        evidence=tuple(draw(st.lists(texts, max_size=2))),
         remedy=draw(texts),
     )
 

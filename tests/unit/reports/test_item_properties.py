@@ -16,6 +16,7 @@ def test_the_properties_of_a_failure() -> None:
         ("nbgroups_duration_s:2-fit.ipynb", "71.000"),
         ("nbgroups_failed_notebook", "2-fit.ipynb"),
         ("nbgroups_failed_cell", "5"),
+        ("nbgroups_failure_kind", "cell"),
     ]
 
 

@@ -116,6 +116,7 @@ def test_the_record_of_a_failure() -> None:
         },
         "traceback": cell_failure().traceback,
         "output": "epoch 1\nepoch 2",
+        "evidence": [],
         "remedy": "",
     }
     used = {"peak_bytes": 6 * GIB, "is_upper_bound": False, "cpu_s": 10.0, "gpu_bytes": GIB}
