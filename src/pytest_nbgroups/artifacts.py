@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +20,26 @@ class Artifacts:
     def log(self, experiment: str, notebook: str) -> Path:
         return self.folder / "logs" / experiment / f"{Path(notebook).stem}.log"
 
-    def remove_earlier(self, experiment: str) -> None:
+    def checkpoint(self, experiment: str) -> Path:
+        return self.folder / "checkpoints" / f"{experiment}.json"
+
+    def remove_earlier(self, experiment: str, *, keep: Iterable[str] = ()) -> None:
         """Remove what an earlier run of the experiment left, so that nothing old looks new.
 
-        Experiments below it keep theirs. Raises OSError.
+        What belongs to the notebooks in ``keep`` stays; experiments below it keep theirs. Raises
+        OSError.
         """
+        kept = {
+            path
+            for name in keep
+            for path in (self.executed(experiment, name), self.log(experiment, name))
+        }
         for path in [
             *(self.folder / "notebooks" / experiment).glob("*.ipynb"),
             *(self.folder / "logs" / experiment).glob("*.log"),
         ]:
-            path.unlink(missing_ok=True)
+            if path not in kept:
+                path.unlink(missing_ok=True)
 
     def prepare(self) -> None:
         """Create the folder, ignored by git. A folder that is there is left as it is. Raises OSError."""

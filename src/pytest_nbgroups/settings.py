@@ -78,6 +78,8 @@ class Settings:
     """How long an experiment may wait for its lease; ``None`` means for ever."""
     plan: bool = False
     """Whether to tell what would run, and run nothing."""
+    resume: bool = False
+    """Whether to reuse notebooks that have passed and have not changed."""
     shard: Shard | None = None
     """None where this machine runs all."""
     weights: Path | None = None

@@ -11,11 +11,13 @@ from typing import Protocol
 import pytest
 from _pytest._code.code import ReprExceptionInfo
 
+from pytest_nbgroups.directory import IsIgnored
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.integration.failures import failure_repr
 from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.nesting import nested_experiments
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.settings import Settings
 
@@ -37,12 +39,14 @@ class Runner:
         planner: Callable[[], Planner],
         deliver: Deliver,
         cancellation: Cancellation,
+        is_ignored: IsIgnored,
     ) -> None:
         self.config = config
         self.settings = settings
         self.cancellation = cancellation
         self._planner = planner
         self._deliver = deliver
+        self._is_ignored = is_ignored
         self._host = KernelHost()
 
     def close(self) -> None:
@@ -53,21 +57,25 @@ class Runner:
         # Brings in nbclient and zmq, which collection and xdist's controller can do without.
         from pytest_nbgroups.local import run_leased
 
-        env = dict(os.environ)
-        try:
-            env |= self._added_env(experiment, item)
-        except Exception as exc:  # noqa: BLE001  the user's code; its fault is this experiment's
-            problem = f"pytest_experiment_env raised {type(exc).__name__}: {exc}"
-            experiment = replace(experiment, problem=problem)
         return run_leased(
-            experiment,
+            self.completed(experiment, item),
             partial(self._deliver, nodeid=nodeid),
             planner=self._planner(),
             nodeid=nodeid,
             host=self._host,
             cancellation=self.cancellation,
-            env=env,
+            env=os.environ,
         )
+
+    def completed(self, experiment: Experiment, item: pytest.Item) -> Experiment:
+        """Add what is not known at its collection: the hooks' variables, and what lies below it."""
+        try:
+            env = {**self._added_env(experiment, item), **experiment.env}
+        except Exception as exc:  # noqa: BLE001  the user's code; its fault is this experiment's
+            problem = f"pytest_experiment_env raised {type(exc).__name__}: {exc}"
+            return replace(experiment, problem=problem)
+        nested = nested_experiments(experiment.directory, self._is_ignored)
+        return replace(experiment, env=env, nested=nested)
 
     def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:
         """What the hooks add to the environment; the nearest conftest.py wins."""

@@ -184,6 +184,7 @@ def configure(config: pytest.Config) -> None:
         planner=lambda: prepared.planner,
         deliver=_deliver(config, prepared, role, cancellation),
         cancellation=cancellation,
+        is_ignored=prepared.scope.is_ignored,
     )
     config.add_cleanup(runner.close)
     config.pluginmanager.register(ExperimentCollection(prepared.scope, runner), COLLECTION)
