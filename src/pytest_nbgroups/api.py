@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_nbgroups.directory import SUFFIX, Customization, read_experiments, read_pyproject
@@ -17,6 +18,7 @@ from pytest_nbgroups.local import run_leased
 from pytest_nbgroups.machine.pool import LeasePool
 from pytest_nbgroups.machine.pool_folder import default_folder
 from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.nesting import nested_experiments
 from pytest_nbgroups.outset import begun
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.reports.session_file import session_id
@@ -34,6 +36,7 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     notebook_timeout: str | float | None = None,
     cell_timeout: str | float | None = None,
     env: Mapping[str, str] | None = None,
+    resume: bool = False,
     on_event: Callable[[Event], None] = lambda _event: None,
 ) -> ExperimentResult:
     """Run the notebooks of a directory in order, each in a fresh kernel, up to the first failure.
@@ -41,6 +44,7 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     Reads experiment.toml in the directory and ``[tool.nbgroups]`` in ``rootdir``'s pyproject.toml,
     over which the arguments win. ``path`` and ``artifacts`` are relative to ``rootdir``; timeouts are
     seconds or texts such as ``"30min"``; ``env`` is added to this process's environment.
+    ``resume`` reuses the notebooks that passed in the last attempt and have not changed since.
     ``on_event`` is called with each of `pytest_nbgroups.events`, most of them in a background
     thread, one call at a time; what it raises becomes a warning of the result.
 
@@ -56,6 +60,7 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
         roots=(root / "experiments",),
         artifacts=root / artifacts,
         option_kernel=kernel,
+        resume=resume,
         option_deadlines=Deadlines(
             experiment_s=_seconds("timeout", timeout),
             notebook_s=_seconds("notebook_timeout", notebook_timeout),
@@ -75,13 +80,19 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
             on_event(event)
 
         return run_leased(
-            experiment,
+            _with_surroundings(experiment, env or {}),
             tell,
             planner=Planner(knowledge, settings, LeasePool(default_folder(os.environ))),
             host=host,
             cancellation=Cancellation(),
-            env={**os.environ, **(env or {})},
+            env=os.environ,
         )
+
+
+def _with_surroundings(experiment: Experiment, env: Mapping[str, str]) -> Experiment:
+    """Put variables below its own, and name the experiments that lie below it."""
+    nested = nested_experiments(experiment.directory, lambda path: path.name.startswith("."))
+    return replace(experiment, env={**env, **experiment.env}, nested=nested)
 
 
 def _seconds(name: str, value: str | float | None) -> float | None:

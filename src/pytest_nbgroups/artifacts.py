@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +23,23 @@ class Artifacts:
     def log(self, experiment: str, notebook: str) -> Path:
         return self.folder / "logs" / experiment / f"{Path(notebook).stem}.log"
 
-    def remove_earlier(self, experiment: str) -> None:
+    def checkpoint(self, experiment: str) -> Path:
+        return self.folder / "checkpoints" / f"{experiment}.json"
+
+    def remove_earlier(self, experiment: str, *, keep: Iterable[str] = ()) -> None:
         """Remove what an earlier run of the experiment left, so that nothing old looks new.
 
-        Experiments below it keep theirs. Raises OSError, also where a link leads out of the folder.
+        What belongs to the notebooks in ``keep`` stays; experiments below it keep theirs. Raises
+        OSError, also where a link leads out of the folder.
         """
+        kept = {
+            path
+            for name in keep
+            for path in (self.executed(experiment, name), self.log(experiment, name))
+        }
         for path in (self.executed(experiment, "*.ipynb"), self.log(experiment, "*")):
             self._check_inside(path)
-            for old in path.parent.glob(path.name):
+            for old in set(path.parent.glob(path.name)) - kept:
                 old.unlink(missing_ok=True)
 
     def make_room(self, path: Path) -> None:

@@ -29,6 +29,7 @@ class RunOptions:
     notebook_timeout: float | None = None
     cell_timeout: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     skip: str | None = None
     marks: tuple[str, ...] = ()

@@ -144,6 +144,7 @@ def _read(
             settings.ini_deadlines.experiment_s,
         ),
         env=declared.run.env,
+        data=declared.run.data,
         requires=declared.run.requires,
         skip=declared.run.skip,
         marks=declared.run.marks,

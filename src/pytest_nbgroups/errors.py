@@ -31,6 +31,10 @@ class HistoryError(NbgroupsError):
     """A history file cannot be read, written or merged."""
 
 
+class CheckpointError(NbgroupsError):
+    """A checkpoint cannot be read, or what a notebook depends on cannot be told."""
+
+
 class LeaseError(NbgroupsError):
     """The lease pool cannot be used, or gives no lease."""
 

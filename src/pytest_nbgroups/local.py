@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +11,14 @@ from functools import partial
 from pytest_nbgroups.errors import LeaseCancelledError, LeaseError, LeaseTimeoutError
 from pytest_nbgroups.events import Event, ExperimentFinished, ExperimentWaiting
 from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.environment import environment_of, fault_of_environment
 from pytest_nbgroups.execution.experiment import run_experiment
 from pytest_nbgroups.execution.halting import OnHalt
 from pytest_nbgroups.execution.holding import Holding, Neighbour, Sample
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit
 from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.execution.resuming import Attempt
 from pytest_nbgroups.machine import affinity
 from pytest_nbgroups.machine.pool import HeldLease
 from pytest_nbgroups.model import (
@@ -51,9 +54,18 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
     from. No deadline counts the wait. That the lease could not be had is in the result.
     """
     experiment = _grantable(experiment, planner)
-    run = partial(run_experiment, experiment, settings=planner.settings, host=host, on_halt=on_halt)
-    if experiment.problem or experiment.skip or missing(experiment.requires, env):
-        return run(emit, cancellation=cancellation, env=env)
+    attempt = attempt_at(experiment, planner, env, cancellation=cancellation)
+    run = partial(
+        run_experiment,
+        experiment,
+        settings=planner.settings,
+        host=host,
+        cancellation=cancellation,
+        attempt=attempt,
+        on_halt=on_halt,
+    )
+    if not _may_run(experiment, env) or _is_reused(attempt, planner):
+        return run(emit, env=env)
     ending = _Ending(experiment=experiment, emit=emit, planner=planner)
     need = planner.need(experiment.name, experiment.resources)
     try:
@@ -67,7 +79,6 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
             ending.held = held
             run(
                 ending.receive,
-                cancellation=cancellation,
                 env={**env, **_threads(experiment, held, planner, env)},
                 holding=_holding(held, need, planner, experiment.resources),
             )
@@ -86,6 +97,37 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
     finally:
         ending.tell()
     return ending.result
+
+
+def attempt_at(
+    experiment: Experiment,
+    planner: Planner,
+    env: Mapping[str, str],
+    *,
+    cancellation: Cancellation | None = None,
+) -> Attempt:
+    """What may be reused of the last attempt, and what is recorded of this one."""
+    return Attempt(
+        experiment,
+        planner.settings,
+        session=planner.knowledge.session,
+        env=environment_of(experiment, env),
+        cancellation=cancellation,
+    )
+
+
+def _may_run(experiment: Experiment, env: Mapping[str, str]) -> bool:
+    environment = environment_of(experiment, env)
+    stopped = experiment.problem or experiment.skip or fault_of_environment(environment)
+    return not (stopped or missing(experiment.requires, environment))
+
+
+def _is_reused(attempt: Attempt, planner: Planner) -> bool:
+    """Whether nothing of it has to run, so that it needs no lease."""
+    if planner.settings.resume:
+        with contextlib.suppress(Exception):  # it is looked for again within the run
+            attempt.look()
+    return attempt.is_whole
 
 
 def _grantable(experiment: Experiment, planner: Planner) -> Experiment:

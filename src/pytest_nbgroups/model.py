@@ -105,6 +105,12 @@ class Experiment:
     requires: tuple[str, ...] = ()
     skip: str | None = None
     marks: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    """Patterns of files that it reads, relative to its directory; they may lie outside of it."""
+    nested: tuple[Path, ...] = ()
+    """Directories below its own that are experiments themselves. Found before it runs."""
+    has_assumed_gpu: bool = False
+    """It declares no GPU: that of its resources is there since it shows that it uses one."""
     member: str | None = None
     """Stem of its one notebook where the directory's notebooks are independent."""
     problem: str | None = None
@@ -190,6 +196,10 @@ class ExperimentResult:
     """What was expected of it when it started."""
     error: Failure | None = None
     """A failure of the experiment as a whole, before or beside its notebooks."""
+    reuse: str | None = None
+    """What ``--experiment-resume`` reused and why not more; None where it was not asked to."""
+    resumable: int = 0
+    """Of one that failed, how many notebooks ``--experiment-resume`` would reuse."""
     warnings: tuple[str, ...] = ()
 
     @property

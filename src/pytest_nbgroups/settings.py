@@ -85,6 +85,8 @@ class Settings:
     """What becomes of an experiment whose directory another session uses."""
     plan: bool = False
     """Whether to tell what would run, and run nothing."""
+    resume: bool = False
+    """Whether to reuse notebooks that have passed and have not changed."""
     shard: Shard | None = None
     """None where this machine runs all."""
     weights: Path | None = None

@@ -61,7 +61,7 @@ def notebook(content: bytes, folder: Path) -> str:
         directory=folder,
         env={},
         settings=Settings(rootdir=folder, artifacts=folder / ".experiments"),
-        host=SimpleNamespace(pid=None, reaped=lambda: None),  # type: ignore[arg-type]
+        host=SimpleNamespace(pid=None, kill_tree_soon=None),  # type: ignore[arg-type]
         emit=lambda _event: None,
         holding=Holding(),
         halts=Halts(None),
@@ -70,6 +70,7 @@ def notebook(content: bytes, folder: Path) -> str:
         mock.patch.object(running, "running_kernel", _kernel),
         mock.patch.object(running, "execute_cell", execute),
         mock.patch.object(running, "MemoryWatch", mock.MagicMock()),
+        mock.patch.object(running, "Witness", lambda *_args: None),
         mock.patch.object(running, "_usage", mock.MagicMock(return_value=None)),
         mock.patch.object(running, "choose_kernel", _chosen),
     ):

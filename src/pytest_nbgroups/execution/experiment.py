@@ -8,13 +8,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 from pytest_nbgroups.artifacts import Artifacts
 from pytest_nbgroups.events import (
-    Event,
     ExperimentFinished,
     ExperimentStarted,
     NotebookFinished,
@@ -22,15 +21,17 @@ from pytest_nbgroups.events import (
 )
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.deadlines import limit
-from pytest_nbgroups.execution.failures import bounded
+from pytest_nbgroups.execution.environment import environment_of, fault_of_environment
+from pytest_nbgroups.execution.file_contents import ReadingStoppedError
 from pytest_nbgroups.execution.halting import Halts, OnHalt
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit, Surroundings, run_notebook
 from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.execution.resuming import Attempt
+from pytest_nbgroups.execution.run import Run
 from pytest_nbgroups.model import (
     Experiment,
-    ExperimentOutcome,
     ExperimentResult,
     Failure,
     FailureKind,
@@ -42,66 +43,8 @@ from pytest_nbgroups.settings import Settings
 
 _NOTHING = Holding()
 
-
-@dataclass(kw_only=True)
-class _Run:
-    """One run of an experiment while it lasts."""
-
-    experiment: Experiment
-    listener: Emit
-    holding: Holding
-    halts: Halts
-    results: list[NotebookResult] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    error: Failure | None = None
-    skip: str | None = None
-    started_at: float = field(default_factory=time.time)
-    started: float = field(default_factory=time.monotonic)
-
-    def emit(self, event: Event) -> None:
-        """Hand an event on. What the listener raises is a warning: it must not end the run."""
-        try:
-            self.listener(event)
-        except Exception as exc:  # noqa: BLE001  the user's code
-            self.warnings.append(f"on_event raised {type(exc).__name__}: {exc}")
-
-    def result(self) -> ExperimentResult:
-        return ExperimentResult(
-            name=self.experiment.name,
-            directory=self.experiment.directory,
-            outcome=self._outcome(),
-            reason=self.skip or self._reason(),
-            notebooks=tuple(self._all_notebooks()),
-            started_at=self.started_at,
-            duration_s=time.monotonic() - self.started - self.halts.total_s,
-            error=bounded(self.error) if self.error else None,
-            warnings=tuple(self.warnings),
-        )
-
-    def _outcome(self) -> ExperimentOutcome:
-        outcomes = {result.outcome for result in self.results}
-        if self.error is not None or NotebookOutcome.FAILED in outcomes:
-            return ExperimentOutcome.FAILED
-        if NotebookOutcome.INTERRUPTED in outcomes or len(self.results) < self._expected():
-            return ExperimentOutcome.INTERRUPTED
-        if outcomes <= {NotebookOutcome.SKIPPED}:
-            return ExperimentOutcome.SKIPPED
-        return ExperimentOutcome.PASSED
-
-    def _reason(self) -> str | None:
-        if self._outcome() is not ExperimentOutcome.SKIPPED:
-            return None
-        reasons = dict.fromkeys(result.reason for result in self.results if result.reason)
-        return f"all notebooks are skipped: {'; '.join(reasons)}"
-
-    def _expected(self) -> int:
-        return 0 if self.skip else len(self.experiment.notebooks)
-
-    def _all_notebooks(self) -> Iterator[NotebookResult]:
-        yield from self.results
-        outcome = NotebookOutcome.SKIPPED if self.skip else NotebookOutcome.NOT_RUN
-        for notebook in self.experiment.notebooks[len(self.results) :]:
-            yield NotebookResult(name=notebook.name, outcome=outcome, reason=self.skip)
+Parameters = ParamSpec("Parameters")
+Value = TypeVar("Value")
 
 
 def run_experiment(  # noqa: PLR0913  each is a fact of its own
@@ -111,22 +54,27 @@ def run_experiment(  # noqa: PLR0913  each is a fact of its own
     settings: Settings,
     host: KernelHost,
     cancellation: Cancellation,
+    attempt: Attempt,
     env: Mapping[str, str] | None = None,
     holding: Holding = _NOTHING,
     on_halt: OnHalt | None = None,
 ) -> ExperimentResult:
     """Run an experiment to its end and report every one of its notebooks.
 
-    ``env`` is what the kernels' environment is made from, by default this process's. ``emit`` is
-    called in the order of the events, most of them in a thread of their own. ``on_halt`` is called in this
-    thread when a cell has failed, while its kernel lives and waits. Blocks; KeyboardInterrupt and
+    ``attempt`` says what is reused and records what passes; one that has found all of it reusable is
+    not asked to look again. ``env`` is what the kernels' environment is made from, by default this
+    process's. ``emit`` is called in the order of the events, most of them in a thread of their own.
+    ``on_halt`` is called in this thread when a cell has failed, while its kernel lives and waits.
+    Blocks; KeyboardInterrupt and
     ``cancellation`` interrupt the running cell, and the first is raised again once nothing of the
     kernel is left, as is what ``on_halt`` raises. Raises nothing else: what goes wrong is in the result.
     """
-    run = _Run(experiment=experiment, listener=emit, holding=holding, halts=Halts(on_halt))
-    environment = _environment(experiment, os.environ if env is None else env)
+    run = Run(
+        experiment=experiment, listener=emit, holding=holding, attempt=attempt, halts=Halts(on_halt)
+    )
+    environment = environment_of(experiment, os.environ if env is None else env)
     try:
-        if (fault := experiment.problem or _env_fault(environment)) is not None:
+        if (fault := experiment.problem or fault_of_environment(environment)) is not None:
             run.error = Failure(kind=FailureKind.DECLARATION, message=fault)
         elif (reason := experiment.skip or missing(experiment.requires, environment)) is not None:
             run.skip = reason
@@ -135,29 +83,11 @@ def run_experiment(  # noqa: PLR0913  each is a fact of its own
     finally:
         result = run.result()
         run.emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
-    return replace(result, warnings=tuple(run.warnings))
-
-
-def _environment(experiment: Experiment, base: Mapping[str, str]) -> dict[str, str]:
-    # PYTEST_CURRENT_TEST would make libraries believe that they run inside of pytest.
-    inherited = {name: value for name, value in base.items() if name != "PYTEST_CURRENT_TEST"}
-    return {
-        **inherited,
-        **experiment.env,
-        "NBGROUPS": "1",
-        "NBGROUPS_EXPERIMENT": experiment.name,
-    }
-
-
-def _env_fault(env: Mapping[Any, Any]) -> str | None:
-    for name, value in env.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            return f"environment variable {name!r} = {value!r}: expected a name and a text"
-    return None
+    return replace(result, warnings=run.all_warnings)
 
 
 def _in_thread(
-    run: _Run,
+    run: Run,
     settings: Settings,
     host: KernelHost,
     cancellation: Cancellation,
@@ -184,7 +114,7 @@ def _in_thread(
 
 
 def _run_loop(
-    run: _Run,
+    run: Run,
     settings: Settings,
     host: KernelHost,
     cancellation: Cancellation,
@@ -214,13 +144,15 @@ def _run_loop(
 
 
 async def _run_notebooks(
-    run: _Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
+    run: Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
 ) -> None:
     experiment = run.experiment
+    run.reuse = run.attempt.reuse if run.attempt.is_whole else await _beside(run, run.attempt.look)
+    reused = run.reuse.steps if run.reuse else ()
     artifacts = Artifacts(folder=settings.artifacts)
     with contextlib.suppress(OSError):  # told when there is something to write
         artifacts.prepare()
-        artifacts.remove_earlier(experiment.name)
+        artifacts.remove_earlier(experiment.name, keep=[step.name for step in reused])
     run.emit(
         ExperimentStarted(
             experiment=experiment.name,
@@ -241,15 +173,41 @@ async def _run_notebooks(
         halts=run.halts,
         limit=limit("experiment", experiment.timeout_s, run.started),
     )
-    for notebook in experiment.notebooks:
+    for step in reused:
+        _finish(run, run.attempt.result(step))
+    if len(reused) < len(experiment.notebooks):
+        await _beside(run, run.attempt.begin, reused)
+    for notebook in experiment.notebooks[len(reused) :]:
+        fingerprint = await _beside(run, run.attempt.before, notebook)
         result = await _run_notebook(run, notebook, around)
-        run.results.append(result)
-        _emit_finished(run, result)
+        _finish(run, result)
         if result.outcome.ends_experiment:
-            return
+            break
+        await _beside(run, run.attempt.after, result, fingerprint)
+    if run.results and run.results[-1].outcome is NotebookOutcome.FAILED:
+        run.resumable = await _beside(run, run.attempt.left) or 0
 
 
-async def _run_notebook(run: _Run, notebook: Notebook, around: Surroundings) -> NotebookResult:
+async def _beside(
+    run: Run,
+    work: Callable[Parameters, Value],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Value | None:
+    """Do what may read many files in a thread, so that the run can be cancelled meanwhile.
+
+    What goes wrong costs a warning and a notebook that runs once more, never a result.
+    """
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except ReadingStoppedError:
+        raise asyncio.CancelledError from None
+    except Exception as exc:  # noqa: BLE001  see above
+        run.warnings.append(f"checkpoint: {type(exc).__name__}: {exc}")
+        return None
+
+
+async def _run_notebook(run: Run, notebook: Notebook, around: Surroundings) -> NotebookResult:
     reason = notebook.skip or missing(notebook.requires, around.env)
     if reason is not None:
         return NotebookResult(name=notebook.name, outcome=NotebookOutcome.SKIPPED, reason=reason)
@@ -268,7 +226,8 @@ async def _run_notebook(run: _Run, notebook: Notebook, around: Surroundings) -> 
     return result
 
 
-def _emit_finished(run: _Run, result: NotebookResult) -> None:
+def _finish(run: Run, result: NotebookResult) -> None:
+    run.results.append(result)
     run.emit(
         NotebookFinished(
             experiment=run.experiment.name,

@@ -68,14 +68,15 @@ def _check(name: str, spec: KernelSpec) -> None:
         raise KernelStartError(
             f"the kernelspec of {name!r} in {spec.resource_dir} has an empty argv"
         )
-    if _executable(spec.argv[0]) is None:
+    if executable_of(spec.argv[0]) is None:
         raise KernelStartError(
             f"kernel {name!r} ({spec.resource_dir}) starts {spec.argv[0]!r}, which is not there or not executable; "
             f"install it again with: {installation(name)}"
         )
 
 
-def _executable(command: str) -> str | None:
+def executable_of(command: str) -> str | None:
+    """The program that a kernelspec's first word starts; None where there is none."""
     if command in {
         "python",
         f"python{sys.version_info[0]}",

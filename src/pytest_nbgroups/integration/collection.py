@@ -219,7 +219,7 @@ class ExperimentItem(pytest.Item):
     def declare_gpu(self) -> None:
         """Have it run as if it declared one GPU."""
         resources = replace(self.experiment.resources, gpus=1)
-        self.experiment = replace(self.experiment, resources=resources)
+        self.experiment = replace(self.experiment, resources=resources, has_assumed_gpu=True)
         self.add_marker("gpu")
 
     def exempt_from_timeout(self) -> None:

@@ -16,6 +16,8 @@ from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.failure import failure_headline, failure_lines
 from pytest_nbgroups.reports.lines import one_line
 
+_COMMON = ("experiment_artifacts", "experiment_kernel")
+
 
 class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
     """An experiment failed; everything that is to be told is in the result."""
@@ -58,11 +60,23 @@ def text_of_failure(
     short = config.getoption("tbstyle", "auto") in {"short", "line", "no"}
     return failure_lines(
         result,
-        rerun_command=f"pytest --run-experiments {shlex.quote(_from_here(config, nodeid))}",
+        rerun_command=_rerun_command(config, nodeid, resumes=result.resumable > 0),
         shown=partial(shown, config),
         gpus_visible=gpus_visible,
         tb_style="short" if short else "long",
     )
+
+
+def _rerun_command(config: pytest.Config, nodeid: str, *, resumes: bool) -> str:
+    """With what a run has to have in common with this one, to reuse a part of it."""
+    words = ["pytest", "--run-experiments"]
+    if resumes:
+        common = {name: config.getoption(name) for name in _COMMON}
+        given = [
+            f"--{n.replace('_', '-')}={text}" for n, text in common.items() if text is not None
+        ]
+        words += ["--experiment-resume", *given]
+    return shlex.join([*words, _from_here(config, nodeid)])
 
 
 def _from_here(config: pytest.Config, nodeid: str) -> str:

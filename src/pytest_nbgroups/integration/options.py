@@ -36,6 +36,12 @@ def add_options(parser: pytest.Parser) -> None:
         dest="experiment_plan",
         help="Tell what would run, in which order, with what and for how long; run nothing.",
     )
+    group.addoption(
+        "--experiment-resume",
+        action="store_true",
+        dest="experiment_resume",
+        help="Reuse the first notebooks of each experiment as far as they passed and nothing has changed since.",
+    )
     for option in OPTIONS:
         if option.flag is not None:
             group.addoption(
@@ -127,6 +133,7 @@ def read_settings(config: pytest.Config) -> Settings:
         roots=_roots(config),
         cpu_budget=either["experiment_cpus"],
         plan=config.getoption("experiment_plan"),
+        resume=config.getoption("experiment_resume"),
         shard=_weighted(given["experiment_shard"], weights),
         weights=weights,
         option_deadlines=deadlines(given),

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from _pytest._code.code import ReprExceptionInfo
 
+from pytest_nbgroups.directory import IsIgnored
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.integration.failures import failure_repr
 from pytest_nbgroups.model import Experiment, ExperimentResult
+from pytest_nbgroups.nesting import nested_experiments
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.settings import Settings
 
@@ -44,12 +46,14 @@ class Runner:
         deliver: Deliver,
         cancellation: Cancellation,
         prompt: KernelPrompt | None = None,
+        is_ignored: IsIgnored,
     ) -> None:
         self.config = config
         self.settings = settings
         self.cancellation = cancellation
         self._planner = planner
         self._deliver = deliver
+        self._is_ignored = is_ignored
         self._host = KernelHost()
         self._prompt = prompt
 
@@ -63,22 +67,26 @@ class Runner:
 
         _import_ipython()
 
-        env = dict(os.environ)
-        try:
-            env |= self._added_env(experiment, item)
-        except Exception as exc:  # noqa: BLE001  the user's code; its fault is this experiment's
-            problem = f"pytest_experiment_env raised {type(exc).__name__}: {exc}"
-            experiment = replace(experiment, problem=problem)
         return run_leased(
-            experiment,
+            self.completed(experiment, item),
             partial(self._deliver, nodeid=nodeid),
             planner=self._planner(),
             nodeid=nodeid,
             host=self._host,
             cancellation=self.cancellation,
-            env=env,
+            env=os.environ,
             on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
         )
+
+    def completed(self, experiment: Experiment, item: pytest.Item) -> Experiment:
+        """Add what is not known at its collection: the hooks' variables, and what lies below it."""
+        try:
+            env = {**self._added_env(experiment, item), **experiment.env}
+        except Exception as exc:  # noqa: BLE001  the user's code; its fault is this experiment's
+            problem = f"pytest_experiment_env raised {type(exc).__name__}: {exc}"
+            return replace(experiment, problem=problem)
+        nested = nested_experiments(experiment.directory, self._is_ignored)
+        return replace(experiment, env=env, nested=nested)
 
     def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:
         """What the hooks add to the environment; the nearest conftest.py wins."""

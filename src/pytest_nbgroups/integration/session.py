@@ -192,6 +192,7 @@ def configure(config: pytest.Config) -> None:
         deliver=_deliver(config, prepared, role, cancellation),
         cancellation=cancellation,
         prompt=_prompt(config),
+        is_ignored=prepared.scope.is_ignored,
     )
     config.add_cleanup(runner.close)
     config.pluginmanager.register(ExperimentCollection(prepared.scope, runner), COLLECTION)

@@ -51,6 +51,8 @@ class Candidate:
     obstacle: str = ""
     """Why it will not run; empty where it will."""
     family: str | None = None
+    reuse: str = ""
+    """What of it would be reused and why not more; empty where that is not asked."""
 
     @property
     def name(self) -> str:
@@ -69,8 +71,10 @@ def survey(
         if isinstance(item, ExperimentItem):
             experiment = replace(item.experiment, resources=declared[item.nodeid])
             resources, obstacle = item.experiment.resources, _obstacle(item, planner)
+            reuse, is_reused = ("", False) if obstacle else _reuse(item, planner)
+            obstacle = obstacle or (reuse if is_reused else "")
         elif item.nodeid in in_tests:
-            experiment, resources = None, in_tests[item.nodeid].resources
+            experiment, resources, reuse = None, in_tests[item.nodeid].resources, ""
             obstacle = _obstacle_of_test(item, resources, planner)
         else:
             continue
@@ -82,6 +86,7 @@ def survey(
                 experiment=experiment,
                 obstacle=obstacle,
                 family=family_of(item.nodeid, directories),
+                reuse="" if obstacle else reuse,
             )
         )
     return found
@@ -104,6 +109,20 @@ def _obstacle(item: ExperimentItem, planner: Planner) -> str:
     if lacking := missing(experiment.requires, _env(experiment)):
         return f"skipped: {lacking}"
     return "" if _running(experiment) else "skipped: all its notebooks are skipped"
+
+
+def _reuse(item: ExperimentItem, planner: Planner) -> tuple[str, bool]:
+    """What ``--experiment-resume`` would reuse, and whether that is all of it."""
+    if not planner.settings.resume:
+        return "", False
+    # Brings in what runs notebooks, which other plans can do without.
+    from pytest_nbgroups.local import attempt_at
+
+    experiment = item.runner.completed(item.experiment, item)
+    attempt = attempt_at(experiment, planner, os.environ)
+    reuse = None if experiment.problem else attempt.look()
+    text = reuse.text(len(experiment.notebooks), "reuses") if reuse else ""
+    return text, attempt.is_whole
 
 
 def _obstacle_of_test(item: pytest.Item, resources: Resources, planner: Planner) -> str:
@@ -215,5 +234,7 @@ def _notebooks(experiment: Experiment) -> str:
 def _remarks(candidate: Candidate, *, has_kin: bool) -> Iterator[str]:
     if candidate.experiment is None:
         yield "a test that runs an experiment"
+    if candidate.reuse:
+        yield candidate.reuse
     if has_kin:
         yield f"not beside others in {candidate.family}"

@@ -12,6 +12,7 @@ def properties(result: ExperimentResult) -> list[tuple[str, str]]:
     * ``nbgroups_experiment``: its name
     * ``nbgroups_notebooks``: how many notebooks it has
     * ``nbgroups_notebooks_passed``: how many of them passed or were reused
+    * ``nbgroups_notebooks_reused``: how many were reused, where any was
     * ``nbgroups_duration_s:<notebook>``: seconds, for each notebook that ran
     * ``nbgroups_failed_notebook``: the notebook that failed, where one did
     * ``nbgroups_failed_cell``: 1-based position of the cell that failed, where one did
@@ -22,9 +23,15 @@ def properties(result: ExperimentResult) -> list[tuple[str, str]]:
         ("nbgroups_experiment", one_line(result.name)),
         ("nbgroups_notebooks", str(len(result.notebooks))),
         ("nbgroups_notebooks_passed", str(passed)),
+        *_reused(result),
         *_durations(result),
         *_failed(result),
     ]
+
+
+def _reused(result: ExperimentResult) -> list[tuple[str, str]]:
+    count = sum(notebook.outcome is NotebookOutcome.REUSED for notebook in result.notebooks)
+    return [("nbgroups_notebooks_reused", str(count))] if count else []
 
 
 def _durations(result: ExperimentResult) -> list[tuple[str, str]]:

@@ -153,6 +153,9 @@ _ATTEMPT = _object(
         "duration_s": _number("How long it took, in seconds."),
         "outcome": _choice("What became of it.", ExperimentOutcome),
         "reason": _or_null(_text("Why it did not pass, in one line; null where it did.")),
+        "reuse": _or_null(
+            _text("What `--experiment-resume` reused and why not more; null without the option.")
+        ),
         "failure": _or_null(
             {**_FAILURE, "description": "A failure of the experiment as a whole, else null."}
         ),

@@ -98,6 +98,7 @@ def _attempt(attempt: Attempt, rootdir: Path) -> dict[str, Any]:
         "duration_s": result.duration_s,
         "outcome": result.outcome.value,
         "reason": _reason(result),
+        "reuse": _text(result.reuse),
         "failure": _failure(result.error),
         "notebooks": [_notebook(notebook, rootdir) for notebook in result.notebooks],
         "warnings": [plain_text(warning) for warning in result.warnings],

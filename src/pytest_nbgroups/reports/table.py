@@ -83,6 +83,8 @@ def _reasons(experiment: ExperimentRecord) -> Iterable[str]:
         yield headline
     elif skipped := sum(n.outcome is NotebookOutcome.SKIPPED for n in result.notebooks):
         yield f"{skipped} notebook{'s' if skipped > 1 else ''} skipped"
+    if result.reuse is not None:
+        yield one_line(result.reuse)
     if len(experiment.attempts) > 1:
         yield f"attempt {len(experiment.attempts)}"
     if waited := waited_text(result):

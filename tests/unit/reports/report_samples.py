@@ -88,6 +88,10 @@ def failed(name: str = NAMES[1], **changes: Any) -> NotebookResult:
     return NotebookResult(name=name, **{**values, **changes})
 
 
+def reused(name: str = NAMES[0]) -> NotebookResult:
+    return NotebookResult(name=name, outcome=NotebookOutcome.REUSED, kernel="python3")
+
+
 def unrun(name: str = NAMES[2]) -> NotebookResult:
     return NotebookResult(name=name, outcome=NotebookOutcome.NOT_RUN)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from report_samples import cell_failure, failed, result
+from report_samples import cell_failure, failed, result, reused
 
 from pytest_nbgroups.model import Failure, FailureKind
 from pytest_nbgroups.reports.properties import properties
@@ -31,6 +31,13 @@ def test_the_properties_of_a_pass() -> None:
         "nbgroups_duration_s:2-fit.ipynb",
         "nbgroups_duration_s:3-eval.ipynb",
     ]
+
+
+def test_reused_notebooks_are_counted() -> None:
+    """Beside those that passed, which they are among; they have no time of their own."""
+    told = dict(properties(result(notebooks=(reused(), failed()))))
+    assert told["nbgroups_notebooks_passed"] == told["nbgroups_notebooks_reused"] == "1"
+    assert [name for name in told if "duration" in name] == ["nbgroups_duration_s:2-fit.ipynb"]
 
 
 def test_a_notebook_that_cannot_be_read_has_no_failed_cell() -> None:

@@ -15,6 +15,7 @@ from report_samples import (
     recorded,
     result,
     results,
+    reused,
     texts,
     usage,
 )
@@ -64,6 +65,15 @@ def test_peaks_of_memory_and_gpus_have_columns_where_there_are_any() -> None:
         "|:--|:--|--:|--:|--:|:--|:--|:--|",
         "| Heart | passed | 1/1 | 1m14s | 1.5 GiB | 1 | gw0 |  |",
     ]
+
+
+def test_what_was_reused_is_told() -> None:
+    """With the reason why it was not more, and behind what went wrong."""
+    why = "reused 1 of 2 notebooks (2-fit.ipynb: its code has changed)"
+    again = result(notebooks=(reused(), failed()), reuse=why)
+    row = summary_markdown(table_rows(recorded(again)), details={}).splitlines()[4]
+    reason = f"2-fit.ipynb, cell 5: ValueError: bad value; {why}"
+    assert row == f"| Heart | failed | 1/2 | 1m14s |  | {reason} |"
 
 
 def test_a_failure_is_told_of_its_own_experiment_alone() -> None:

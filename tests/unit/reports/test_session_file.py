@@ -69,6 +69,7 @@ METADATA = SessionMetadata(
 TOLD = result(
     notebooks=(failed(usage=usage(gpu_bytes=GIB)),),
     warnings=("2-fit.ipynb: not saved",),
+    reuse="reused 1 of 3 notebooks (2-fit.ipynb: its code has changed)",
     lease=lease(
         "GPU-1",
         need={"gpu_share_bytes": 8 * 10**9, "locks": ("slicer-data",), "exclusive": True},
@@ -140,6 +141,7 @@ def test_the_record_of_a_failure() -> None:
         "duration_s": 74.214,
         "outcome": "failed",
         "reason": "2-fit.ipynb, cell 5: ValueError: bad value",
+        "reuse": "reused 1 of 3 notebooks (2-fit.ipynb: its code has changed)",
         "failure": None,
         "notebooks": [notebook],
         "warnings": ["2-fit.ipynb: not saved"],

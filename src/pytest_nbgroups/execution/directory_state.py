@@ -1,0 +1,99 @@
+"""The files of an experiment's directory at one moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_nbgroups.checkpoint import FileState
+from pytest_nbgroups.execution.file_contents import FileContents
+
+_FOREIGN_FOLDERS = frozenset(
+    {
+        *(".git", ".hg", ".jj", ".svn"),
+        *(".ipynb_checkpoints", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"),
+    }
+)
+"""Of tools, which write there at times of their own; no notebook's result depends on them."""
+_FOREIGN_FILES = frozenset({".DS_Store", "Thumbs.db"})
+_FOREIGN_PREFIX = ".nfs"  # what NFS makes of a file that is removed while open
+_SUFFIX = ".ipynb"
+_ENVIRONMENT_FILE = "pyvenv.cfg"
+_DECLARATION_FILE = "experiment.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryState:
+    """The files that count, and why that may not be all."""
+
+    files: dict[str, FileState] = field(default_factory=dict)
+    """By path relative to the directory, with forward slashes."""
+    doubt: str = ""
+
+
+def read_directory(
+    directory: Path, contents: FileContents, *, left_out: Collection[Path] = ()
+) -> DirectoryState:
+    """Read every file in or below a directory that a notebook may have read or written.
+
+    These do not count: notebooks, the directory's experiment.toml, what lies in ``left_out``,
+    virtual environments, the folders of version control and caches of tools. A link counts with
+    what it leads to. What vanishes meanwhile was not there.
+    """
+    walk = _Walk(contents=contents, left_out={os.path.realpath(path) for path in left_out})
+    files = {}
+    for path, shown in walk.paths(str(directory), "", frozenset()):
+        if shown == _DECLARATION_FILE:
+            continue
+        try:
+            files[shown] = contents.state(path)
+        except FileNotFoundError:
+            continue
+        except OSError as exc:
+            walk.doubts.append(f"{shown} cannot be read: {exc.strerror or 'it is no file'}")
+    return DirectoryState(files=files, doubt=next(iter(walk.doubts), ""))
+
+
+@dataclass(kw_only=True)
+class _Walk:
+    contents: FileContents
+    left_out: Collection[str]
+    doubts: list[str] = field(default_factory=list)
+
+    def paths(self, folder: str, shown: str, above: frozenset[str]) -> Iterator[tuple[str, str]]:
+        """Path of each file, absolute and relative; a link to a folder that it lies in is passed over."""
+        real = os.path.realpath(folder)
+        if real in above or real in self.left_out:
+            return
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            self.doubts.append(f"{shown or '.'} cannot be listed: {exc.strerror or exc}")
+            return
+        if shown and any(entry.name == _ENVIRONMENT_FILE for entry in found):
+            return
+        for entry in found:
+            name = f"{shown}/{entry.name}" if shown else entry.name
+            if _is_folder(entry):
+                if entry.name not in _FOREIGN_FOLDERS:
+                    yield from self.paths(entry.path, name, above | {real})
+            elif _counts(entry.name):
+                yield entry.path, name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _counts(name: str) -> bool:
+    return not (
+        name.endswith(_SUFFIX) or name in _FOREIGN_FILES or name.startswith(_FOREIGN_PREFIX)
+    )

@@ -1,0 +1,91 @@
+"""Which Python a kernel runs in, and what is installed there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_nbgroups.errors import CheckpointError
+
+_PATIENCE_S = 60.0
+
+# For any Python that ipykernel runs on. Of two distributions of one name imports find the first.
+_PROGRAM = """
+import hashlib, importlib.metadata, json, platform, re, sys
+sys.path[:] = [entry for entry in sys.path if entry]
+found = {}
+for each in importlib.metadata.distributions():
+    name = each.metadata["Name"]
+    if not name:
+        continue
+    origin = each.read_text("direct_url.json")
+    suffix = " " + hashlib.sha256(origin.encode()).hexdigest()[:16] if origin else ""
+    found.setdefault(re.sub("[-_.]+", "-", name).lower(), str(each.version) + suffix)
+version = platform.python_implementation() + " " + platform.python_version()
+print(json.dumps([version + " in " + sys.prefix, sys.path, found]))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """A Python and its distributions."""
+
+    interpreter: str
+    """``CPython 3.13.1 in /usr``."""
+    distributions: Mapping[str, str] = field(default_factory=dict)
+    """Normalized name -> version, with a digest of its origin where it was installed from a path or URL."""
+    watched: Mapping[str, int] = field(default_factory=dict)
+    """When the folders in which they lie last changed."""
+
+
+class Interpreters:
+    """Asks each Python once, and again when something has been installed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Installation] = {}
+        self._lock = threading.Lock()
+
+    def installation(self, executable: str) -> Installation:
+        """What a Python has. Raises CheckpointError where it does not tell."""
+        with self._lock:
+            known = self._known.get(executable)
+            if known is None or any(_changed(*each) for each in known.watched.items()):
+                known = self._known[executable] = ask(executable)
+            return known
+
+
+def _changed(folder: str, then: int) -> bool:
+    return _modified(folder) != then
+
+
+def _modified(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def ask(executable: str) -> Installation:
+    """Start a Python to find out. Raises CheckpointError."""
+    try:
+        output = subprocess.run(  # noqa: S603  the user's own kernel
+            [executable, "-c", _PROGRAM],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            check=True,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        ).stdout
+        interpreter, folders, distributions = json.loads(output)
+    except (OSError, ValueError, subprocess.SubprocessError) as exc:
+        raise CheckpointError(f"{executable} does not tell what is installed: {exc}") from exc
+    return Installation(
+        interpreter=interpreter,
+        distributions=distributions,
+        watched={folder: _modified(folder) for folder in folders},
+    )

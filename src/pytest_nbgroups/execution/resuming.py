@@ -1,0 +1,247 @@
+"""One attempt of an experiment: what it may reuse of the last one, and what it leaves to the next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_nbgroups.artifacts import Artifacts, write_atomically
+from pytest_nbgroups.checkpoint import (
+    NO_CHECKPOINT,
+    Checkpoint,
+    FileState,
+    Fingerprint,
+    Planned,
+    Reuse,
+    Step,
+    reusable,
+)
+from pytest_nbgroups.checkpoint_codec import decode, encode
+from pytest_nbgroups.errors import CheckpointError, NbgroupsError
+from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.directory_state import read_directory
+from pytest_nbgroups.execution.file_contents import (
+    FileContents,
+    ReadingStoppedError,
+    absolute,
+)
+from pytest_nbgroups.execution.fingerprint import read_data, read_fingerprint
+from pytest_nbgroups.execution.interpreter import Interpreters
+from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.model import Experiment, Notebook, NotebookOutcome, NotebookResult
+from pytest_nbgroups.settings import Settings
+
+SAME_SESSION = "it has been tried in this session already"
+
+_INTERPRETERS = Interpreters()
+"""Of all attempts in this process."""
+
+
+class Attempt:
+    """Reads the checkpoint of the last attempt and writes that of this one.
+
+    ``env`` is what the notebooks' requirements are looked for in. Its methods block, some for as
+    long as it takes to read the experiment's files; none raises where something cannot be read or
+    written, which costs a warning or a notebook that runs once more.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        settings: Settings,
+        *,
+        session: str,
+        env: Mapping[str, str],
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        self.warnings: list[str] = []
+        self.reuse: Reuse | None = None
+        self._experiment = experiment
+        self._settings = settings
+        self._env = env
+        self._artifacts = Artifacts(folder=settings.artifacts)
+        self._path = self._artifacts.checkpoint(experiment.name)
+        self._session = session
+        self._steps: tuple[Step, ...] = ()
+        self._data: Mapping[str, FileState] = {}
+        self._unreadable = ""
+        self._data_fault = ""
+        self._doubt = ""
+        self._is_written = False
+        self._contents = FileContents(
+            lambda: cancellation is not None and cancellation.reason is not None
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to run, as was last looked."""
+        return self.reuse is not None and self.reuse.is_whole(len(self._experiment.notebooks))
+
+    def look(self) -> Reuse | None:
+        """Find what can be reused as things are now; None where that was not asked for.
+
+        What an attempt in the same session has left is for the next session.
+        """
+        self.warnings.clear()
+        recorded = self._recorded()
+        if self._settings.resume:
+            self.reuse = self._reusable(recorded)
+        return self.reuse
+
+    def _recorded(self) -> Checkpoint | None:
+        """The last attempt. Its digests are of use even where nothing is to be reused."""
+        try:
+            recorded = decode(self._path.read_text("ascii"))
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError, CheckpointError) as exc:
+            self._unreadable = f"its checkpoint cannot be read: {exc}"
+            if self._settings.resume:
+                self.warnings.append(f"{self._path}: cannot be read, so nothing is reused: {exc}")
+            return None
+        if recorded.directory != self._directory:
+            return None
+        folder = str(self._experiment.directory)
+        for files in (*(step.files for step in recorded.steps), recorded.data):
+            self._contents.know(folder, files)
+        return recorded
+
+    @property
+    def _directory(self) -> str:
+        """Two roots may hold experiments of one name."""
+        with suppress(ValueError):  # on another drive
+            relative = os.path.relpath(self._experiment.directory, self._settings.artifacts)
+            return Path(relative).as_posix()
+        return self._experiment.directory.as_posix()
+
+    def _reusable(self, recorded: Checkpoint | None) -> Reuse:
+        if recorded is None or not recorded.steps:
+            return Reuse(reason=self._unreadable or NO_CHECKPOINT)
+        if recorded.session == self._session:
+            return Reuse(reason=SAME_SESSION)
+        return self._choose(recorded)
+
+    def _choose(self, recorded: Checkpoint) -> Reuse:
+        folder = str(self._experiment.directory)
+        contents: dict[str, str | None] = {}
+
+        def content_of(path: str, _state: FileState) -> str | None:
+            if path not in contents:
+                contents[path] = self._contents.content(absolute(folder, path))
+            return contents[path]
+
+        return reusable(recorded, self._planned(), content_of)
+
+    def _planned(self) -> Iterator[Planned]:
+        data = self._read_data()
+        for notebook in self._experiment.notebooks:
+            skip = notebook.skip or missing(notebook.requires, self._env)
+            if skip is not None:
+                yield Planned(name=notebook.name, skip=skip)
+                continue
+            fingerprint, doubt = self._fingerprint(notebook, data)
+            yield Planned(name=notebook.name, fingerprint=fingerprint, doubt=doubt)
+
+    def _fingerprint(
+        self, notebook: Notebook, data: Mapping[str, FileState] | None
+    ) -> tuple[Fingerprint | None, str]:
+        """With the reason where there is none."""
+        if data is None:
+            return None, self._data_fault
+        try:
+            fingerprint = read_fingerprint(
+                notebook, self._experiment, self._settings, interpreters=_INTERPRETERS, data=data
+            )
+        except NbgroupsError as exc:
+            return None, str(exc)
+        return fingerprint, ""
+
+    def _read_data(self) -> Mapping[str, FileState] | None:
+        """The files of ``[run] data`` as they are; None where one cannot be read."""
+        try:
+            self._data = read_data(self._experiment, self._contents)
+        except CheckpointError as exc:
+            self._data_fault = str(exc)
+            return None
+        return self._data
+
+    # What this attempt leaves
+
+    def begin(self, steps: tuple[Step, ...]) -> None:
+        """Forget of the last attempt all that is not reused, before a file changes."""
+        self._steps = steps
+        if steps or self._path.exists():
+            self._write()
+
+    def before(self, notebook: Notebook) -> Fingerprint | None:
+        """Take the fingerprint with which a notebook is about to run."""
+        fingerprint, self._doubt = self._fingerprint(notebook, self._read_data())
+        return fingerprint
+
+    def after(self, result: NotebookResult, fingerprint: Fingerprint | None) -> None:
+        """Record that a notebook has passed or was skipped."""
+        experiment = self._experiment
+        left_out = [self._settings.artifacts, *experiment.nested]
+        state = read_directory(experiment.directory, self._contents, left_out=left_out)
+        is_skipped = result.outcome is NotebookOutcome.SKIPPED
+        step = Step(
+            name=result.name,
+            outcome=result.outcome,
+            reason=result.reason,
+            kernel=result.kernel,
+            cells_total=result.cells_total,
+            fingerprint=fingerprint,
+            files=state.files,
+            doubt=state.doubt or ("" if is_skipped else self._doubt),
+        )
+        self._steps = (*self._steps, step)
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            self._artifacts.prepare()
+            self._artifacts.make_room(self._path)
+            write_atomically(self._path, encode(self._checkpoint()))
+            self._is_written = True
+        except OSError as exc:
+            self._is_written = False
+            reason = exc.strerror or exc
+            warning = f"{self._path}: cannot be written, so --experiment-resume may run more than needed: {reason}"
+            if warning not in self.warnings:
+                self.warnings.append(warning)
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            directory=self._directory,
+            session=self._session,
+            steps=self._steps,
+            data=self._data,
+        )
+
+    def left(self) -> int:
+        """How many notebooks the next attempt would reuse, were it made now."""
+        if not self._is_written:
+            return 0
+        try:
+            return self._choose(self._checkpoint()).reused
+        except ReadingStoppedError:
+            return 0
+
+    # Reused notebooks
+
+    def result(self, step: Step) -> NotebookResult:
+        """What is told of a notebook that does not run again."""
+        is_skipped = step.outcome is NotebookOutcome.SKIPPED
+        executed = self._artifacts.executed(self._experiment.name, step.name)
+        log = self._artifacts.log(self._experiment.name, step.name)
+        return NotebookResult(
+            name=step.name,
+            outcome=NotebookOutcome.SKIPPED if is_skipped else NotebookOutcome.REUSED,
+            reason=step.reason,
+            kernel=step.kernel,
+            cells_total=step.cells_total,
+            executed_path=executed if executed.is_file() else None,
+            log_path=log if log.is_file() and log.stat().st_size > 0 else None,
+        )

@@ -1,0 +1,93 @@
+"""The state of one run of an experiment, and what it comes to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pytest_nbgroups.checkpoint import Reuse
+from pytest_nbgroups.events import Event
+from pytest_nbgroups.execution.failures import bounded
+from pytest_nbgroups.execution.halting import Halts
+from pytest_nbgroups.execution.holding import Holding
+from pytest_nbgroups.execution.notebook import Emit
+from pytest_nbgroups.execution.resuming import Attempt
+from pytest_nbgroups.model import (
+    Experiment,
+    ExperimentOutcome,
+    ExperimentResult,
+    Failure,
+    NotebookOutcome,
+    NotebookResult,
+)
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run of an experiment while it lasts."""
+
+    experiment: Experiment
+    listener: Emit
+    holding: Holding
+    halts: Halts
+    attempt: Attempt
+    reuse: Reuse | None = None
+    resumable: int = 0
+    results: list[NotebookResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: Failure | None = None
+    skip: str | None = None
+    started_at: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.monotonic)
+
+    def emit(self, event: Event) -> None:
+        """Hand an event on. What the listener raises is a warning: it must not end the run."""
+        try:
+            self.listener(event)
+        except Exception as exc:  # noqa: BLE001  the user's code
+            self.warnings.append(f"on_event raised {type(exc).__name__}: {exc}")
+
+    def result(self) -> ExperimentResult:
+        return ExperimentResult(
+            name=self.experiment.name,
+            directory=self.experiment.directory,
+            outcome=self._outcome(),
+            reason=self.skip or self._reason(),
+            notebooks=tuple(self._all_notebooks()),
+            started_at=self.started_at,
+            duration_s=time.monotonic() - self.started - self.halts.total_s,
+            error=bounded(self.error) if self.error else None,
+            warnings=self.all_warnings,
+            reuse=self.reuse.text(len(self.experiment.notebooks), "reused") if self.reuse else None,
+            resumable=self.resumable,
+        )
+
+    @property
+    def all_warnings(self) -> tuple[str, ...]:
+        return (*self.warnings, *self.attempt.warnings)
+
+    def _outcome(self) -> ExperimentOutcome:
+        outcomes = {result.outcome for result in self.results}
+        if self.error is not None or NotebookOutcome.FAILED in outcomes:
+            return ExperimentOutcome.FAILED
+        if NotebookOutcome.INTERRUPTED in outcomes or len(self.results) < self._expected():
+            return ExperimentOutcome.INTERRUPTED
+        if outcomes <= {NotebookOutcome.SKIPPED}:
+            return ExperimentOutcome.SKIPPED
+        return ExperimentOutcome.PASSED
+
+    def _reason(self) -> str | None:
+        if self._outcome() is not ExperimentOutcome.SKIPPED:
+            return None
+        reasons = dict.fromkeys(result.reason for result in self.results if result.reason)
+        return f"all notebooks are skipped: {'; '.join(reasons)}"
+
+    def _expected(self) -> int:
+        return 0 if self.skip else len(self.experiment.notebooks)
+
+    def _all_notebooks(self) -> Iterator[NotebookResult]:
+        yield from self.results
+        outcome = NotebookOutcome.SKIPPED if self.skip else NotebookOutcome.NOT_RUN
+        for notebook in self.experiment.notebooks[len(self.results) :]:
+            yield NotebookResult(name=notebook.name, outcome=outcome, reason=self.skip)

@@ -1,0 +1,488 @@
+"""Attempts of an experiment after something has changed, without kernels."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_nbgroups.directory import read_experiments
+from pytest_nbgroups.errors import CheckpointError
+from pytest_nbgroups.execution import resuming
+from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.file_contents import ReadingStoppedError
+from pytest_nbgroups.execution.interpreter import Installation
+from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.execution.resuming import SAME_SESSION, Attempt
+from pytest_nbgroups.model import NotebookOutcome, NotebookResult
+from pytest_nbgroups.settings import Settings
+
+PYTHON = Installation(interpreter="CPython 3.13.1 in /usr", distributions={"numpy": "2.1"})
+TOML = '[run]\nenv = { SCALE = "2" }\ndata = ["../../data/**"]\n'
+ALL = ("1-load.ipynb", "2-fit.ipynb", "3-eval.ipynb")
+
+
+@dataclass(kw_only=True)
+class Lab:
+    """An experiment whose notebooks are run by `exec` in place of a kernel."""
+
+    root: Path
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    session: int = 0
+    attempt: Attempt | None = None
+
+    def __post_init__(self) -> None:
+        (self.root / "data").mkdir(parents=True)
+        (self.root / "data" / "raw.csv").write_text("1 2 3")
+        self.here.mkdir(parents=True)
+        (self.here / "input.csv").write_text("4 5 6")
+        self.toml(TOML)
+        self.notebook("1-load.ipynb", "copy('input.csv', 'a.txt')")
+        self.notebook("2-fit.ipynb", "copy('a.txt', 'b.txt')")
+        self.notebook("3-eval.ipynb", "copy('b.txt', 'c.txt')")
+
+    @property
+    def here(self) -> Path:
+        return self.root / "experiments" / "Heart"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / ".experiments" / "checkpoints" / "Heart.json"
+
+    def toml(self, text: str) -> None:
+        (self.here / "experiment.toml").write_text(text)
+
+    def notebook(self, name: str, *sources: str) -> None:
+        cells = [{"cell_type": "code", "source": s, "metadata": {}, "outputs": []} for s in sources]
+        self.save(name, {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4})
+
+    def save(self, name: str, content: dict[str, Any]) -> None:
+        (self.here / name).write_text(json.dumps(content))
+
+    def edit(self, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change a notebook's file."""
+        content = json.loads((self.here / name).read_text())
+        change(content)
+        self.save(name, content)
+
+    def run(self, *, resume: bool = True, new_session: bool = True) -> tuple[list[str], list[str]]:
+        """Make an attempt: which notebooks were reused, and which ran."""
+        settings = Settings(
+            rootdir=self.root,
+            roots=(self.root / "experiments",),
+            artifacts=self.root / ".experiments",
+            resume=resume,
+        )
+        self.session += new_session
+        (experiment,) = read_experiments(self.here, settings)
+        assert experiment.problem is None, experiment.problem
+        experiment = replace(experiment, **self.resources)
+        self.attempt = Attempt(experiment, settings, session=str(self.session), env={})
+        reuse = self.attempt.look()
+        steps = reuse.steps if reuse else ()
+        self.attempt.begin(steps)
+        reused = [self.attempt.result(step) for step in steps]
+        ran = []
+        for notebook in experiment.notebooks[len(steps) :]:
+            before = self.attempt.before(notebook)
+            skip = notebook.skip or missing(notebook.requires, {})
+            outcome = NotebookOutcome.SKIPPED
+            if skip is None:
+                ran.append(notebook.name)
+                outcome = self._execute(notebook.path)
+            if outcome is NotebookOutcome.FAILED:
+                break
+            result = NotebookResult(name=notebook.name, outcome=outcome, reason=skip)
+            self.attempt.after(result, before)
+        return [each.name for each in reused if each.outcome is NotebookOutcome.REUSED], ran
+
+    def _execute(self, path: Path) -> NotebookOutcome:
+        def copy(source: str, target: str) -> None:
+            shutil.copyfile(self.here / source, self.here / target)
+
+        def write(name: str, text: str) -> None:
+            (self.here / name).write_text(text)
+
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                try:
+                    exec("".join(cell["source"]), {"copy": copy, "write": write})  # noqa: S102
+                except ZeroDivisionError:
+                    return NotebookOutcome.FAILED
+        return NotebookOutcome.PASSED
+
+    @property
+    def reason(self) -> str:
+        assert self.attempt is not None
+        assert self.attempt.reuse is not None
+        return self.attempt.reuse.reason
+
+
+class FakeInterpreters:
+    """Tells of one Python, or that it does not tell."""
+
+    def __init__(self) -> None:
+        self.told: Installation | None = PYTHON
+
+    def installation(self, executable: str) -> Installation:
+        if self.told is None:
+            raise CheckpointError(f"{Path(executable).stem} is mute")
+        return self.told
+
+
+@pytest.fixture(autouse=True)
+def interpreters(monkeypatch: pytest.MonkeyPatch) -> FakeInterpreters:
+    fake = FakeInterpreters()
+    monkeypatch.setattr(resuming, "_INTERPRETERS", fake)
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def _kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    for name in ("python3", "other"):
+        folder = tmp_path / "kernels" / name
+        folder.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": argv, "display_name": name, "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(spec))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """One that has run to its end."""
+    lab = Lab(root=tmp_path / "repo")
+    assert lab.run() == ([], list(ALL))
+    return lab
+
+
+def _set_source(source: str) -> Callable[[dict[str, Any]], object]:
+    return lambda content: content["cells"][0].update(source=source)
+
+
+def _markdown(content: dict[str, Any]) -> None:
+    cell = {"cell_type": "markdown", "source": "# Fit", "metadata": {}}
+    content["cells"].insert(0, cell)
+
+
+def _output(content: dict[str, Any]) -> None:
+    output = {"output_type": "stream", "name": "stdout", "text": "edited"}
+    content["cells"][0].update(outputs=[output], execution_count=7)
+
+
+def _tag(content: dict[str, Any]) -> None:
+    content["cells"][0]["metadata"]["tags"] = ["raises-exception"]
+
+
+def _add(lab: Lab) -> None:
+    lab.notebook("1-more.ipynb", "copy('a.txt', 'more.txt')")
+
+
+def _rename(lab: Lab) -> None:
+    (lab.here / "3-eval.ipynb").rename(lab.here / "3-evaluate.ipynb")
+
+
+def _touch(lab: Lab) -> None:
+    os.utime(lab.here / "a.txt", (1, 1))
+
+
+MUTATIONS: dict[str, tuple[Callable[[Lab], object], int, str]] = {
+    "nothing": (lambda _lab: None, 3, ""),
+    "edit a code cell": (
+        lambda lab: lab.edit("2-fit.ipynb", _set_source("copy('a.txt', 'b.txt')  # x")),
+        1,
+        "2-fit.ipynb: its code has changed",
+    ),
+    "edit a markdown cell": (lambda lab: lab.edit("2-fit.ipynb", _markdown), 3, ""),
+    "edit an output": (lambda lab: lab.edit("2-fit.ipynb", _output), 3, ""),
+    "tag a cell": (
+        lambda lab: lab.edit("2-fit.ipynb", _tag),
+        1,
+        "2-fit.ipynb: the tags of its cells have changed",
+    ),
+    "another kernel": (
+        lambda lab: lab.toml(f'{TOML}[notebooks."2-fit.ipynb"]\nkernel = "other"\n'),
+        1,
+        "2-fit.ipynb: its kernel was python3 and is now other",
+    ),
+    "declare another variable": (
+        lambda lab: lab.toml(TOML.replace('"2"', '"3"')),
+        0,
+        "1-load.ipynb: the variable SCALE has changed",
+    ),
+    "a deadline in experiment.toml": (
+        lambda lab: lab.toml(f'{TOML}cell_timeout = "5min"\n[resources]\nram = "1GB"\n'),
+        3,
+        "",
+    ),
+    "CPUs in experiment.toml": (
+        lambda lab: lab.toml(f"{TOML}[resources]\ncpus = 1\n"),
+        0,
+        "1-load.ipynb: [resources] cpus is new",
+    ),
+    "a GPU in experiment.toml": (
+        lambda lab: lab.toml(f"{TOML}[resources]\ngpus = 1\n"),
+        0,
+        "1-load.ipynb: [resources] gpus is new",
+    ),
+    "delete a file": (
+        lambda lab: (lab.here / "b.txt").unlink(),
+        1,
+        "b.txt is gone since 2-fit.ipynb passed",
+    ),
+    "touch a file": (_touch, 3, ""),
+    "change a file": (
+        lambda lab: (lab.here / "b.txt").write_text("9 9 9"),
+        1,
+        "b.txt has changed since 2-fit.ipynb passed",
+    ),
+    "change an input": (
+        lambda lab: (lab.here / "input.csv").write_text("7 8 9"),
+        0,
+        "input.csv has changed since 1-load.ipynb passed",
+    ),
+    "change outside data": (
+        lambda lab: (lab.root / "data" / "raw.csv").write_text("x"),
+        0,
+        "1-load.ipynb: data: ../../data/raw.csv has changed",
+    ),
+    "add outside data": (
+        lambda lab: (lab.root / "data" / "new.csv").write_text("x"),
+        0,
+        "1-load.ipynb: data: ../../data/new.csv is new",
+    ),
+    "add a file": (lambda lab: (lab.here / "notes.txt").write_text("x"), 3, ""),
+    "edit the first notebook": (
+        lambda lab: lab.edit("1-load.ipynb", _set_source("copy('input.csv', 'a.txt'); 1")),
+        0,
+        "1-load.ipynb: its code has changed",
+    ),
+    "add a notebook": (
+        _add,
+        1,
+        "1-more.ipynb: in the last attempt 2-fit.ipynb stood in its place",
+    ),
+    "rename a notebook": (
+        _rename,
+        2,
+        "3-evaluate.ipynb: in the last attempt 3-eval.ipynb stood in its place",
+    ),
+    "skip a notebook": (
+        lambda lab: lab.toml(f'{TOML}[notebooks."2-fit.ipynb"]\nskip = "not today"\n'),
+        1,
+        "2-fit.ipynb: it passed in the last attempt and is skipped now",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_what_is_reused_after_a_change(lab: Lab, name: str) -> None:
+    """As many notebooks as the change does not touch; then everything is as recorded again."""
+    mutate, count, reason = MUTATIONS[name]
+    mutate(lab)
+    reused, _ = lab.run()
+    assert (reused, lab.reason) == (list(ALL[:count]), reason)
+    assert lab.run()[1] == []
+
+
+def test_what_is_not_asked_for_is_not_reused(lab: Lab) -> None:
+    """Without the option all run, and are recorded anew."""
+    assert lab.run(resume=False) == ([], list(ALL))
+    assert lab.run() == (list(ALL), [])
+
+
+def test_a_failure_is_gone_on_from(lab: Lab) -> None:
+    """The notebooks before it are reused, once and again."""
+    lab.notebook("2-fit.ipynb", "1 / 0")
+    assert lab.run() == (["1-load.ipynb"], ["2-fit.ipynb"])
+    assert lab.attempt is not None
+    assert lab.attempt.left() == 1
+    lab.notebook("2-fit.ipynb", "copy('a.txt', 'b.txt')")
+    assert lab.run() == (["1-load.ipynb"], ["2-fit.ipynb", "3-eval.ipynb"])
+
+
+def test_what_a_failed_notebook_has_changed(lab: Lab) -> None:
+    """The notebooks whose files it overwrote run again."""
+    lab.notebook("3-eval.ipynb", "write('b.txt', 'broken')\n1 / 0")
+    assert lab.run() == (list(ALL[:2]), ["3-eval.ipynb"])
+    assert lab.attempt is not None
+    assert lab.attempt.left() == 1
+    lab.notebook("3-eval.ipynb", "copy('b.txt', 'c.txt')")
+    assert lab.run() == (["1-load.ipynb"], ["2-fit.ipynb", "3-eval.ipynb"])
+    assert lab.reason == "b.txt has changed since 2-fit.ipynb passed"
+    assert (lab.here / "c.txt").read_text() == "4 5 6"
+
+
+def test_what_a_later_notebook_has_changed(lab: Lab) -> None:
+    """It is no fault as long as that notebook is reused as well."""
+    lab.notebook("3-eval.ipynb", "write('a.txt', 'from the third')")
+    assert lab.run() == (list(ALL[:2]), ["3-eval.ipynb"])
+    assert lab.run() == (list(ALL), [])
+    lab.notebook("3-eval.ipynb", "write('c.txt', '')")
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason == "a.txt has changed since 1-load.ipynb passed"
+
+
+def test_another_version_of_a_distribution(lab: Lab, interpreters: FakeInterpreters) -> None:
+    """All run again."""
+    interpreters.told = replace(PYTHON, distributions={"numpy": "2.2"})
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason == "1-load.ipynb: numpy was 2.1 and is now 2.2"
+
+
+def test_a_python_that_does_not_tell(lab: Lab, interpreters: FakeInterpreters) -> None:
+    """A doubt: the notebooks run, now and the next time."""
+    interpreters.told = None
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason.endswith("is mute")
+    interpreters.told = PYTHON
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason.endswith("is mute")
+    assert lab.run() == (list(ALL), [])
+
+
+def test_an_assumed_gpu_does_not_count(lab: Lab) -> None:
+    """Whether there is one depends on the machine."""
+    resources = read_experiments(lab.here, Settings(rootdir=lab.root, artifacts=lab.root))[0]
+    assumed = replace(resources.resources, gpus=1)
+    lab.resources = {"resources": assumed, "has_assumed_gpu": True}
+    assert lab.run() == (list(ALL), [])
+
+
+def test_an_experiment_below(lab: Lab) -> None:
+    """Its files are its own, until this experiment is told that it is none."""
+    below = lab.here / "below"
+    below.mkdir()
+    (below / "result.txt").write_text("1")
+    lab.resources = {"nested": (below,)}
+    assert lab.run(resume=False) == ([], list(ALL))
+    (below / "result.txt").write_text("2")
+    assert lab.run() == (list(ALL), [])
+    lab.resources = {}
+    lab.run(resume=False)
+    (below / "result.txt").write_text("3")
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason == "below/result.txt has changed since 1-load.ipynb passed"
+
+
+def test_the_artifacts_within_the_directory(tmp_path: Path) -> None:
+    """They are no files of the experiment."""
+    lab = Lab(root=tmp_path / "repo")
+    settings = Settings(rootdir=lab.root, artifacts=lab.here / "artifacts", resume=True)
+    (experiment,) = read_experiments(lab.here, settings)
+    attempt = Attempt(experiment, settings, session="1", env={})
+    attempt.begin(())
+    passed = NotebookResult(name="1-load.ipynb", outcome=NotebookOutcome.PASSED)
+    attempt.after(passed, attempt.before(experiment.notebooks[0]))
+    (settings.artifacts / "notebooks").mkdir()
+    (settings.artifacts / "notebooks" / "x.txt").write_text("x")
+    reuse = Attempt(experiment, settings, session="2", env={}).look()
+    assert reuse is not None
+    assert [step.name for step in reuse.steps] == ["1-load.ipynb"]
+    assert set(reuse.steps[0].files) == {"input.csv"}
+
+
+def test_a_second_attempt_of_a_session_starts_afresh(lab: Lab) -> None:
+    """So that what is rerun for being flaky runs as a whole."""
+    assert lab.run() == (list(ALL), [])
+    lab.notebook("3-eval.ipynb", "1 / 0")
+    assert lab.run() == (list(ALL[:2]), ["3-eval.ipynb"])
+    assert lab.run(new_session=False) == ([], list(ALL))
+    assert lab.reason == SAME_SESSION
+
+
+def test_skipped_notebooks_stay_within_the_prefix(lab: Lab) -> None:
+    """They are skipped again, and what is behind them is reused."""
+    lab.toml(f'{TOML}[notebooks."2-fit.ipynb"]\nrequires = ["env:NO_SUCH"]\n')
+    lab.run()
+    assert lab.run() == (["1-load.ipynb", "3-eval.ipynb"], [])
+
+
+def test_without_a_checkpoint_all_run(tmp_path: Path) -> None:
+    """The first time."""
+    lab = Lab(root=tmp_path / "repo")
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason == "no earlier attempt is recorded"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": 99}', "é", "[]"])
+def test_a_damaged_checkpoint_is_none(lab: Lab, text: str) -> None:
+    """With a warning; without the option nobody cares."""
+    lab.checkpoint.write_text(text, encoding="utf-8")
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason.startswith("its checkpoint cannot be read: ")
+    lab.checkpoint.write_text(text, encoding="utf-8")
+    lab.run(resume=False)
+    assert lab.attempt is not None
+    assert lab.attempt.warnings == []
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning(lab: Lab) -> None:
+    """And nothing is promised of the next attempt."""
+    lab.checkpoint.unlink()
+    lab.checkpoint.mkdir()
+    assert lab.run() == ([], list(ALL))
+    assert lab.attempt is not None
+    assert lab.attempt.left() == 0
+    first, second = lab.attempt.warnings
+    assert first.startswith(f"{lab.checkpoint}: cannot be read, so nothing is reused: ")
+    assert second.startswith(
+        f"{lab.checkpoint}: cannot be written, so --experiment-resume may run more than needed: "
+    )
+
+
+def test_an_experiment_of_one_name_in_another_directory(lab: Lab) -> None:
+    """What is recorded is not its own."""
+    moved = lab.root / "experiments2" / "Heart"
+    shutil.copytree(lab.here, moved)
+    settings = Settings(
+        rootdir=lab.root,
+        roots=(moved.parent,),
+        artifacts=lab.root / ".experiments",
+        resume=True,
+    )
+    (experiment,) = read_experiments(moved, settings)
+    assert experiment.name == "Heart"
+    reuse = Attempt(experiment, settings, session="x", env={}).look()
+    assert reuse is not None
+    assert reuse.reason == "no earlier attempt is recorded"
+
+
+def test_a_repository_that_has_moved(lab: Lab, tmp_path: Path) -> None:
+    """With its artifacts; contents count, not paths and times."""
+    lab.root.rename(tmp_path / "elsewhere")
+    shutil.copytree(tmp_path / "elsewhere", tmp_path / "copied")
+    lab.root = tmp_path / "copied"
+    assert lab.run() == (list(ALL), [])
+
+
+def test_reading_stops_with_the_run(lab: Lab) -> None:
+    """Large files do not hold a Ctrl-C up."""
+    cancellation = Cancellation()
+    cancellation.cancel("enough")
+    settings = Settings(rootdir=lab.root, artifacts=lab.root / "none", resume=True)
+    (experiment,) = read_experiments(lab.here, settings)
+    attempt = Attempt(experiment, settings, session="x", env={}, cancellation=cancellation)
+    with pytest.raises(ReadingStoppedError):
+        attempt.before(experiment.notebooks[0])
+    assert attempt.left() == 0
+
+
+def test_the_executed_copy_is_told_where_it_is_left(lab: Lab) -> None:
+    """It is no reason to run again that someone has removed it."""
+    executed = lab.root / ".experiments" / "notebooks" / "Heart" / ALL[0]
+    executed.parent.mkdir(parents=True)
+    executed.touch()
+    lab.run()
+    assert lab.attempt is not None
+    assert lab.attempt.reuse is not None
+    told = [lab.attempt.result(step) for step in lab.attempt.reuse.steps]
+    assert [each.executed_path for each in told] == [executed, None, None]
+    assert [each.duration_s for each in told] == [0, 0, 0]
