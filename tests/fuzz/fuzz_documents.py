@@ -56,6 +56,8 @@ def notebook(content: bytes, folder: Path) -> str:
         client.nb.cells[index].source.encode()  # what is sent to a kernel is UTF-8
         executed.append(index)
 
+    witness = mock.MagicMock()
+    witness.return_value.explain.side_effect = lambda failure, *_seen: (failure, [])
     around = running.Surroundings(
         experiment="A",
         directory=folder,
@@ -70,7 +72,7 @@ def notebook(content: bytes, folder: Path) -> str:
         mock.patch.object(running, "running_kernel", _kernel),
         mock.patch.object(running, "execute_cell", execute),
         mock.patch.object(running, "MemoryWatch", mock.MagicMock()),
-        mock.patch.object(running, "Witness", lambda *_args: None),
+        mock.patch.object(running, "Witness", witness),
         mock.patch.object(running, "_usage", mock.MagicMock(return_value=None)),
         mock.patch.object(running, "choose_kernel", _chosen),
     ):
