@@ -12,6 +12,7 @@ from pytest_nbgroups.units import Size
 OrderMode: TypeAlias = Literal["natural", "lexicographic"]
 Transport: TypeAlias = Literal["auto", "ipc", "tcp"]
 UnmetPolicy: TypeAlias = Literal["skip", "fail"]
+LostPolicy: TypeAlias = Literal["fail", "retry"]
 BusyPolicy: TypeAlias = Literal["wait", "fail"]
 Schedule: TypeAlias = Literal["longest", "shortest", "collection"]
 GpuDefault: TypeAlias = Literal["auto", "none"]
@@ -83,6 +84,8 @@ class Settings:
     """How long an experiment may wait for its lease; ``None`` means for ever."""
     busy: BusyPolicy = "wait"
     """What becomes of an experiment whose directory another session uses."""
+    lost: LostPolicy = "fail"
+    """What becomes of an experiment whose worker died: with ``retry`` it runs once more."""
     plan: bool = False
     """Whether to tell what would run, and run nothing."""
     resume: bool = False

@@ -205,6 +205,41 @@ def test_a_worker_is_killed(tree: Tree, mode: str) -> None:
     assert len([line for line in table if line.startswith("a ")]) == 1
 
 
+ONCE = """
+from pathlib import Path
+if not Path("again").exists():
+    Path("again").touch()
+""" + "\n".join(f"    {line}" for line in BLOCK.splitlines())
+"""Blocks the first time."""
+
+
+def test_a_lost_experiment_is_run_again(tree: Tree) -> None:
+    """Where that is asked for, once: from its first notebook, with both attempts on record."""
+    tree.notebook("a", "2-block.ipynb", "print('before')", ONCE)
+    for name in ("b", "c"):
+        tree.notebook(name, "1-block.ipynb" if name == "b" else "1-never.ipynb", "pass")
+    run = tree.start(PARALLEL, "--experiment-lost=retry", "-rA")
+    run.await_file(tree.root / "experiments/a/kernel.pid")
+    run.look()
+    worker = _worker_of(psutil.Process(_pid(tree, "a")))
+    worker.kill()
+    finished = run.wait()
+    assert still_there(run.family.values()) == []
+    assert finished.returncode == pytest.ExitCode.OK, finished.text
+    assert "3 passed, 1 rerun in" in finished.text
+    attempts = finished.experiment("a")["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["failed", "passed"]
+    assert [n["outcome"] for n in attempts[0]["notebooks"]] == ["passed", "interrupted", "not_run"]
+    assert finished.outcomes("a") == ["passed"] * 3
+
+
+def _worker_of(kernel: psutil.Process) -> psutil.Process:
+    host = kernel.parent()
+    worker = host.parent() if host else None
+    assert worker is not None
+    return worker
+
+
 def test_a_kernel_host_is_killed(tree: Tree) -> None:
     """The experiment fails with that reason, and neither a kernel nor a child of it is left."""
     run = tree.start(SERIAL, "experiments/a", "experiments/c")

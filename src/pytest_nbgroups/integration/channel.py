@@ -29,6 +29,8 @@ CHANNEL = "nbgroups_channel"
 KNOWLEDGE = "nbgroups_knowledge"
 CANCEL = "cancel"
 SLOW_START = "slow start"
+RERUN: Any = "rerun"
+"""The outcome by which pytest-rerunfailures, and others, tell of an attempt that does not count."""
 
 
 class Receiver(Protocol):
@@ -51,6 +53,8 @@ class Controller:
         self._channels: dict[str, Any] = {}
         self._items = CollectedItems()
         self._failures = 0
+        self._retried: set[str] = set()
+        """Experiments that were lost with their workers, and run again."""
         self.scheduler: ExperimentScheduler | None = None
 
     @pytest.hookimpl(optionalhook=True)
@@ -86,9 +90,30 @@ class Controller:
         self._channels.pop(node.gateway.id, None)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+    def pytest_handlecrashitem(
+        self,
+        crashitem: str,
+        report: pytest.TestReport,
+        sched: Any,  # noqa: ANN401  any of xdist's schedulers
+    ) -> None:
         worker = report.node.gateway.id
         self._receiver.worker_crashed(crashitem, worker=worker, message=str(report.longrepr))
+        if isinstance(sched, ExperimentScheduler) and self._is_to_be_retried(crashitem):
+            self._retried.add(crashitem)
+            report.outcome = RERUN
+            sched.mark_test_pending(crashitem)
+
+    def _is_to_be_retried(self, nodeid: str) -> bool:
+        is_experiment = nodeid in self._items.experiments
+        wanted = self._planner().settings.lost == "retry"
+        return wanted and is_experiment and nodeid not in self._retried
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        if report.outcome != RERUN:
+            return None
+        return RERUN, "R", ("RERUN", {"yellow": True})
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, bool, bool]:

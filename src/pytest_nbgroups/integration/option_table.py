@@ -176,6 +176,13 @@ OPTIONS: tuple[Option, ...] = (
         help="Fail an experiment that has waited so long for its lease, naming the holders.",
     ),
     Option(
+        name="experiment_lost",
+        metavar="fail|retry",
+        read=partial(_choice, choices=("fail", "retry")),
+        default_text="fail",
+        help="What becomes of an experiment whose pytest-xdist worker died: it fails, or runs once more (--dist load). A kernel that dies is always a failure.",
+    ),
+    Option(
         name="experiment_timeout",
         metavar="DURATION",
         read=_duration,

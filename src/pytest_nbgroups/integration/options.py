@@ -125,6 +125,7 @@ def read_settings(config: pytest.Config) -> Settings:
         "schedule": either["experiment_schedule"],
         "wait_s": either["experiment_wait"],
         "busy": ini["experiment_busy"],
+        "lost": either["experiment_lost"],
     }
     weights = either["experiment_weights"]
     weights = None if weights is None else Path(os.path.normpath(config.rootpath / weights))
