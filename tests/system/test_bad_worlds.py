@@ -157,9 +157,12 @@ def test_an_error_after_a_flood_is_told(run: Finished) -> None:
 
 
 def test_ten_thousand_outputs(run: Finished) -> None:
-    """All are there, in order."""
+    """All are there, in order; where the machine was too busy for that, a warning says so."""
     (cell,) = run.executed("many", "1-run.ipynb").cells
-    assert [o.data["text/plain"] for o in cell.outputs] == [str(i) for i in range(10_000)]
+    numbers = [int(o.data["text/plain"]) for o in cell.outputs]
+    assert numbers == sorted(set(numbers))
+    is_told = "many: 1-run.ipynb, cell 1: at least " in run.text
+    assert (len(numbers) < 10_000) == is_told
 
 
 def test_an_error_of_megabytes(run: Finished) -> None:

@@ -24,6 +24,8 @@ class LeftOut:
     over_limit_bytes: int = 0
     late_bytes: int = 0
     """Of it there was room for this, but no time when the cell had to end."""
+    lost_messages: int = 0
+    """What the kernel has dropped, having waited too long to be rid of it."""
 
     @property
     def total_bytes(self) -> int:

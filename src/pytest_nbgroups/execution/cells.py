@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution.allowance import LeftOut
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.failures import (
     cell_failure,
@@ -86,8 +87,11 @@ class _CellRun:
     def close_outputs(self) -> None:
         """Take note of what was left out of the cell's outputs: nothing more is expected."""
         left_out = self.kernel.outputs.end_cell()
-        if left_out.total_bytes:
+        if self.task.done() and not self.task.cancelled() and not self.kernel.outputs.has_ended:
+            left_out = replace(left_out, lost_messages=max(1, left_out.lost_messages))
+        if left_out != LeftOut():
             self.kernel.left_out[self.index] = left_out
+        if left_out.total_bytes:
             limit, last = self.kernel.output_limit, self.kernel.outputs.last_printed()
             mark_left_out(self.client.nb.cells[self.index], left_out, limit, last)
 

@@ -10,19 +10,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty
 from typing import Any
 
 import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.session import DELIM
 
 from pytest_nbgroups.execution.allowance import Allowance, LeftOut
 
 _TURN_S = 0.005
 """How long messages are dealt with before others have their turn."""
-_HEADER, _PARENT = 1, 2
+_HEADER, _PARENT, _CONTENT = 1, 2, 4
+_LEAP = 10
+"""By so much the number of a message exceeds the last one's only where some between them were lost."""
+SILENCE_S = 15.0
+"""A kernel that says no more for so long after a cell was done has lost the end of its outputs."""
+_LOOK_S = 1.0
 _TAIL = 10_000
 """Characters of what was printed last in vain."""
 
@@ -50,17 +57,31 @@ class OutputChannel(AsyncZMQSocketChannel):
         """What the running cell was asked with; None as long as that is not known."""
         self._last_dropped: list[bytes] | None = None
         self._last_cut = ""
+        self._last_number: tuple[str, int] = "", 0
+        """Of the message that came last: what tells the sender, and its number with that."""
+        self._lost, self._has_ended, self._is_answered = 0, False, False
         self._turn_ends, self._hurry_at = 0.0, float("inf")
 
     def begin_cell(self) -> None:
         """What comes from now on is the output of another cell."""
         self.allowance.begin_cell()
         self._request, self._last_dropped, self._last_cut = None, None, ""
+        self._lost, self._has_ended, self._is_answered = 0, False, False
         self._hurry_at = float("inf")
 
     def end_cell(self) -> LeftOut:
         """What of its output was not kept, told once."""
-        return self.allowance.end_cell()
+        lost, self._lost = self._lost, 0
+        return replace(self.allowance.end_cell(), lost_messages=lost)
+
+    def cell_is_answered(self) -> None:
+        """The kernel says that the cell is done; what it has shown may still be under way."""
+        self._is_answered = True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the kernel has told the end of the cell's outputs."""
+        return self._has_ended
 
     def hurry(self, at: float) -> None:
         """From this moment of `time.monotonic` on, drop outputs to get to the end of the cell."""
@@ -86,8 +107,18 @@ class OutputChannel(AsyncZMQSocketChannel):
                 return self._message(waiting)
             if int(self._direct.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 continue
-            if not await self.socket.poll(None if timeout is None else int(timeout * 1000)):
+            if not await self._wait(timeout):
                 raise Empty
+
+    async def _wait(self, timeout_s: float | None) -> bool:
+        """Whether a message came. None is expected any more when the cell has ended and its kernel is silent."""
+        begun, left_s = time.monotonic(), _LOOK_S if timeout_s is None else timeout_s
+        while not await self.socket.poll(int(1000 * min(_LOOK_S, left_s))):
+            waited_s = time.monotonic() - begun
+            left_s = _LOOK_S if timeout_s is None else timeout_s - waited_s
+            if left_s <= 0 or (self._is_answered and waited_s >= SILENCE_S):
+                return False
+        return True
 
     async def _take_turns(self) -> None:
         if time.monotonic() >= self._turn_ends:
@@ -104,7 +135,9 @@ class OutputChannel(AsyncZMQSocketChannel):
             self._sort(frames[frames.index(DELIM) + 1 :])
 
     def _sort(self, frames: list[bytes]) -> None:
-        kind = self.session.unpack(frames[_HEADER])["msg_type"]
+        header = self.session.unpack(frames[_HEADER])
+        kind: str = header["msg_type"]
+        self._count(header.get("msg_id", ""))
         if self._is_of_another_cell(kind, frames):
             return
         size = sum(map(len, frames))
@@ -114,12 +147,27 @@ class OutputChannel(AsyncZMQSocketChannel):
         else:
             self._remember(kind, frames, size)
 
+    def _count(self, message_id: str) -> None:
+        """Notice what the kernel has dropped: Jupyter's Python kernels number what they send."""
+        sender, _, number = message_id.rpartition("_")
+        if number.isdecimal():
+            last_sender, last = self._last_number
+            leap = int(number) - last - 1
+            if sender == last_sender and leap >= _LEAP:
+                self._lost += leap
+            self._last_number = sender, int(number)
+
     def _is_of_another_cell(self, kind: str, frames: list[bytes]) -> bool:
         """Whether a thread of an earlier cell shows it, which nbclient would not look at."""
         parent = self.session.unpack(frames[_PARENT]).get("msg_id")
         if kind == "execute_input":
             self._request = parent
+        self._has_ended |= kind == "status" and self._is_idle(parent, frames)
         return kind != "status" and self._request is not None and parent != self._request
+
+    def _is_idle(self, parent: str | None, frames: list[bytes]) -> bool:
+        state = self.session.unpack(frames[_CONTENT]).get("execution_state")
+        return self._request in {None, parent} and state == "idle"
 
     def _next(self) -> _Waiting | None:
         while self._waiting:
@@ -143,3 +191,29 @@ class OutputChannel(AsyncZMQSocketChannel):
             kept = text.encode(errors="surrogatepass")[: waiting.kept]
             message["content"]["text"] = kept.decode(errors="ignore")
         return message
+
+
+class _AnswerChannel(AsyncZMQSocketChannel):
+    """Tells the channel of the outputs when a cell is done."""
+
+    outputs: OutputChannel
+
+    async def get_msg(  # type: ignore[override]  # as its base does
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109  the base has it
+    ) -> dict[str, Any]:
+        message = await super().get_msg(timeout)
+        if message["msg_type"] == "execute_reply":
+            self.outputs.cell_is_answered()
+        return message
+
+
+def open_client(manager: AsyncKernelManager, limit_bytes: int) -> AsyncKernelClient:
+    """A client of a kernel, connected, that keeps so much of what is shown."""
+    client = manager.client(context=manager.context)
+    client.iopub_channel_class = OutputChannel
+    client.shell_channel_class = _AnswerChannel
+    client.iopub_channel.allowance = Allowance(limit_bytes=limit_bytes)
+    client.shell_channel.outputs = client.iopub_channel
+    client.start_channels(stdin=False, hb=False)
+    return client

@@ -16,11 +16,11 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
 from pytest_nbgroups.errors import KernelHostError
-from pytest_nbgroups.execution.allowance import Allowance, LeftOut
+from pytest_nbgroups.execution.allowance import LeftOut
 from pytest_nbgroups.execution.endpoint import Endpoint, open_endpoint
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
-from pytest_nbgroups.execution.iopub import OutputChannel
+from pytest_nbgroups.execution.iopub import OutputChannel, open_client
 from pytest_nbgroups.execution.kernelspecs import find_kernel_spec, runs_ipykernel
 from pytest_nbgroups.execution.provisioner import HostProvisioner
 from pytest_nbgroups.execution.startup import (
@@ -41,6 +41,8 @@ __all__ = ["RunningKernel", "find_kernel_spec", "running_kernel"]
 _NOTHING = Holding()
 _TCP_ATTEMPTS = 3
 _RECONNECT_MS = 10
+_MESSAGES_WAITING = 100_000
+"""A kernel drops what it shows once a thousand messages wait there and these here, as on a busy machine."""
 _NO_HISTORY = "--HistoryManager.hist_file=:memory:"
 """Kernels that run at once would otherwise wait for each other's locks on the user's history."""
 
@@ -189,6 +191,7 @@ def _manager(
 @contextmanager
 def _context(endpoint: Endpoint) -> Iterator[zmq.asyncio.Context]:
     context = zmq.asyncio.Context()
+    context.setsockopt(zmq.RCVHWM, _MESSAGES_WAITING)
     if endpoint.transport == "ipc":  # over TCP, hasty attempts can connect a port to itself
         context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
     try:
@@ -200,7 +203,7 @@ def _context(endpoint: Endpoint) -> Iterator[zmq.asyncio.Context]:
 async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
     log = KernelLog(launch.log_path)
     process = await _launch(manager, launch)
-    client = _client(manager, launch.output_limit)
+    client = open_client(manager, launch.output_limit.bytes)
     try:
         answer = await await_ready(client, process, launch.startup_timeout_s)
     except TimeoutError as exc:
@@ -218,14 +221,6 @@ async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
         log=log,
         output_limit=launch.output_limit,
     )
-
-
-def _client(manager: AsyncKernelManager, output_limit: Size) -> AsyncKernelClient:
-    client = manager.client(context=manager.context)
-    client.iopub_channel_class = OutputChannel
-    client.iopub_channel.allowance = Allowance(limit_bytes=output_limit.bytes)
-    client.start_channels(stdin=False, hb=False)
-    return client
 
 
 async def _launch(manager: AsyncKernelManager, launch: _Launch) -> KernelProcess:

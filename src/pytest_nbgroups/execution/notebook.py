@@ -21,7 +21,7 @@ from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
-from pytest_nbgroups.execution.outputs import left_out_warning
+from pytest_nbgroups.execution.outputs import left_out_warnings
 from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
 from pytest_nbgroups.execution.saving import ExecutedCopy
 from pytest_nbgroups.execution.selection import choose_kernel
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 Emit: TypeAlias = Callable[[Event], None]
 
 STARTUP_TIMEOUT_S = 60.0
+_NO_LIMIT_S = 10**6
+"""The channel of the outputs knows better when no more of them come."""
 _log = logging.getLogger("pytest_nbgroups.nbclient")
 _log.disabled = True  # what it would say is told as a failure
 
@@ -242,11 +244,11 @@ async def _halt(
 
 def _left_out(notebook: Notebook, around: Surroundings, kernel: RunningKernel) -> list[str]:
     where = f"{around.experiment}: {notebook.name}, cell "
-    told = (
-        left_out_warning(f"{where}{index + 1}", left_out, kernel.output_limit)
+    return [
+        text
         for index, left_out in kernel.left_out.items()
-    )
-    return [text for text in told if text is not None]
+        for text in left_out_warnings(f"{where}{index + 1}", left_out, kernel.output_limit)
+    ]
 
 
 def _startup_timeout(until: Limit | None) -> float:
@@ -314,7 +316,7 @@ def _nbclient(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
     """An nbclient on a kernel that is ours: nbclient neither starts, signals nor ends it."""
     from nbclient import NotebookClient
 
-    client = NotebookClient(notebook, km=kernel.manager, log=_log, iopub_timeout=30)
+    client = NotebookClient(notebook, km=kernel.manager, log=_log, iopub_timeout=_NO_LIMIT_S)
     client.kc = kernel.client
     client.reset_execution_trackers()
     if kernel.language_info:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -64,11 +64,15 @@ def mark_left_out(cell: NotebookNode, left_out: LeftOut, limit: Size, last_print
     cell.outputs = [*others, note, *errors]
 
 
-def left_out_warning(where: str, left_out: LeftOut, limit: Size) -> str | None:
-    """The line of the summary; ``where`` names experiment, notebook and cell. None without need of one."""
-    if not left_out.over_limit_bytes:
-        return None
-    return (
-        f"{where}: {format_size(left_out.total_bytes)} of its output were left out, more than a notebook "
-        f"may keep; raise {LIMIT_KEY} ({limit}) in the ini file if it is needed"
-    )
+def left_out_warnings(where: str, left_out: LeftOut, limit: Size) -> Iterator[str]:
+    """The lines of the summary; ``where`` names experiment, notebook and cell."""
+    if left_out.over_limit_bytes:
+        yield (
+            f"{where}: {format_size(left_out.total_bytes)} of its output were left out, more than a notebook "
+            f"may keep; raise {LIMIT_KEY} ({limit}) in the ini file if it is needed"
+        )
+    if lost := left_out.lost_messages:
+        yield (
+            f"{where}: at least {lost} of its outputs {'were' if lost > 1 else 'was'} lost: its kernel dropped "
+            "them because the machine was too busy to take them; run fewer experiments at once, or print less often"
+        )

@@ -9,7 +9,7 @@ from nbformat import NotebookNode, from_dict  # noqa: TID253
 from pytest_nbgroups.execution.allowance import LeftOut
 from pytest_nbgroups.execution.outputs import (
     joined_streams,
-    left_out_warning,
+    left_out_warnings,
     mark_left_out,
     printed,
 )
@@ -80,12 +80,24 @@ def test_what_was_late_is_told_as_such() -> None:
     made = cell()
     mark_left_out(made, LeftOut(late_bytes=2048), LIMIT, "")
     assert made.outputs[0].text == "[2 KiB of output left out: the cell had to end]\n"
-    assert left_out_warning("A: 1.ipynb, cell 2", LeftOut(late_bytes=2048), LIMIT) is None
+    assert not list(left_out_warnings("A: 1.ipynb, cell 2", LeftOut(late_bytes=2048), LIMIT))
 
 
 def test_the_warning() -> None:
     """It says where, how much, and what to raise."""
-    assert left_out_warning("A: 1.ipynb, cell 2", LEFT_OUT, LIMIT) == (
-        "A: 1.ipynb, cell 2: 3 GiB of its output were left out, more than a notebook may keep; "
-        "raise experiment_output_limit (100MB) in the ini file if it is needed"
-    )
+    assert list(left_out_warnings("A: 1.ipynb, cell 2", LEFT_OUT, LIMIT)) == [
+        (
+            "A: 1.ipynb, cell 2: 3 GiB of its output were left out, more than a notebook may keep; "
+            "raise experiment_output_limit (100MB) in the ini file if it is needed"
+        )
+    ]
+
+
+def test_what_was_lost_is_told() -> None:
+    """With what may have been the reason."""
+    assert list(left_out_warnings("A: 1.ipynb, cell 2", LeftOut(lost_messages=40), LIMIT)) == [
+        (
+            "A: 1.ipynb, cell 2: at least 40 of its outputs were lost: its kernel dropped them because the "
+            "machine was too busy to take them; run fewer experiments at once, or print less often"
+        )
+    ]

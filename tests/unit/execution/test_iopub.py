@@ -1,0 +1,203 @@
+"""The channel of a kernel's outputs, fed by a socket of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from queue import Empty
+from typing import Any
+
+import pytest
+import zmq.asyncio  # noqa: TID253  in place of a kernel
+from jupyter_client.session import Session  # noqa: TID253
+
+from pytest_nbgroups.execution import iopub
+from pytest_nbgroups.execution.allowance import Allowance, LeftOut
+from pytest_nbgroups.execution.iopub import OutputChannel
+
+REQUEST = {"msg_id": "request", "msg_type": "execute_request"}
+LIMIT = 10_000
+
+
+class Kernel:
+    """Sends what a kernel shows."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+        self.session = Session(key=b"key")
+
+    def send(self, kind: str, parent: dict[str, str] = REQUEST, **content: Any) -> None:
+        self.session.send(self.socket, kind, content, parent=parent, ident=kind.encode())
+
+    def begin(self) -> None:
+        self.send("status", execution_state="busy")
+        self.send("execute_input", code="", execution_count=1)
+
+    def print(self, text: str) -> None:
+        self.send("stream", name="stdout", text=text)
+
+    def end(self) -> None:
+        self.send("status", execution_state="idle")
+
+
+def talk(about: Callable[[Kernel, OutputChannel], Awaitable[None]]) -> None:
+    """Have a kernel and a channel, which has begun a cell."""
+
+    async def connected() -> None:
+        context = zmq.asyncio.Context()
+        ours, theirs = context.socket(zmq.PAIR), zmq.Socket(zmq.Context.shadow(context), zmq.PAIR)
+        ours.bind("inproc://outputs")
+        theirs.connect("inproc://outputs")
+        try:
+            channel = OutputChannel(ours, Session(key=b"key"))
+            channel.allowance = Allowance(limit_bytes=LIMIT)
+            channel.begin_cell()
+            await about(Kernel(theirs), channel)
+        finally:
+            theirs.close(linger=0)
+            context.destroy(linger=0)
+
+    asyncio.run(connected())
+
+
+async def rest(channel: OutputChannel) -> list[dict[str, Any]]:
+    """What is handed on until the end of the cell."""
+    messages = []
+    while True:
+        message = await channel.get_msg(timeout=5)
+        messages.append(message)
+        if message["content"].get("execution_state") == "idle":
+            return messages
+
+
+def kinds(messages: list[dict[str, Any]]) -> list[str]:
+    return [str(message["msg_type"]) for message in messages]
+
+
+def test_what_is_shown_is_handed_on() -> None:
+    """In order, and as it is."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.begin()
+        kernel.print("text")
+        kernel.end()
+        messages = await rest(channel)
+        assert kinds(messages) == ["status", "execute_input", "stream", "status"]
+        assert messages[2]["content"] == {"name": "stdout", "text": "text"}
+        assert channel.has_ended
+        assert channel.end_cell() == LeftOut()
+
+    talk(about)
+
+
+def test_what_is_over_the_allowance_is_dropped() -> None:
+    """The rest of a text, and later ones, of which the last is remembered."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.begin()
+        for letter in "abc":
+            kernel.print(letter * 9000)
+        kernel.print("the end\n")
+        kernel.end()
+        texts = [m["content"]["text"] for m in await rest(channel) if m["msg_type"] == "stream"]
+        assert [set(text) for text in texts] == [{"a"}, {"b"}]
+        assert LIMIT - 1000 < sum(map(len, texts)) <= LIMIT
+        assert channel.end_cell().over_limit_bytes > 17_000
+        assert channel.last_printed() == "the end\n"
+
+    talk(about)
+
+
+def test_a_thread_of_an_earlier_cell() -> None:
+    """What it shows is neither handed on nor counted."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.begin()
+        for _ in range(10):
+            kernel.send("stream", {"msg_id": "earlier"}, name="stdout", text="x" * 9000)
+        kernel.print("own")
+        kernel.end()
+        assert kinds(await rest(channel)) == ["status", "execute_input", "stream", "status"]
+        assert channel.end_cell() == LeftOut()
+
+    talk(about)
+
+
+def test_in_a_hurry_only_the_end_counts() -> None:
+    """And the error that the interrupt has caused."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.begin()
+        kernel.print("late")
+        kernel.send("error", ename="KeyboardInterrupt", evalue="", traceback=[])
+        kernel.end()
+        channel.hurry(time.monotonic())
+        assert kinds(await rest(channel)) == ["status", "execute_input", "error", "status"]
+        left_out = channel.end_cell()
+        assert left_out.late_bytes > 0
+        assert not left_out.over_limit_bytes
+        assert channel.last_printed() == "late"
+
+    talk(about)
+
+
+def test_others_have_their_turn() -> None:
+    """A flood that never pauses does not keep the event loop to itself."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        async def read() -> None:
+            while True:
+                await channel.get_msg(timeout=5)
+                kernel.print("x")  # there is always another
+
+        kernel.begin()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(read(), 0.1)
+
+    talk(about)
+
+
+def test_what_the_kernel_has_dropped_is_noticed() -> None:
+    """Its messages are numbered; a few numbers may be missing for other reasons."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.begin()
+        kernel.session.message_count += 3
+        kernel.print("x")
+        kernel.session.message_count += 500
+        kernel.end()
+        await rest(channel)
+        assert channel.end_cell() == LeftOut(lost_messages=500)
+
+    talk(about)
+
+
+def test_the_end_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the cell is answered, silence means that nothing more comes."""
+    monkeypatch.setattr(iopub, "SILENCE_S", 0.05)
+    monkeypatch.setattr(iopub, "_LOOK_S", 0.02)
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.begin()
+        assert kinds([await channel.get_msg(), await channel.get_msg()])[1] == "execute_input"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(channel.get_msg(), 0.2)
+        channel.cell_is_answered()
+        with pytest.raises(Empty):
+            await channel.get_msg()
+        assert not channel.has_ended
+
+    talk(about)
+
+
+def test_no_message_in_time() -> None:
+    """As of every channel of jupyter_client."""
+
+    async def about(_kernel: Kernel, channel: OutputChannel) -> None:
+        begun = time.monotonic()
+        with pytest.raises(Empty):
+            await channel.get_msg(timeout=0.05)
+        assert 0.04 < time.monotonic() - begun < 1
+
+    talk(about)
