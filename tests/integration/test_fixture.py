@@ -148,22 +148,24 @@ def test_resources_of_the_marker(
     result.stdout.fnmatch_lines([f"SKIPPED * {reason}"])
 
 
-def test_a_bad_marker(skipped: Write, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("marker", "fault"),
+    [
+        ("gpus=1.5", "gpus = 1.5: expected a whole number, 0 or more"),
+        ("ram_limit=True", "ram_limit = true: there is no ram to limit it to; *"),
+    ],
+)
+def test_a_bad_marker(marker: str, fault: str, skipped: Write, pytester: pytest.Pytester) -> None:
     """A bad resource in the marker fails the test, naming the test, the key and what is accepted."""
     skipped("experiments/A")
     pytester.makepyfile(
-        "import pytest\n@pytest.mark.experiment(gpus=1.5)\n"
+        f"import pytest\n@pytest.mark.experiment({marker})\n"
         "def test_it(run_experiment): run_experiment('A')\n"
     )
     result = pytester.runpytest_inprocess(*DESELECTED)
     result.assert_outcomes(failed=1, deselected=1)
     result.stdout.fnmatch_lines(
-        [
-            (
-                "E   test_a_bad_marker.py::test_it, marker: [[]resources] gpus = 1.5: expected a whole "
-                "number, 0 or more"
-            )
-        ]
+        [f"E   test_a_bad_marker.py::test_it, marker: [[]resources] {fault}"]
     )
 
 

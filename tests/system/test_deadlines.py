@@ -23,14 +23,17 @@ DEAF = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 IN_C = "sum(range(10**13))"
 DIE = "import os, signal, time\nopen('died_at', 'w').write(str(time.time()))\n"
 DEATHS = {
-    "exit-code": (DIE + "os._exit(3)", "exit code 3"),
+    "exit-code": (
+        DIE + "os._exit(3)",
+        "exit code 3, os._exit() in a cell or exit() in compiled code?",
+    ),
     "crash": (
         DIE + "os.kill(os.getpid(), signal.SIGSEGV)\ntime.sleep(60)",
         "SIGSEGV, a crash in compiled code",
     ),
     "killed": (
         DIE + "os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)",
-        "SIGKILL, killed from outside or out of memory",
+        "SIGKILL, killed from outside",
     ),
 }
 CELL_REMEDY = "raise it with cell_timeout in experiment.toml or --experiment-cell-timeout"
@@ -172,7 +175,16 @@ def test_a_cell_that_calls_exit(run: Finished) -> None:
     assert failure["message"] == (
         "the kernel died in cell 4 of 4: exit code 0, exit() or quit() in a cell?"
     )
+    assert failure["evidence"] == ["cell 2 calls exit()"]
     assert run.outcomes("exit") == ["failed", "not_run"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing else counts what it kills")
+def test_a_kernel_that_is_killed_from_outside(run: Finished) -> None:
+    """The operating system's counts say that memory was not the reason."""
+    first, *others = run.failure("killed")["evidence"]
+    assert first.startswith("the OOM killer of the operating system ended no process of ")
+    assert any(line.startswith("its processes were last seen with ") for line in others)
 
 
 def test_a_kernel_never_answers(run: Finished) -> None:

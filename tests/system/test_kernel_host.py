@@ -163,6 +163,26 @@ tell(*os.listdir("/dev/fd"), "|", os.getsid(0), os.getpgid(0), os.getcwd(), sys.
     run(scene())
 
 
+@linux_only
+def test_kernels_die_before_pytest(stage: Stage) -> None:
+    """Where memory is short: the score of a kernel is above that of host and pytest, its children's too."""
+    score = "oom_score_adj"
+    script = f"""
+open("child.py", "w").write("print(open('/proc/self/{score}').read())")
+ran = subprocess.run([sys.executable, "child.py"], capture_output=True, text=True)
+tell(open("/proc/self/{score}").read(), ran.stdout)
+"""
+    own = int(Path(f"/proc/self/{score}").read_text())
+
+    async def scene() -> None:
+        _, told = await stage.play(script)
+        assert [int(each) for each in told] == [min(1000, own + 500)] * 2
+
+    run(scene())
+    for pid in (stage.host.pid, "self"):
+        assert int(Path(f"/proc/{pid}/{score}").read_text()) == own
+
+
 def test_output_is_appended_to_the_log(stage: Stage) -> None:
     """Standard output and error, raw, after what is there."""
     stage.log.write_bytes(b"before\n")

@@ -231,6 +231,25 @@ def test_patterns_match_whole_names(tmp_path: Path) -> None:
     assert experiment.resources == Resources(cpus=2.0, ram=Size(10**9))
 
 
+ALL_RESOURCES = '[tool.nbgroups.experiments."*".resources]\n'
+
+
+def test_ram_and_its_limit_may_come_from_different_places(read: Read) -> None:
+    """What counts is what is declared in the end."""
+    experiment = read(
+        "1.ipynb", toml="resources.ram_limit = true", pyproject=f'{ALL_RESOURCES}ram = "1GB"'
+    )
+    assert experiment.problem is None
+    assert experiment.resources == Resources(ram=Size(10**9), ram_limit=True)
+
+
+def test_a_limit_without_ram_is_a_problem_where_it_stands(read: Read) -> None:
+    """In pyproject.toml too."""
+    experiment = read("1.ipynb", pyproject=f"{ALL_RESOURCES}ram_limit = true")
+    assert experiment.problem is not None
+    assert experiment.problem.startswith("pyproject.toml: [resources] ram_limit = true: ")
+
+
 def test_independent_notebooks(tmp_path: Path) -> None:
     """Each is an experiment of its own with all that is declared for the directory."""
     directory = write(
@@ -252,6 +271,7 @@ def test_independent_notebooks(tmp_path: Path) -> None:
         ("run.skip = 1", 'experiments/A/experiment.toml: [run] skip = 1: expected the reason as text, such as "needs Docker"'),
         ("run.order = ['b.ipynb']", "experiments/A/experiment.toml: order names 'b.ipynb', which is not in the directory; it has '1.ipynb', '2.ipynb'"),
         ("[notebooks.'missing.ipynb']", 'experiments/A/experiment.toml: [notebooks."missing.ipynb"]: there is no such notebook; the directory has 1.ipynb, 2.ipynb'),
+        ("resources.ram_limit = true", 'experiments/A/experiment.toml: [resources] ram_limit = true: there is no ram to limit it to; declare the most that it may take, such as ram = "4GB", or remove ram_limit'),
         ("run = [", "{path}: is not valid TOML: "),
         ("resources.cpus = nan", "experiments/A/experiment.toml: [resources] cpus = NaN: expected a number above zero, such as 2 or 0.5"),
         ("resources.ram = " + "9" * 5000, "{path}: is not valid TOML: Exceeds the limit"),

@@ -87,9 +87,9 @@ def explained(failure: Failure | None, seen: Circumstances) -> Failure | None:
 
 
 def lost_child_warnings(seen: Circumstances) -> tuple[str, ...]:
-    """What to say of a notebook that passed although children of its kernel were killed."""
+    """What to say of a notebook that passed although a child of its kernel may have been killed."""
     return tuple(
-        f"cell {lost.cell} passed, but {' '.join(_child_lines(lost))}; check what it has computed"
+        f"cell {lost.cell} passed, but check what it has computed: {'; '.join(_child_lines(lost))}"
         for lost in seen.lost_children
     )
 
@@ -113,10 +113,11 @@ def _over_limit(failure: Failure | None, excess: Excess, limit: Size) -> Failure
 
 
 def _out_of_memory(failure: Failure, seen: Circumstances, found: Shortage) -> Failure:
-    if found.is_ours:
+    sharing = _sharing(seen.neighbours, found.ran_out)
+    if found.is_ours and not sharing:
         cause = f"out of memory, it was ended by {_KILLER}"
-    else:
-        cause = f"very likely out of memory, {_KILLER} ended a process at that time"
+    else:  # its own end by SIGKILL and a kill of some other process might coincide
+        cause = f"very likely out of memory, {_KILLER} was at work"
     return replace(
         failure,
         kind=FailureKind.OUT_OF_MEMORY,
@@ -128,7 +129,7 @@ def _out_of_memory(failure: Failure, seen: Circumstances, found: Shortage) -> Fa
             *_beside(seen.neighbours, found.ran_out),
             *_culprit(seen, found.ran_out),
         ),
-        remedy=_remedy(_sharing(seen.neighbours, found.ran_out), found.ran_out),
+        remedy=_remedy(sharing, found.ran_out),
     )
 
 
@@ -222,7 +223,7 @@ def _culprit(seen: Circumstances, place: MemoryPlace) -> Iterator[str]:
     used_bytes = max(seen.recent_bytes, seen.peak_bytes)
     sharing = _sharing(seen.neighbours, place)
     if sharing and sharing[0].used_bytes > used_bytes:
-        yield f"{sharing[0].experiment} had more than it: it may be the victim, not the cause"
+        yield f"{sharing[0].experiment} had more: this one may be the victim rather than the cause"
     elif place.limit_bytes and 2 * (used_bytes + _total(sharing)) < place.limit_bytes:
         yield "that is less than half of the limit: something else took the rest"
 
@@ -248,11 +249,12 @@ def _lost(seen: Circumstances) -> Iterator[str]:
 
 
 def _child_lines(lost: LostChild) -> Iterator[str]:
-    alone = lost.shortage.is_ours and not _sharing(lost.neighbours, lost.shortage.ran_out)
+    place = lost.shortage.ran_out
+    alone = lost.shortage.is_ours and not _sharing(lost.neighbours, place)
     sure = "very likely" if alone else "possibly"
     yield f"{_kills(lost.shortage)}, {sure} a child of this kernel"
-    place = lost.shortage.ran_out
-    yield f"({_what_ran_out(place)}; {next(_beside(lost.neighbours, place))})"
+    yield _what_ran_out(place)
+    yield from _beside(lost.neighbours, place)
 
 
 def _exit_calls(sources: Sequence[str]) -> Iterator[str]:

@@ -15,13 +15,14 @@ import pytest
 from pytest_nbgroups.execution import memory
 from pytest_nbgroups.execution.holding import Holding, Sample
 from pytest_nbgroups.execution.host_client import Reaped
-from pytest_nbgroups.execution.memory import MemoryWatch
+from pytest_nbgroups.execution.memory import Excess, MemoryWatch
 from pytest_nbgroups.execution.process_memory import (
     Portion,
     ProcessMemory,
     ProcReader,
     PsutilReader,
 )
+from pytest_nbgroups.units import Size
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -36,8 +37,18 @@ class Processes:
         self.samples: list[Sample] = []
         self.gpu: dict[str, int] | None = None
         monkeypatch.setattr(memory, "descendants", lambda _root: list(self.pids))
-        holding = Holding(on_sample=self.samples.append, gpu_memory=self._gpu_memory)
-        self.watch = MemoryWatch(1, holding, reader=ProcReader(str(proc)))
+        self.kills = 0
+        holding = Holding(
+            on_sample=self.samples.append,
+            gpu_memory=self._gpu_memory,
+            ram_limit=Size(300 * MIB),
+        )
+        self.watch = MemoryWatch(
+            1, holding, reader=ProcReader(str(proc)), on_excess=self._count_kill
+        )
+
+    def _count_kill(self) -> None:
+        self.kills += 1
 
     def _gpu_memory(self, pids: Collection[int]) -> Mapping[str, int] | None:
         assert set(self.pids) <= set(pids)
@@ -271,6 +282,97 @@ def test_a_sample_that_hangs_does_not_hold_up_the_run(
     assert processes.watch.warnings == [
         "its memory was not measured to the end: a sample takes too long"
     ]
+
+
+def test_more_than_the_limit(processes: Processes) -> None:
+    """The tree is called to be killed, once; not for what one had between two samples."""
+    processes.set(5, 250, peak=500)
+    processes.watch.sample()
+    assert (processes.kills, processes.watch.excess) == (0, None)
+    processes.set(5, 301)
+    processes.watch.sample()
+    processes.watch.sample()
+    assert processes.kills == 1
+    assert processes.watch.excess == Excess(
+        used_bytes=301 * MIB, processes=1, largest_bytes=301 * MIB
+    )
+
+
+def test_the_limit_counts_shared_pages_once(processes: Processes) -> None:
+    """The sum of what five readers have is far above it, and nobody is killed."""
+    processes.set(5, 200, pss=40)
+    for pid in range(6, 10):
+        processes.set(pid, 200, pss=40)
+    for _ in range(3):
+        processes.watch.sample()
+    assert processes.kills == 0
+
+
+def test_an_estimate_kills_nobody(processes: Processes) -> None:
+    """Where looks are too expensive for the allowance, the limit takes one of its own."""
+    processes.watch._shared_pages._cost_s = 1.0
+    processes.set(5, 200, pss=100)
+    processes.set(6, 200, pss=100)
+    processes.watch.sample()
+    assert (processes.kills, processes.peak()) == (0, 400)
+    processes.watch._shared_pages._next_close_look = 0.0
+    processes.set(7, 200, pss=150)
+    processes.watch.sample()
+    assert processes.kills == 1
+    assert processes.watch.excess == Excess(
+        used_bytes=350 * MIB, processes=3, largest_bytes=200 * MIB
+    )
+
+
+def test_close_looks_are_bounded(processes: Processes) -> None:
+    """They take a tenth of the time at most, whatever the limit."""
+    pages = processes.watch._shared_pages
+    processes.set(5, 200, pss=100)
+    found = processes.watch._found()
+    assert pages.look_closely(found) is not None
+    pages._next_close_look = time.monotonic() + 60
+    assert pages.look_closely(found) is None
+
+
+def test_unreadable_pages_kill_nobody(processes: Processes) -> None:
+    """What might be shared does not count; what the largest one has does."""
+    processes.set(5, 200)
+    processes.set(6, 200)
+    processes.watch.sample()
+    assert processes.kills == 0
+    processes.set(6, 310)
+    processes.watch.sample()
+    assert processes.kills == 1
+
+
+def test_nothing_is_killed_after_the_end(processes: Processes) -> None:
+    """The last sample is for the peak; what runs then may be of the next notebook."""
+    processes.set(5, 400)
+    processes.watch._ended.set()
+    processes.watch.sample(is_last=True)
+    assert (processes.kills, processes.watch.excess) == (0, None)
+
+
+def test_what_was_there_in_the_last_second(processes: Processes) -> None:
+    """A tree that dies has less and less; what it had before counts."""
+    processes.set(5, 200)
+    processes.watch.sample()
+    processes.set(5, 10)
+    processes.watch.sample()
+    assert processes.watch.recent_bytes == 200 * MIB
+    processes.watch._recent[0] = (time.monotonic() - 2, 200 * MIB)
+    processes.watch.sample()
+    assert processes.watch.recent_bytes == 10 * MIB
+
+
+def test_a_process_that_was_lost(processes: Processes) -> None:
+    """One that was seen and has ended since."""
+    processes.set(5, 10)
+    processes.set(6, 10, pss=10)
+    processes.watch.sample()
+    assert not processes.watch.has_lost_a_process()
+    processes.end(6)
+    assert processes.watch.has_lost_a_process()
 
 
 class Elsewhere:

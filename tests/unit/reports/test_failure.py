@@ -143,6 +143,25 @@ def test_a_dead_kernel_comes_with_its_log() -> None:
     ) in text(result(notebooks=(failed(failure=failure),)))
 
 
+@pytest.mark.parametrize("kind", [FailureKind.OUT_OF_MEMORY, FailureKind.RAM_LIMIT])
+def test_what_was_seen_of_a_death(kind: FailureKind) -> None:
+    """It stands below the message, a fact a line; then what to do about it."""
+    failure = Failure(
+        kind=kind,
+        message="the kernel died in cell 5 of 12: out of memory",
+        traceback="last words",
+        evidence=("1 process was ended", "beside it ran Lung\n(3 GiB)"),
+        remedy="declare ram",
+    )
+    told = text(result(notebooks=(failed(failure=failure),)))
+    assert (
+        "\n\nlast lines of the kernel's log:\n    last words\n\n"
+        "E   the kernel died in cell 5 of 12: out of memory\n\n"
+        "what was seen:\n    1 process was ended\n    beside it ran Lung (3 GiB)\n\n"
+    ) in told
+    assert "\nremedy: declare ram\n" in told
+
+
 def test_a_bad_declaration_has_no_notebook() -> None:
     """Each fault of the file has a line of its own."""
     error = Failure(kind=FailureKind.DECLARATION, message="a.toml: x: bad\na.toml: y: bad")

@@ -30,6 +30,15 @@ def test_a_failed_cell_is_an_annotation_on_its_notebook() -> None:
     )
 
 
+def test_what_was_seen_is_told() -> None:
+    """Before what to do about it."""
+    failure = Failure(
+        kind=FailureKind.OUT_OF_MEMORY, message="died", evidence=("a fact",), remedy="do this"
+    )
+    told = annotation(result(notebooks=(failed(failure=failure),)))
+    assert told.endswith("::died%0Aa fact%0Ado this")
+
+
 def test_the_documented_characters_are_escaped() -> None:
     """Percent signs and line ends everywhere, colons and commas in properties."""
     failure = Failure(kind=FailureKind.NOTEBOOK, message="100% of a,b:\nlost", remedy="try %20")

@@ -48,6 +48,14 @@ def test_a_notebook_that_cannot_be_read_has_no_failed_cell() -> None:
     assert "nbgroups_failed_cell" not in told
 
 
+def test_the_kind_of_a_failure_of_the_whole() -> None:
+    """There is no notebook to name."""
+    error = Failure(kind=FailureKind.LEASE, message="no lease")
+    told = dict(properties(result(notebooks=(), error=error)))
+    assert told["nbgroups_failure_kind"] == "lease"
+    assert "nbgroups_failed_notebook" not in told
+
+
 def test_an_item_without_notebooks_counts_none() -> None:
     """A skipped experiment, or one whose declaration is bad."""
     assert properties(result("skipped", reason="needs Docker")) == [
