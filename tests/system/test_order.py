@@ -202,6 +202,7 @@ def test_a_failure_in_junit(run: Finished) -> None:
         "nbgroups_notebooks": "7",
         "nbgroups_notebooks_passed": "2",
         "nbgroups_failed_notebook": "3-step.ipynb",
+        "nbgroups_failure_kind": "cell",
         "nbgroups_failed_cell": "2",
     }
     assert list(durations) == [f"nbgroups_duration_s:{name}" for name in SEVEN[:3]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,18 @@ from pytest_nbgroups.execution.failures import (
 )
 from pytest_nbgroups.execution.kernels import RunningKernel
 from pytest_nbgroups.execution.outputs import mark_left_out, printed
+from pytest_nbgroups.execution.reading import SKIP_TAG
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.text import first_line
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
+    from nbformat import NotebookNode
 
+_log = logging.getLogger("pytest_nbgroups.nbclient")
+_log.disabled = True  # what it would say is told as a failure
+_NO_LIMIT_S = 10**6
+"""The channel of the outputs knows better when no more of them come."""
 INTERRUPT_GRACE_S = 5.0
 """What a cell has, after its interrupt, to end by itself."""
 CANCEL_GRACE_S = 0.5
@@ -43,6 +50,27 @@ class NotebookEnded(Exception):  # noqa: N818  it ends a notebook, which may be 
         self.failure = failure
         self.kernel_is_lost = kernel_is_lost
         self.kernel_is_idle = kernel_is_idle
+
+
+def is_run(cell: NotebookNode) -> bool:
+    """Whether it is sent to the kernel at all."""
+    return (
+        cell.cell_type == "code"
+        and bool(cell.source.strip())
+        and SKIP_TAG not in cell.metadata.get("tags", [])
+    )
+
+
+def client_on(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
+    """An nbclient on a kernel that is ours: nbclient neither starts, signals nor ends it."""
+    from nbclient import NotebookClient
+
+    client = NotebookClient(notebook, km=kernel.manager, log=_log, iopub_timeout=_NO_LIMIT_S)
+    client.kc = kernel.client
+    client.reset_execution_trackers()
+    if kernel.language_info:
+        notebook.metadata["language_info"] = dict(kernel.language_info)
+    return client
 
 
 async def execute_cell(

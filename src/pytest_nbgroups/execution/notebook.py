@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_nbgroups.artifacts import Artifacts
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.events import CellStarted, Event
-from pytest_nbgroups.execution.cells import NotebookEnded, execute_cell
+from pytest_nbgroups.execution.cells import NotebookEnded, client_on, execute_cell, is_run
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
 from pytest_nbgroups.execution.failures import bounded, deadline_failure, failure_of
 from pytest_nbgroups.execution.halting import Halted, Halts
@@ -22,7 +21,7 @@ from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
 from pytest_nbgroups.execution.outputs import left_out_warnings
-from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
+from pytest_nbgroups.execution.reading import read_notebook
 from pytest_nbgroups.execution.saving import ExecutedCopy
 from pytest_nbgroups.execution.selection import choose_kernel
 from pytest_nbgroups.execution.witness import Witness
@@ -31,16 +30,11 @@ from pytest_nbgroups.resources import Usage
 from pytest_nbgroups.settings import Settings
 
 if TYPE_CHECKING:
-    from nbclient import NotebookClient
     from nbformat import NotebookNode
 
 Emit: TypeAlias = Callable[[Event], None]
 
 STARTUP_TIMEOUT_S = 60.0
-_NO_LIMIT_S = 10**6
-"""The channel of the outputs knows better when no more of them come."""
-_log = logging.getLogger("pytest_nbgroups.nbclient")
-_log.disabled = True  # what it would say is told as a failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +90,7 @@ class _Progress:
         """Add to the failure what is known of its cause. A user's interrupt needs no other."""
         if self.witness is None or self.notebook is None or self.interrupted:
             return
-        sources = [cell.source if _runs(cell) else "" for cell in self.notebook.cells]
+        sources = [cell.source if is_run(cell) else "" for cell in self.notebook.cells]
         self.failure, remarks = self.witness.explain(self.failure, usage, sources)
         self.warnings += [f"{name}: {text}" for text in remarks]
 
@@ -277,9 +271,9 @@ async def _execute(
 ) -> None:
     assert progress.notebook is not None  # noqa: S101  read before the kernel started
     assert progress.witness is not None  # noqa: S101  it has begun when the kernel had
-    client = _nbclient(progress.notebook, kernel)
+    client = client_on(progress.notebook, kernel)
     for index, cell in enumerate(progress.notebook.cells):
-        if not _runs(cell):
+        if not is_run(cell):
             continue
         around.emit(
             CellStarted(
@@ -302,23 +296,3 @@ async def _execute(
             progress.witness.cell_ended(index + 1)
         progress.cells_executed += 1
     client.set_widgets_metadata()
-
-
-def _runs(cell: NotebookNode) -> bool:
-    return (
-        cell.cell_type == "code"
-        and bool(cell.source.strip())
-        and SKIP_TAG not in cell.metadata.get("tags", [])
-    )
-
-
-def _nbclient(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
-    """An nbclient on a kernel that is ours: nbclient neither starts, signals nor ends it."""
-    from nbclient import NotebookClient
-
-    client = NotebookClient(notebook, km=kernel.manager, log=_log, iopub_timeout=_NO_LIMIT_S)
-    client.kc = kernel.client
-    client.reset_execution_trackers()
-    if kernel.language_info:
-        notebook.metadata["language_info"] = dict(kernel.language_info)
-    return client
