@@ -17,7 +17,7 @@ from uml import kernel_argument, run_in_box
 WORK = f"""
 {sys.executable} -c "import os, psutil; print('os.cpu_count', os.cpu_count(), 'cpus'); \\
 print('psutil.virtual_memory', psutil.virtual_memory().total // 2**20, 'MiB')"
-{sys.executable} -m pytest --run-experiments -n auto -p no:cacheprovider
+{sys.executable} -m pytest --run-experiments -n auto -p no:cacheprovider -p no:rerunfailures
 """
 TOML = """[resources]
 cpus = 0.1

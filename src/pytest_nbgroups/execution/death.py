@@ -208,7 +208,8 @@ def _beside(neighbours: Sequence[Neighbour], place: MemoryPlace | None) -> Itera
         return
     named = [f"{each.experiment} ({format_size(each.used_bytes)})" for each in sharing[:_NAMED]]
     more = len(sharing) - _NAMED
-    yield f"beside it ran {', '.join(named)}{f' and {more} more' if more > 0 else ''}"
+    rest = f" and {more} more" if more > 0 else ""
+    yield f"beside it ran {', '.join(named)}{rest}"
 
 
 def _sharing(neighbours: Sequence[Neighbour], place: MemoryPlace | None) -> list[Neighbour]:
@@ -220,16 +221,16 @@ def _sharing(neighbours: Sequence[Neighbour], place: MemoryPlace | None) -> list
 
 def _culprit(seen: Circumstances, place: MemoryPlace) -> Iterator[str]:
     """Whom the killer picks need not be who took the memory."""
-    used_bytes = max(seen.recent_bytes, seen.peak_bytes)
+    own_bytes = max(seen.recent_bytes, seen.peak_bytes)
     sharing = _sharing(seen.neighbours, place)
-    if sharing and sharing[0].used_bytes > used_bytes:
+    all_bytes = own_bytes + sum(each.used_bytes for each in sharing)
+    if sharing and sharing[0].used_bytes > own_bytes:
         yield f"{sharing[0].experiment} had more: this one may be the victim rather than the cause"
-    elif place.limit_bytes and 2 * (used_bytes + _total(sharing)) < place.limit_bytes:
-        yield "that is less than half of the limit: something else took the rest"
-
-
-def _total(neighbours: Sequence[Neighbour]) -> int:
-    return sum(each.used_bytes for each in neighbours)
+    elif place.limit_bytes and 2 * all_bytes < place.limit_bytes:
+        yield (
+            f"that is {format_size(all_bytes)} of {format_size(place.limit_bytes)}: the rest was taken "
+            "since then, or by something else"
+        )
 
 
 def _remedy(sharing: Sequence[Neighbour], place: MemoryPlace) -> str:
@@ -249,12 +250,11 @@ def _lost(seen: Circumstances) -> Iterator[str]:
 
 
 def _child_lines(lost: LostChild) -> Iterator[str]:
+    """No surer than possibly: what ran beside it and was killed may have left before the cell ended."""
     place = lost.shortage.ran_out
-    alone = lost.shortage.is_ours and not _sharing(lost.neighbours, place)
-    sure = "very likely" if alone else "possibly"
-    yield f"{_kills(lost.shortage)}, {sure} a child of this kernel"
+    yield f"{_kills(lost.shortage)}, possibly a child of this kernel"
     yield _what_ran_out(place)
-    yield from _beside(lost.neighbours, place)
+    yield from (f"when the cell ended {line}" for line in _beside(lost.neighbours, place))
 
 
 def _exit_calls(sources: Sequence[str]) -> Iterator[str]:

@@ -98,7 +98,9 @@ def test_something_else_took_the_memory() -> None:
     assert found.evidence[1] == (
         f"{BOX_RAN_OUT}; files in memory, as in /dev/shm, hold 3 GiB of it"
     )
-    assert found.evidence[-1] == "that is less than half of the limit: something else took the rest"
+    assert found.evidence[-1] == (
+        "that is 512 MiB of 4 GiB: the rest was taken since then, or by something else"
+    )
 
 
 def test_only_the_machine_counts() -> None:
@@ -205,31 +207,31 @@ def test_a_child_was_killed_and_a_cell_failed() -> None:
     assert found == replace(
         failure,
         evidence=(
-            f"{killed}, very likely a child of this kernel",
+            f"{killed}, possibly a child of this kernel",
             BOX_RAN_OUT,
-            "no other experiment ran beside it",
+            "when the cell ended no other experiment ran beside it",
         ),
     )
 
 
 @pytest.mark.parametrize(
-    ("child", "sure"),
+    ("child", "where", "beside"),
     [
-        (lost(), "very likely"),
-        (lost(ELSEWHERE), "very likely"),
-        (lost(LUNG), "possibly"),
-        (lost(is_ours=False), "possibly"),
+        (lost(LUNG), "cgroup /box", "beside it ran Lung (3 GiB)"),
+        (lost(ELSEWHERE), "cgroup /box", "no other experiment ran beside it"),
+        (lost(ELSEWHERE, is_ours=False), "the machine", "beside it ran Elsewhere (9 GiB)"),
     ],
 )
-def test_a_child_was_killed_and_all_passed(child: LostChild, sure: str) -> None:
-    """That is a warning; how sure depends on who else it could have been."""
+def test_a_child_was_killed_and_all_passed(child: LostChild, where: str, beside: str) -> None:
+    """That is a warning, no surer than possible: it may have been of another experiment."""
     seen = Circumstances(lost_children=(child,))
     assert explained(None, seen) is None
     (warning,) = lost_child_warnings(seen)
     assert warning.startswith(
-        f"cell 1 passed, but check what it has computed: {KILLER} ended 1 process of "
+        f"cell 1 passed, but check what it has computed: {KILLER} ended 1 process of {where}, "
+        "possibly a child of this kernel; what ran out is "
     )
-    assert f", {sure} a child of this kernel; what ran out is " in warning
+    assert warning.endswith(f"; when the cell ended {beside}")
 
 
 def test_more_than_its_ram() -> None:
