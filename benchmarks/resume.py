@@ -41,7 +41,13 @@ def notebook(number: int) -> Content:
     return {
         "cells": [
             {"cell_type": "markdown", "metadata": {}, "source": "A step."},
-            {"cell_type": "code", "metadata": {}, "outputs": [], "source": source},
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "metadata": {},
+                "outputs": [],
+                "source": source,
+            },
         ],
         "metadata": {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
         "nbformat": 4,

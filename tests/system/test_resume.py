@@ -86,7 +86,8 @@ def test_a_failure_is_gone_on_from(tree: Tree) -> None:
     assert first.stat().st_mtime_ns == before.st_mtime_ns
     assert resumed.notebooks("five")[0]["executed_path"] == first.relative_to(tree.root).as_posix()
 
-    whole = tree.pytest("--experiment-resume")
+    elsewhere = {"HOSTNAME": "other", "SLURM_JOB_NAME": "x", "CUDA_VISIBLE_DEVICES": "", "NEW": "1"}
+    whole = tree.pytest("--experiment-resume", env=elsewhere)
     assert (whole.returncode, _ran(tree)) == (0, "")
     assert whole.outcomes("five") == ["reused"] * 5
     assert whole.experiment("five")["attempts"][0]["lease"] is None
