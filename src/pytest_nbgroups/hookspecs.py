@@ -63,7 +63,8 @@ def pytest_experiment_env(
 ) -> Mapping[str, str] | None:
     """Add environment variables for the kernels of an experiment.
 
-    Called just before it runs, in the process that runs it (a worker, or the only process). The
+    Called just before it runs, in the process that runs it (a worker, or the only process), and
+    with ``--experiment-resume`` for a plan. The
     results of all implementations are joined; those of the conftest.py nearest to the experiment
     win, and ``env`` in experiment.toml wins over all.
 

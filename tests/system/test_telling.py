@@ -33,7 +33,7 @@ last lines of its output:
 executed notebook: .experiments/notebooks/fit/2-fit.ipynb
 kernel log: .experiments/logs/fit/2-fit.log
 not run: 3-eval.ipynb
-rerun: pytest --run-experiments experiments/fit::notebooks"""
+rerun: pytest --run-experiments --experiment-resume experiments/fit::notebooks"""
 LOG = "import os\n_ = os.write(2, b'\\x1b[1mto the log\\x1b[0m\\n')"
 MINUTES = """
 import pytest_nbgroups.integration.terminal

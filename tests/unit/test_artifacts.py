@@ -21,6 +21,18 @@ def test_paths() -> None:
     assert artifacts.log("a", "1.5-x.y.ipynb") == Path("out/logs/a/1.5-x.y.log")
 
 
+def test_what_is_reused_stays(tmp_path: Path) -> None:
+    """With its log; all else of the earlier run goes, but nothing of experiments below it."""
+    artifacts = Artifacts(folder=tmp_path)
+    kept = [artifacts.executed("a", "1.ipynb"), artifacts.log("a", "1.ipynb")]
+    below = [artifacts.executed("a/b", "1.ipynb"), artifacts.checkpoint("a/b")]
+    gone = [artifacts.executed("a", "2.ipynb"), artifacts.log("a", "2.ipynb")]
+    for path in (*kept, *below, *gone):
+        write_atomically(path, "")
+    artifacts.remove_earlier("a", keep=["1.ipynb"])
+    assert [path.exists() for path in (*kept, *below, *gone)] == [True] * 4 + [False] * 2
+
+
 def test_nothing_is_created_before_it_is_used(tmp_path: Path) -> None:
     """Asking for a path leaves no trace."""
     artifacts = Artifacts(folder=tmp_path / "out")

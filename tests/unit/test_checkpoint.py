@@ -225,6 +225,34 @@ def test_how_it_is_told(reuse: Reuse, count: int, text: str) -> None:
     assert reuse.text(count, "reuses") == text
 
 
+CONTENTS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"))
+
+
+@given(st.lists(CONTENTS, max_size=5), CONTENTS, st.integers(0, 5))
+def test_the_longest_prefix_that_stands_is_reused(
+    after: list[dict[str, str]], now: dict[str, str], changed: int
+) -> None:
+    """Whatever the notebooks wrote, and whichever of them has changed."""
+    steps = [
+        step(str(number), files=" ".join(f"{name}={text}" for name, text in files.items()))
+        for number, files in enumerate(after)
+    ]
+    other = replace(FINGERPRINT, code="new")
+    todo = [
+        planned(each.name, fingerprint=other if number == changed else FINGERPRINT)
+        for number, each in enumerate(steps)
+    ]
+    there = " ".join(f"{name}={text}" for name, text in now.items())
+    standing = [
+        count
+        for count in range(1, min(len(after), changed) + 1)
+        if after[count - 1].items() <= now.items()
+    ]
+    count, reason = choose(*steps, now=todo, files=there)
+    assert count == max(standing, default=0)
+    assert (reason == "") == (count == len(steps))
+
+
 # The codec
 
 TEXTS = st.text(max_size=8)

@@ -52,7 +52,13 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
 
 def fingerprint(folder: Path, kernel: str = "python3", source: str = "1") -> Fingerprint:
     """Of a notebook with one cell."""
-    cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": []}
+    cell = {
+        "cell_type": "code",
+        "source": source,
+        "metadata": {},
+        "outputs": [],
+        "execution_count": None,
+    }
     content = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
     path = folder / "1.ipynb"
     path.write_text(json.dumps(content))

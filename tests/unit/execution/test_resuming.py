@@ -37,6 +37,8 @@ class Lab:
     resources: Mapping[str, Any] = field(default_factory=dict)
     session: int = 0
     attempt: Attempt | None = None
+    broken: str = ""
+    """A notebook that fails for a reason that nothing shows."""
 
     def __post_init__(self) -> None:
         (self.root / "data").mkdir(parents=True)
@@ -60,7 +62,16 @@ class Lab:
         (self.here / "experiment.toml").write_text(text)
 
     def notebook(self, name: str, *sources: str) -> None:
-        cells = [{"cell_type": "code", "source": s, "metadata": {}, "outputs": []} for s in sources]
+        cells = [
+            {
+                "cell_type": "code",
+                "source": s,
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+            }
+            for s in sources
+        ]
         self.save(name, {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4})
 
     def save(self, name: str, content: dict[str, Any]) -> None:
@@ -97,6 +108,8 @@ class Lab:
             if skip is None:
                 ran.append(notebook.name)
                 outcome = self._execute(notebook.path)
+                if notebook.name == self.broken:
+                    outcome = NotebookOutcome.FAILED
             if outcome is NotebookOutcome.FAILED:
                 break
             result = NotebookResult(name=notebook.name, outcome=outcome, reason=skip)
@@ -296,6 +309,23 @@ def test_what_is_not_asked_for_is_not_reused(lab: Lab) -> None:
     """Without the option all run, and are recorded anew."""
     assert lab.run(resume=False) == ([], list(ALL))
     assert lab.run() == (list(ALL), [])
+
+
+def test_only_the_last_attempt_counts(lab: Lab) -> None:
+    """What passed in the one before it, and has not since, runs."""
+    lab.broken = "2-fit.ipynb"
+    assert lab.run(resume=False) == ([], list(ALL[:2]))
+    lab.broken = ""
+    assert lab.run() == (["1-load.ipynb"], list(ALL[1:]))
+    assert lab.reason == "2-fit.ipynb: it did not pass in the last attempt"
+
+
+def test_an_attempt_forgets_before_it_runs(lab: Lab) -> None:
+    """One that is killed in its first notebook leaves nothing to reuse."""
+    lab.broken = "1-load.ipynb"
+    assert lab.run(resume=False) == ([], ["1-load.ipynb"])
+    lab.broken = ""
+    assert lab.run() == ([], list(ALL))
 
 
 def test_a_failure_is_gone_on_from(lab: Lab) -> None:

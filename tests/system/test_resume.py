@@ -1,0 +1,170 @@
+"""``--experiment-resume``: what ran once does not run again, and everything says so."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workbench import BLOCK, Finished, Tree
+
+from pytest_nbgroups import NotebookOutcome, run_experiment
+
+pytestmark = pytest.mark.timeout(300)
+
+RERUN = "rerun: pytest --run-experiments --experiment-resume experiments/five::notebooks"
+FIVE = [f"{number}-step.ipynb" for number in range(1, 6)]
+HOOK = "def pytest_experiment_env():\n    return {'SCALE': '%s'}\n"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    tree = Tree(tmp_path)
+    yield tree
+    tree.close()
+
+
+def _five(tree: Tree, third: str) -> None:
+    """Each notebook reads what the one before it wrote, and leaves a note outside of the directory."""
+    tree.file("five", "0.txt", "x")
+    for number, name in enumerate(FIVE, start=1):
+        note = f"open('../../ran', 'a').write('{number}')"
+        step = (
+            f"text = open('{number - 1}.txt').read()\nopen('{number}.txt', 'w').write(text + 'x')"
+        )
+        tree.notebook("five", name, note, third if number == 3 else "1", step)
+
+
+def _ran(tree: Tree) -> str:
+    """The numbers of the notebooks that have run since this was last asked."""
+    notes = tree.root / "ran"
+    text = notes.read_text() if notes.exists() else ""
+    notes.unlink(missing_ok=True)
+    return text
+
+
+def _properties(run: Finished) -> dict[str, str]:
+    return {p.get("name", ""): p.get("value", "") for p in run.junit.iter("property")}
+
+
+def _table(run: Finished) -> str:
+    return re.sub(r"\s+", " ", run.section("experiments"))
+
+
+@pytest.mark.xdist
+def test_a_failure_is_gone_on_from(tree: Tree) -> None:
+    """From the command that the failure names, under xdist too, until nothing is left to run."""
+    _five(tree, "1 / 0")
+    (tree.root / "conftest.py").write_text(HOOK % 2)
+    failed = tree.pytest()
+    assert RERUN in failed.text.splitlines()
+    assert failed.experiment("five")["attempts"][0]["reuse"] is None
+    assert _ran(tree) == "123"
+
+    why = "3-step.ipynb: it did not pass in the last attempt"
+    planned = tree.pytest("--experiment-plan", "--experiment-resume")
+    assert f"reuses 2 of 5 notebooks ({why})" in planned.text
+
+    _five(tree, "1")
+    summary = tree.root / "summary.md"
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    first = tree.root / ".experiments/notebooks/five" / FIVE[0]
+    before = first.stat()
+    resumed = tree.pytest("--experiment-resume", "-n2", "-v", env=github)
+    assert resumed.returncode == 0, resumed.text
+    assert _ran(tree) == "345"
+    assert resumed.outcomes("five") == ["reused", "reused", "passed", "passed", "passed"]
+    assert resumed.experiment("five")["attempts"][0]["reuse"] == f"reused 2 of 5 notebooks ({why})"
+    assert re.search(r"\[gw\d\] five 2/5 2-step\.ipynb reused\n", resumed.text)
+    assert "five passed 5/5" in _table(resumed)
+    assert f"reused 2 of 5 notebooks ({why})" in _table(resumed)
+    assert "reused 2 of 5 notebooks (3-step.ipynb" in summary.read_text()
+    assert _properties(resumed)["nbgroups_notebooks_reused"] == "2"
+    assert "nbgroups_duration_s:1-step.ipynb" not in _properties(resumed)
+    assert first.stat().st_mtime_ns == before.st_mtime_ns
+    assert resumed.notebooks("five")[0]["executed_path"] == first.relative_to(tree.root).as_posix()
+
+    elsewhere = {"HOSTNAME": "other", "SLURM_JOB_NAME": "x", "CUDA_VISIBLE_DEVICES": "", "NEW": "1"}
+    whole = tree.pytest("--experiment-resume", env=elsewhere)
+    assert (whole.returncode, _ran(tree)) == (0, "")
+    assert whole.outcomes("five") == ["reused"] * 5
+    assert whole.experiment("five")["attempts"][0]["lease"] is None
+    assert "five passed 5/5" in _table(whole)
+    assert "reused all its notebooks" in _table(whole)
+
+    (tree.root / "conftest.py").write_text(HOOK % 3)
+    changed = tree.pytest("--experiment-plan", "--experiment-resume")
+    assert "reuses nothing (1-step.ipynb: the variable SCALE has changed)" in changed.text
+
+
+def test_the_command_that_reruns_from_there(tree: Tree) -> None:
+    """It names what it must have in common with the run; without anything to reuse it is as ever."""
+    _five(tree, "1 / 0")
+    given = ["--experiment-artifacts=kept here", "--experiment-kernel=python3"]
+    failed = tree.pytest(*given)
+    assert (
+        "rerun: pytest --run-experiments --experiment-resume '--experiment-artifacts=kept here' "
+        "--experiment-kernel=python3 experiments/five::notebooks"
+    ) in failed.text.splitlines()
+    _five(tree, "open('1.txt', 'w').write('spoilt')\n1 / 0")
+    assert "rerun: pytest --run-experiments experiments/five::notebooks" in tree.pytest().text
+    assert _ran(tree) == "123123"
+
+
+def test_a_rerun_in_the_same_session_starts_afresh(tree: Tree) -> None:
+    """With pytest-rerunfailures the first attempt resumes, the second runs all."""
+    pytest.importorskip("pytest_rerunfailures")
+    _five(tree, "1 / 0")
+    tree.pytest()
+    run = tree.pytest("--experiment-resume", "--reruns=1")
+    attempts = run.experiment("five")["attempts"]
+    outcomes = [[n["outcome"] for n in attempt["notebooks"]][:3] for attempt in attempts]
+    assert outcomes == [["reused", "reused", "failed"], ["passed", "passed", "failed"]]
+    assert attempts[1]["reuse"] == "reused nothing (it has been tried in this session already)"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+def test_a_session_that_was_killed_is_gone_on_from(tree: Tree) -> None:
+    """What had passed by then is recorded."""
+    _five(tree, BLOCK)
+    running = tree.start()
+    running.await_file(tree.directory("five") / "kernel.pid")
+    running.kill()
+    _ran(tree)
+    _five(tree, "1")
+    run = tree.pytest("--experiment-resume")
+    assert run.outcomes("five") == ["reused", "reused", "passed", "passed", "passed"]
+    assert _ran(tree) == "345"
+
+
+def test_a_damaged_checkpoint_costs_a_warning(tree: Tree) -> None:
+    """And a run of everything."""
+    tree.notebook("A", "1-a.ipynb", "1")
+    assert tree.pytest().returncode == 0
+    checkpoint = tree.root / ".experiments/checkpoints/A.json"
+    checkpoint.write_text(checkpoint.read_text()[:100])
+    run = tree.pytest("--experiment-resume")
+    assert (run.returncode, run.outcomes("A")) == (0, ["passed"])
+    warning = (
+        f"experiments: warning: {checkpoint}: cannot be read, so nothing is reused: it is damaged"
+    )
+    assert warning in run.text
+
+
+def test_from_python(tree: Tree) -> None:
+    """With the variables given, which count as declared; members of independent notebooks too."""
+    tree.notebook("docs", "a.ipynb", "import os; open('a.txt', 'w').write(os.environ['SCALE'])")
+    tree.notebook("docs", "b.ipynb", "1")
+    tree.toml("docs", "[run]\nindependent = true\n")
+
+    def run(scale: str) -> tuple[NotebookOutcome, str | None]:
+        path = "experiments/docs/a.ipynb"
+        result = run_experiment(path, rootdir=tree.root, env={"SCALE": scale}, resume=True)
+        return result.notebooks[0].outcome, result.reuse
+
+    passed, reused = NotebookOutcome.PASSED, NotebookOutcome.REUSED
+    assert run("1") == (passed, "reused nothing (no earlier attempt is recorded)")
+    assert run("1") == (reused, "reused its notebook")
+    assert run("2") == (passed, "reused nothing (a.ipynb: the variable SCALE has changed)")
