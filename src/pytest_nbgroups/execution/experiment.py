@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
@@ -146,13 +146,10 @@ def _run_loop(
 async def _run_notebooks(
     run: Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
 ) -> None:
-    experiment = run.experiment
-    run.reuse = run.attempt.reuse if run.attempt.is_whole else await _beside(run, run.attempt.look)
+    experiment, attempt = run.experiment, run.attempt
+    run.reuse = attempt.reuse if attempt.is_whole else await _beside(run, attempt.look)
     reused = run.reuse.steps if run.reuse else ()
-    artifacts = Artifacts(folder=settings.artifacts)
-    with contextlib.suppress(OSError):  # told when there is something to write
-        artifacts.prepare()
-        artifacts.remove_earlier(experiment.name, keep=[step.name for step in reused])
+    _prepare_artifacts(settings, experiment, keep=[step.name for step in reused])
     run.emit(
         ExperimentStarted(
             experiment=experiment.name,
@@ -162,30 +159,47 @@ async def _run_notebooks(
             timeout_s=experiment.timeout_s,
         )
     )
-    around = Surroundings(
-        experiment=experiment.name,
-        directory=experiment.directory,
+    for step in reused:
+        _finish(run, attempt.result(step))
+    if left := experiment.notebooks[len(reused) :]:
+        await _beside(run, attempt.begin, reused)
+        await _run_each(run, left, _surroundings(run, settings, host, env))
+
+
+def _prepare_artifacts(settings: Settings, experiment: Experiment, *, keep: list[str]) -> None:
+    artifacts = Artifacts(folder=settings.artifacts)
+    with contextlib.suppress(OSError):  # told when there is something to write
+        artifacts.prepare()
+        artifacts.remove_earlier(experiment.name, keep=keep)
+
+
+def _surroundings(
+    run: Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
+) -> Surroundings:
+    return Surroundings(
+        experiment=run.experiment.name,
+        directory=run.experiment.directory,
         env=env,
         settings=settings,
         host=host,
         emit=run.emit,
         holding=run.holding,
         halts=run.halts,
-        limit=limit("experiment", experiment.timeout_s, run.started),
+        limit=limit("experiment", run.experiment.timeout_s, run.started),
     )
-    for step in reused:
-        _finish(run, run.attempt.result(step))
-    if len(reused) < len(experiment.notebooks):
-        await _beside(run, run.attempt.begin, reused)
-    for notebook in experiment.notebooks[len(reused) :]:
+
+
+async def _run_each(run: Run, notebooks: Iterable[Notebook], around: Surroundings) -> None:
+    """Run notebooks up to the first failure, and record those that pass."""
+    for notebook in notebooks:
         fingerprint = await _beside(run, run.attempt.before, notebook)
         result = await _run_notebook(run, notebook, around)
         _finish(run, result)
+        if result.outcome is NotebookOutcome.FAILED:
+            run.resumable = await _beside(run, run.attempt.left) or 0
         if result.outcome.ends_experiment:
-            break
+            return
         await _beside(run, run.attempt.after, result, fingerprint)
-    if run.results and run.results[-1].outcome is NotebookOutcome.FAILED:
-        run.resumable = await _beside(run, run.attempt.left) or 0
 
 
 async def _beside(

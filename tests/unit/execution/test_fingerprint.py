@@ -52,7 +52,7 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
 
 def fingerprint(folder: Path, kernel: str = "python3", source: str = "1") -> Fingerprint:
     """Of a notebook with one cell."""
-    cell: dict[str, object] = {
+    cell: dict[str, Any] = {
         "cell_type": "code",
         "source": source,
         "metadata": {},

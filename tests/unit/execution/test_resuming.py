@@ -62,7 +62,7 @@ class Lab:
         (self.here / "experiment.toml").write_text(text)
 
     def notebook(self, name: str, *sources: str) -> None:
-        cells: list[dict[str, object]] = [
+        cells: list[dict[str, Any]] = [
             {
                 "cell_type": "code",
                 "source": s,
