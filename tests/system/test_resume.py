@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workbench import BLOCK, Finished, Tree
+from workbench import BLOCK, ENDED_S, Finished, Tree, await_condition
 
 from pytest_nbgroups import NotebookOutcome, run_experiment
 
@@ -137,6 +139,20 @@ def test_a_session_that_was_killed_is_gone_on_from(tree: Tree) -> None:
     run = tree.pytest("--experiment-resume")
     assert run.outcomes("five") == ["reused", "reused", "passed", "passed", "passed"]
     assert _ran(tree) == "345"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+def test_ctrl_c_ends_the_reading_of_a_large_file(tree: Tree) -> None:
+    """As quickly as anything else; the notebook after which it is read has passed all the same."""
+    tree.notebook("A", "1-large.ipynb", f"open('large', 'wb').truncate({30 * 2**30})")
+    tree.notebook("A", "2-next.ipynb", "1")
+    # Where the tests run in the background, Ctrl-C is ignored and that is inherited.
+    running = tree.start("-v", preexec=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    assert await_condition(lambda: "1-large.ipynb passed" in running.text())
+    os.kill(running.process.pid, signal.SIGINT)
+    run = running.wait(ENDED_S)
+    assert run.returncode == pytest.ExitCode.INTERRUPTED
+    assert run.outcomes("A") == ["passed", "not_run"]
 
 
 def test_a_damaged_checkpoint_costs_a_warning(tree: Tree) -> None:
