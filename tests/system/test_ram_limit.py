@@ -22,11 +22,11 @@ code = '''
 import os, time
 block = bytearray(b"x") * 220_000_000
 print(os.getpid(), flush=True)
-time.sleep(600)
+time.sleep(30)
 '''
 child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
 print(int(child.stdout.readline()), flush=True)
-time.sleep(600)
+time.sleep(30)
 """
 READERS = """
 import os
