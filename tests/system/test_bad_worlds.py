@@ -291,7 +291,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert finished.returncode == pytest.ExitCode.OK, finished.text
     assert "3 passed" in finished.text
     told = [line for line in finished.text.splitlines() if line.startswith("experiments: warning:")]
-    (line,) = [line for line in told if "big" in line]
+    (line,) = [line for line in told if "/big/1-run.ipynb" in line]
     file = tree.root / ".experiments/notebooks/big/1-run.ipynb"
     assert line.endswith(
         f"{file}: the executed notebook could not be saved: No space left on device"
