@@ -90,6 +90,8 @@ class Cell:
     """When the end was brought about; seconds of the monotonic clock."""
     ended_s: float = 0.0
     """How long pytest lived on after that."""
+    gone_s: float = 0.0
+    """How long after that the last of its processes did."""
 
     def __post_init__(self) -> None:
         self.tree = Tree(self.root, ini="[pytest]\nfilterwarnings = error\n")
@@ -149,7 +151,10 @@ class Cell:
 
     def wait(self, run: Running) -> Finished:
         finished = run.wait(PATIENCE_S)
-        self.ended_s = time.monotonic() - self.began
+        ended = time.monotonic()
+        self.ended_s = ended - self.began
+        await_condition(lambda: not marked(self.marker), GONE_S)
+        self.gone_s = time.monotonic() - ended
         return finished
 
     def executed(self, name: str, notebook: str) -> Path:
@@ -163,7 +168,6 @@ class Cell:
 
     def left(self) -> list[str]:
         """What is left of it: processes, leases, temporary files."""
-        await_condition(lambda: not marked(self.marker), GONE_S)
         snapshot = LeasePool(self.root / ".pool").snapshot()
         files = [
             str(path.relative_to(self.root))
@@ -307,7 +311,6 @@ def kill_controller(cell: Cell) -> None:
     run.process.kill()
     finished = cell.wait(run)
     assert finished.returncode == -signal.SIGKILL
-    await_condition(lambda: not marked(cell.marker), GONE_S)
     cell.assert_kept(*cell.running)
 
 
@@ -475,10 +478,9 @@ def test_end(end: str, processes: str, state: str, folder: Path, table: Table) -
     table.results[key] = "FAILED"
     try:
         ENDS[end](cell)
-        ended = time.monotonic()
         left = cell.left()
         table.results[key] = (
-            f"left: {len(left)}" if left else f"{cell.ended_s:.1f} + {time.monotonic() - ended:.1f}"
+            f"left: {len(left)}" if left else f"{cell.ended_s:.1f} + {cell.gone_s:.1f}"
         )
         assert left == []
     except pytest.skip.Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def _without_magics(code: str) -> str:
     from IPython.core.inputtransformer2 import TransformerManager  # 0.2 s: often there is no need
 
     transformer = TransformerManager()  # type: ignore[no-untyped-call]
-    return transformer.transform_cell(code)
+    with warnings.catch_warnings(action="ignore"):  # of characters that may or may not end a line
+        return transformer.transform_cell(code)
 
 
 def _cells(path: Path) -> Iterator[tuple[int, str]]:

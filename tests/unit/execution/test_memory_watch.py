@@ -445,7 +445,7 @@ def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     enough, ends = threading.Event(), list[float]()
 
     def busy(_root: int) -> list[int]:
-        end = time.thread_time() + 0.02
+        end = time.thread_time() + 0.005
         while time.thread_time() < end:
             pass
         ends.append(time.monotonic())
@@ -457,5 +457,5 @@ def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     with MemoryWatch(1, Holding()) as watch:
         assert enough.wait(60)
         lasted_s = ends[-1] - ends[0]
-    assert watch.cpu_s >= 3 * 0.02
-    assert 2 * 0.02 / lasted_s <= 0.0071
+    assert watch.cpu_s >= 3 * 0.005
+    assert 2 * 0.005 / lasted_s <= 0.0071

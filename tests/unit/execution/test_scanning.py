@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.execution import scanning
@@ -212,6 +212,7 @@ pieces = st.sampled_from(
 )
 
 
+@example("?\x1e")  # IPython warns of such a line end
 @given(st.text(max_size=30) | st.lists(pieces, max_size=8).map("".join))
 def test_whatever_a_cell_holds(source: str) -> None:
     """Nothing but a SyntaxError, which the caller expects."""
