@@ -66,6 +66,14 @@ class Artifacts:
             write_atomically(self.folder / ".gitignore", "*\n")
 
 
+def has_content(path: Path) -> bool:
+    """Whether there is a file that is not empty."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
 def write_atomically(path: Path, *texts: str) -> None:
     """Write UTF-8 so that a reader sees the old file or the new one whole. Raises OSError.
 

@@ -35,6 +35,7 @@ from workbench import (
     Tree,
     await_condition,
     printed,
+    worker_of,
 )
 
 from pytest_nbgroups.machine.pool import LeasePool
@@ -319,9 +320,7 @@ def kill_worker(cell: Cell) -> None:
     if not cell.has_workers:
         pytest.skip("there is no worker")
     run = cell.start_held()
-    host = cell.kernel().parent()
-    worker = host.parent() if host else None
-    assert worker is not None
+    worker = worker_of(cell.kernel())
     other = cell.kernel("b")
     worker.kill()
     killed = time.monotonic()

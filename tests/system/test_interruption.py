@@ -25,6 +25,7 @@ from workbench import (
     await_condition,
     printed,
     still_there,
+    worker_of,
 )
 
 if sys.platform == "win32":
@@ -186,8 +187,7 @@ def test_a_worker_is_killed(tree: Tree, mode: str) -> None:
     below = [kernel, psutil.Process(_pid(tree, "a", "child.pid"))]
     host = kernel.parent()
     assert host is not None
-    worker = host.parent()
-    assert worker is not None
+    worker = worker_of(kernel)
     assert worker.ppid() == run.process.pid
     worker.kill()
     assert still_there([worker, host, *below]) == []
@@ -221,7 +221,7 @@ def test_a_lost_experiment_is_run_again(tree: Tree) -> None:
     run = tree.start(PARALLEL, "--experiment-lost=retry", "-rA")
     run.await_file(tree.root / "experiments/a/kernel.pid")
     run.look()
-    worker = _worker_of(psutil.Process(_pid(tree, "a")))
+    worker = worker_of(psutil.Process(_pid(tree, "a")))
     worker.kill()
     finished = run.wait()
     assert still_there(run.family.values()) == []
@@ -231,13 +231,6 @@ def test_a_lost_experiment_is_run_again(tree: Tree) -> None:
     assert [attempt["outcome"] for attempt in attempts] == ["failed", "passed"]
     assert [n["outcome"] for n in attempts[0]["notebooks"]] == ["passed", "interrupted", "not_run"]
     assert finished.outcomes("a") == ["passed"] * 3
-
-
-def _worker_of(kernel: psutil.Process) -> psutil.Process:
-    host = kernel.parent()
-    worker = host.parent() if host else None
-    assert worker is not None
-    return worker
 
 
 def test_a_kernel_host_is_killed(tree: Tree) -> None:

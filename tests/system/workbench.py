@@ -301,6 +301,14 @@ def still_there(processes: Iterable[psutil.Process], within_s: float = GONE_S) -
     return [f"{p.pid} {p.name()} {p.cmdline()}" for p in watched if not gone(p)]
 
 
+def worker_of(kernel: psutil.Process) -> psutil.Process:
+    """The pytest process that runs a kernel: the parent of its kernel host."""
+    host = kernel.parent()
+    worker = host.parent() if host else None
+    assert worker is not None
+    return worker
+
+
 def read(path: Path) -> nbformat.NotebookNode:
     notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
     return notebook

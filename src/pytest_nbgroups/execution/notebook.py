@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_nbgroups.artifacts import Artifacts
+from pytest_nbgroups.artifacts import Artifacts, has_content
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.events import CellStarted, Event
 from pytest_nbgroups.execution.cells import NotebookEnded, client_on, execute_cell, is_run
@@ -135,6 +135,7 @@ def _result(
     duration_s: float,
     usage: Usage | None,
 ) -> NotebookResult:
+    log = progress.log_path
     return NotebookResult(
         name=notebook.name,
         outcome=_outcome(progress),
@@ -143,17 +144,10 @@ def _result(
         cells_total=len(progress.notebook.cells) if progress.notebook else 0,
         cells_executed=progress.cells_executed,
         executed_path=executed,
-        log_path=progress.log_path if _has_content(progress.log_path) else None,
+        log_path=log if log is not None and has_content(log) else None,
         usage=usage,
         failure=bounded(progress.failure) if progress.failure else None,
     )
-
-
-def _has_content(log: Path | None) -> bool:
-    try:
-        return log is not None and log.stat().st_size > 0
-    except OSError:
-        return False
 
 
 def _outcome(progress: _Progress) -> NotebookOutcome:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_nbgroups.artifacts import Artifacts, write_atomically
+from pytest_nbgroups.artifacts import Artifacts, has_content, write_atomically
 from pytest_nbgroups.checkpoint import (
     NO_CHECKPOINT,
     Checkpoint,
@@ -243,5 +243,5 @@ class Attempt:
             kernel=step.kernel,
             cells_total=step.cells_total,
             executed_path=executed if executed.is_file() else None,
-            log_path=log if log.is_file() and log.stat().st_size > 0 else None,
+            log_path=log if has_content(log) else None,
         )
