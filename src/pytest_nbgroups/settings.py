@@ -11,6 +11,7 @@ from pytest_nbgroups.units import Size
 
 OrderMode: TypeAlias = Literal["natural", "lexicographic"]
 Transport: TypeAlias = Literal["auto", "ipc", "tcp"]
+KernelStart: TypeAlias = Literal["warm", "plain"]
 UnmetPolicy: TypeAlias = Literal["skip", "fail"]
 LostPolicy: TypeAlias = Literal["fail", "retry"]
 BusyPolicy: TypeAlias = Literal["wait", "fail"]
@@ -101,6 +102,9 @@ class Settings:
     option_kernel: str | None = None
     ini_kernel: str | None = None
     transport: Transport = "auto"
+    kernel_start: KernelStart = "warm"
+    preload: tuple[str, ...] = ()
+    """Modules that warm kernels find imported."""
     output_limit: Size = OUTPUT_LIMIT
     """What is kept of the outputs of one notebook."""
     artifacts: Path

@@ -42,6 +42,9 @@ def host() -> Iterator[KernelHost]:
 class Room:
     """Where the kernels of one test live."""
 
+    preload: tuple[str, ...] | None = ()
+    """None where kernels are started plainly."""
+
     def __init__(self, host: KernelHost, folder: Path) -> None:
         self.host = host
         self.folder = folder
@@ -72,6 +75,7 @@ class Room:
             transport=transport,
             startup_timeout=startup_timeout,
             holding=holding,
+            preload=self.preload,
         ) as kernel:
             yield kernel
 

@@ -5,8 +5,10 @@ imported), in a session of its own, so that Ctrl-C in the terminal does not reac
 and ends, killing everything below it, at end of file or when the parent is gone. Both are watched: a forked child of
 the parent can hold the socket open, and a parent can close the socket and live on.
 
-Requests: ``start`` {argv, cwd, env, log_path, scratch, descriptor_count} -> {pid} | {error, errno, filename}, with so
-many descriptors, which the kernel inherits and the host keeps until the tree is gone;
+Requests: ``start`` {argv, fork, cwd, env, log_path, scratch, descriptor_count} -> {pid, server_pid} | {error, errno,
+filename}, with so many descriptors, which the kernel inherits and the host keeps until the tree is gone; with ``fork``
+{module, arguments} the kernel is forked instead, from the server of that ``prepare`` {interpreter, modules, env, cwd,
+log_path} -> {obstacle} which came last; ``forget`` -> {} ends that;
 ``signal`` {signum} -> {delivered}; ``kill_tree`` {deadline_s} -> {left, reaped}, once the whole tree is gone and reaped.
 Event: ``exited`` {pid, returncode}, at once when the kernel ends; a negative returncode is a signal.
 """
@@ -17,15 +19,15 @@ import contextlib
 import os
 import selectors
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
 from typing import Protocol
 
+from pytest_nbgroups.execution.forking import ForkError, ForkServers
 from pytest_nbgroups.execution.kernel_output import KernelOutput
 from pytest_nbgroups.execution.parent import is_parent, open_pidfd
+from pytest_nbgroups.execution.signal_wakeups import signal_wakeups
 from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
 
 _POLL_S = 0.5
@@ -46,6 +48,10 @@ class ProcessTree(Protocol):
     def output(self) -> KernelOutput | None:
         """What the kernel started last writes; None where that goes to its log by itself."""
 
+    @property
+    def server_pid(self) -> int | None:
+        """The process that kernels are forked from, which is no part of the tree."""
+
     def start(
         self,
         argv: Sequence[str],
@@ -55,6 +61,17 @@ class ProcessTree(Protocol):
         log_path: str,
         descriptors: Sequence[int],
     ) -> int: ...
+    def adopt(self, spawn: Callable[[KernelOutput], int], *, log_path: str) -> int: ...
+    def start_server(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        channel: int,
+        output: KernelOutput,
+    ) -> None: ...
+    def end_server(self) -> None: ...
     def reaped(self) -> Mapping[str, float] | None: ...
     def reap(self) -> tuple[int, int] | None: ...
     def is_empty(self) -> bool: ...
@@ -78,6 +95,7 @@ class Host:
         """Those of the kernel."""
         self._output: KernelOutput | None = None
         self._selector = selectors.DefaultSelector()
+        self._servers = ForkServers(tree, self._selector, self._send)
         self._scratch: str | None = None
         self._serving = True
 
@@ -90,6 +108,7 @@ class Host:
                     for key, _ in self._selector.select(timeout_s):
                         key.data()
                     self._collect()
+                self._servers.end("the kernel host ends")
         finally:
             self._tree.kill(_LAST_KILL_S, lambda _: None)
             if self._output is not None:
@@ -104,7 +123,7 @@ class Host:
         """Register every source of events; give the polling interval, None where none is needed."""
         selector = self._selector
         selector.register(self._channel, selectors.EVENT_READ, self._read)
-        wakeups, drain = _signal_wakeups(self.stop)
+        wakeups, drain = signal_wakeups(self.stop)
         selector.register(wakeups, selectors.EVENT_READ, drain)
         pidfd = open_pidfd(self._parent_pid)
         if pidfd is not None:
@@ -131,7 +150,8 @@ class Host:
         if not data:
             self.stop()
         for request in self._lines.feed(data):
-            self._send({"id": request["id"], **self._answer(request)})
+            if (answer := self._answer(request)) is not None:
+                self._send({"id": request["id"], **answer})
 
     def _receive(self) -> bytes:
         """Raises OSError."""
@@ -149,8 +169,15 @@ class Host:
         except OSError:
             self.stop()
 
-    def _answer(self, request: Message) -> Message:
+    def _answer(self, request: Message) -> Message | None:
+        """None where the answer comes later."""
         match request["op"]:
+            case "prepare":
+                self._servers.prepare(request)
+                return None
+            case "forget":
+                self._servers.end("it was given up")
+                return {}
             case "start":
                 return self._start(request)
             case "signal":
@@ -196,21 +223,30 @@ class Host:
             _close(descriptors)
             return {"error": "the processes of an earlier kernel are still alive; kill them first"}
         try:
-            pid = self._tree.start(
-                request["argv"],
-                cwd=request["cwd"],
-                env=request["env"],
-                log_path=request["log_path"],
-                descriptors=descriptors,
-            )
-        except (OSError, ValueError, TypeError) as exc:
+            pid = self._started(request, descriptors)
+        except (OSError, ValueError, TypeError, ForkError) as exc:
             _close(descriptors)
             return _error(exc)
         self._let_go()
         self._held = descriptors
         self._follow_output()
         self._scratch = request["scratch"]
-        return {"pid": pid}
+        return {"pid": pid, "server_pid": self._tree.server_pid}
+
+    def _started(self, request: Message, descriptors: Sequence[int]) -> int:
+        """Raises OSError as Popen does."""
+        if request["fork"]:
+            return self._tree.adopt(
+                lambda output: self._servers.fork(request, output.writer, descriptors),
+                log_path=request["log_path"],
+            )
+        return self._tree.start(
+            request["argv"],
+            cwd=request["cwd"],
+            env=request["env"],
+            log_path=request["log_path"],
+            descriptors=descriptors,
+        )
 
     def _tell_exit(self, ended: tuple[int, int]) -> None:
         pid, returncode = ended
@@ -224,39 +260,12 @@ def _close(descriptors: Sequence[int]) -> None:
         os.close(descriptor)
 
 
-def _error(exc: OSError | ValueError | TypeError) -> Message:
+def _error(exc: OSError | ValueError | TypeError | ForkError) -> Message:
     if isinstance(exc, OSError):
         return {"error": exc.strerror or str(exc), "errno": exc.errno, "filename": exc.filename}
+    if isinstance(exc, ForkError):
+        return {"error": str(exc), "fork": True}
     return {"error": str(exc)}
-
-
-def _signal_wakeups(stop: Callable[[], None]) -> tuple[socket.socket, Callable[[], None]]:
-    """A socket that becomes readable at each signal, and how to empty it.
-
-    Handlers, not SIG_IGN: what is ignored stays ignored in the kernels, and these need their SIGINT.
-    """
-    receiver, sender = socket.socketpair()
-    receiver.settimeout(0)
-    sender.settimeout(0)
-    signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
-
-    def note(_signum: int, _frame: FrameType | None) -> None: ...
-
-    def end(_signum: int, _frame: FrameType | None) -> None:
-        stop()
-
-    signal.signal(signal.SIGINT, note)
-    signal.signal(signal.SIGTERM, end)
-    if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, end)
-        signal.signal(signal.SIGCHLD, note)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-    def drain() -> None:
-        with contextlib.suppress(BlockingIOError):
-            receiver.recv(_RECEIVE_BYTES)
-
-    return receiver, drain
 
 
 def _open_channel(argument: str) -> socket.socket:

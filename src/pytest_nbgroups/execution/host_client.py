@@ -14,6 +14,7 @@ from typing import Self
 
 from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.host_connection import HostConnection, KernelProcess
+from pytest_nbgroups.execution.warm_start import Command, Prepared, Wanted, WarmStarts
 from pytest_nbgroups.execution.wire import Message
 
 __all__ = ["KernelHost", "KernelProcess"]
@@ -41,6 +42,7 @@ class KernelHost:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection: HostConnection | None = None
+        self._warm_starts = WarmStarts()
         self._owner_pid = os.getpid()
         self.reaped: Reaped | None = None
         """What the last kernel's tree used; None where the platform does not tell."""
@@ -61,7 +63,7 @@ class KernelHost:
         """The host's own process, None while there is none."""
         return self._connection.process.pid if self._connection else None
 
-    async def start(
+    async def start(  # noqa: PLR0913  each is a fact of its own
         self,
         argv: Sequence[str],
         *,
@@ -70,8 +72,11 @@ class KernelHost:
         log_path: Path | None,
         scratch: Path | None = None,
         descriptors: Sequence[int] = (),
+        fork: Command | None = None,
     ) -> KernelProcess:
         """Start a kernel with exactly this environment, its output appended to ``log_path`` if given.
+
+        With ``fork`` it is forked from the server that was prepared; NotForkedError where that is not possible.
 
         ``scratch`` is a folder that the host removes should this process be killed. ``descriptors`` are inherited by the
         kernel, and kept open by the host until its whole tree is gone; on Windows they are not. Raises OSError where the
@@ -83,6 +88,7 @@ class KernelHost:
             descriptors=descriptors if sys.platform != "win32" else (),
             descriptor_count=len(descriptors) if sys.platform != "win32" else 0,
             argv=list(argv),
+            fork=None if fork is None else {"module": fork.module, "arguments": fork.arguments},
             cwd=str(cwd),
             env=dict(env),
             log_path=str(log_path or os.devnull),
@@ -90,6 +96,13 @@ class KernelHost:
         )
         process: KernelProcess = (await asyncio.wrap_future(request))["process"]
         return process
+
+    async def prepare(self, wanted: Wanted, *, timeout_s: float | None) -> Prepared:
+        """Have a server ready from which such a kernel can be forked, or tell what is in the way.
+
+        Raises TimeoutError where that takes longer than ``timeout_s``, KernelHostError.
+        """
+        return await self._warm_starts.prepare(self._connected(), wanted, timeout_s)
 
     async def signal(self, signum: int) -> bool:
         """Signal the kernel's process group; False if the kernel has ended."""

@@ -24,6 +24,10 @@ _RECEIVE_BYTES = 65536
 _MODULE = "pytest_nbgroups.execution.host"
 
 
+class NotForkedError(Exception):
+    """A kernel could not be forked. It can still be started plainly; the text says why it has to be."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class KernelProcess:
     """A kernel that the host has started."""
@@ -31,6 +35,8 @@ class KernelProcess:
     pid: int
     exited: Future[int]
     """Its exit code, negative for a signal; KernelHostError if the host ended first."""
+    server_pid: int | None = None
+    """The process beside it from which kernels are forked, if there is one."""
 
     @property
     def returncode(self) -> int | None:
@@ -133,7 +139,9 @@ class HostConnection:
             future = self._expected.answers.pop(message["id"])
             if "pid" in message:  # before the next message, which may tell of this kernel's end
                 exited = self._expected.exits[message["pid"]] = _promise(int)
-                message["process"] = KernelProcess(pid=message["pid"], exited=exited)
+                message["process"] = KernelProcess(
+                    pid=message["pid"], exited=exited, server_pid=message["server_pid"]
+                )
         if "error" in message:
             future.set_exception(_refusal(message))
         else:
@@ -179,6 +187,8 @@ def _promise(_kind: type[Any]) -> Future[Any]:
 def _refusal(message: Message) -> Exception:
     if "errno" in message:
         return OSError(message["errno"], message["error"], message["filename"])
+    if "fork" in message:
+        return NotForkedError(message["error"])
     return KernelHostError(message["error"])
 
 

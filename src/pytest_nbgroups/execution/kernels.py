@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -58,8 +59,18 @@ class _Launch:
     log_path: Path | None
     transport: Transport
     startup_timeout_s: float
+    ends_at: float | None
     holding: Holding
     output_limit: Size
+    preload: tuple[str, ...] | None
+
+    def left_s(self) -> float | None:
+        return None if self.ends_at is None else max(0.0, self.ends_at - time.monotonic())
+
+    def patience_s(self) -> float:
+        """How long to wait for its first answer."""
+        left_s = self.left_s()
+        return self.startup_timeout_s if left_s is None else min(left_s, self.startup_timeout_s)
 
 
 @dataclass(kw_only=True)
@@ -81,6 +92,10 @@ class RunningKernel:
     output_limit: Size
     left_out: dict[int, LeftOut] = field(default_factory=dict)
     """Index of a cell -> what of its output was not kept."""
+    plainly: str | None
+    """Why it was not forked."""
+    warning: str | None
+    """About how it was started."""
     _abandoned: bool = False
 
     @property
@@ -117,8 +132,10 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
     log_path: Path | None,
     transport: Transport = "auto",
     startup_timeout: float = 60.0,
+    ends_at: float | None = None,
     holding: Holding = _NOTHING,
     output_limit: Size = OUTPUT_LIMIT,
+    preload: tuple[str, ...] | None = None,
 ) -> AsyncIterator[RunningKernel]:
     """Start a kernel; in the end stop it and wait until its whole process tree is gone.
 
@@ -126,6 +143,8 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
     ``holding``, whose descriptors its processes inherit. Its raw output is appended to
     ``log_path``. In the end it is asked to end, so that its exit handlers run, then what is left of its tree is
     killed; a cancelled task or ``abandon`` skips the asking. Of what its cells show, ``output_limit`` is kept.
+    With ``preload`` it is forked where that is possible, from a process that has these modules imported; that they
+    are is waited for up to ``ends_at``, a moment of `time.monotonic`, and for its answer no longer than that.
 
     Raises KernelStartError where there is no such kernel or it does not come up, with the last lines of its log
     (StartTimeoutError, also a TimeoutError, where it is mute), and KernelHostError where the host ends or cannot
@@ -139,8 +158,10 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
         log_path=log_path,
         transport=transport,
         startup_timeout_s=startup_timeout,
+        ends_at=ends_at,
         holding=holding,
         output_limit=output_limit,
+        preload=preload,
     )
     async with AsyncExitStack() as stack:
         yield await _enter(stack, host, launch)
@@ -182,6 +203,8 @@ def _manager(
         host=host,
         log_path=launch.log_path,
         holding=launch.holding,
+        preload=launch.preload,
+        prepare_timeout_s=launch.left_s(),
         parent=manager,
         kernel_spec=launch.spec,
     )
@@ -202,12 +225,13 @@ def _context(endpoint: Endpoint) -> Iterator[zmq.asyncio.Context]:
 
 async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
     log = KernelLog(launch.log_path)
-    process = await _launch(manager, launch)
-    client = open_client(manager, launch.output_limit.bytes)
+    patience_s = launch.patience_s()
     try:
-        answer = await await_ready(client, process, launch.startup_timeout_s)
+        provisioner, process = await _launch(manager, launch)
+        client = open_client(manager, launch.output_limit.bytes)
+        answer = await await_ready(client, process, patience_s := launch.patience_s())
     except TimeoutError as exc:
-        raise silent(launch.name, launch.startup_timeout_s, log) from exc
+        raise silent(launch.name, patience_s, log) from exc
     if isinstance(answer, int):
         ports = manager.ports if manager.transport == "tcp" else ()
         raise ended_early(launch.name, answer, log, ports)
@@ -220,10 +244,14 @@ async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
         language_info=answer.get("language_info", {}),
         log=log,
         output_limit=launch.output_limit,
+        plainly=provisioner.plainly,
+        warning=provisioner.warning,
     )
 
 
-async def _launch(manager: AsyncKernelManager, launch: _Launch) -> KernelProcess:
+async def _launch(
+    manager: AsyncKernelManager, launch: _Launch
+) -> tuple[HostProvisioner, KernelProcess]:
     """Do what the manager's ``start_kernel`` does; that would log a failure with a traceback besides."""
     provisioner = manager.provisioner
     assert isinstance(provisioner, HostProvisioner)  # noqa: S101  set by _manager
@@ -236,7 +264,7 @@ async def _launch(manager: AsyncKernelManager, launch: _Launch) -> KernelProcess
     except (OSError, ValueError) as exc:
         raise refused(launch.name, exc) from exc
     assert provisioner.process is not None  # noqa: S101  it has just been launched
-    return provisioner.process
+    return provisioner, provisioner.process
 
 
 def _exited(process: KernelProcess) -> asyncio.Future[int]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from pytest_nbgroups.execution.descendants import descendants
 from pytest_nbgroups.execution.holding import Holding, Sample
 from pytest_nbgroups.execution.host_client import Reaped
 from pytest_nbgroups.execution.process_memory import (
@@ -23,7 +24,6 @@ from pytest_nbgroups.execution.process_memory import (
     ProcessReader,
     reader_of_this_platform,
 )
-from pytest_nbgroups.execution.process_tree import descendants
 from pytest_nbgroups.execution.shared_pages import Allowance, SharedPages, Total
 from pytest_nbgroups.resources import Usage
 
@@ -97,16 +97,21 @@ class MemoryWatch:
         root_pid: int,
         holding: Holding,
         *,
+        apart: int | None = None,
         reader: ProcessReader | None = None,
         on_excess: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_excess`` is called once, in a thread, when more is used than ``holding.ram_limit``."""
+        """Of what is below ``root_pid``, ``apart`` does not count.
+
+        ``on_excess`` is called once, in a thread, when more is used than ``holding.ram_limit``.
+        """
         self.warnings: list[str] = []
         self.cpu_s = 0.0
         """CPU time that the sampling has taken."""
         self.excess: Excess | None = None
         """What was there when ``on_excess`` was called."""
         self._root_pid = root_pid
+        self._apart = apart
         self._holding = holding
         self._on_excess = on_excess
         self._reader = reader or reader_of_this_platform()
@@ -246,7 +251,10 @@ class MemoryWatch:
         return exact.used_bytes
 
     def _found(self) -> dict[int, ProcessMemory]:
-        read = ((pid, self._reader.memory(pid)) for pid in descendants(self._root_pid))
+        read = (
+            (pid, self._reader.memory(pid))
+            for pid in descendants(self._root_pid, apart=self._apart)
+        )
         return {pid: memory for pid, memory in read if memory is not None}
 
     def _risen(self, pid: int, memory: ProcessMemory) -> int:

@@ -183,15 +183,18 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
             env={**around.env, "NBGROUPS_NOTEBOOK": notebook.name},
             log_path=progress.log_path,
             transport=around.settings.transport,
-            startup_timeout=_startup_timeout(until),
+            startup_timeout=STARTUP_TIMEOUT_S,
+            ends_at=until.ends_at if until is not None else None,
             holding=around.holding,
             output_limit=around.settings.output_limit,
+            preload=_preload(around.settings),
         ) as kernel:
             if trouble := around.holding.on_start(kernel.process.pid):
                 progress.warnings.append(f"{notebook.name}: {trouble}")
             progress.memory = MemoryWatch(
                 around.host.pid or kernel.process.pid,
                 around.holding,
+                apart=kernel.process.server_pid,
                 on_excess=around.host.kill_tree_soon,
             )
             progress.witness = Witness(kernel.process, around.holding, progress.memory)
@@ -239,10 +242,8 @@ def _left_out(notebook: Notebook, around: Surroundings, kernel: RunningKernel) -
     ]
 
 
-def _startup_timeout(until: Limit | None) -> float:
-    if until is None:
-        return STARTUP_TIMEOUT_S
-    return max(0.0, min(STARTUP_TIMEOUT_S, until.ends_at - time.monotonic()))
+def _preload(settings: Settings) -> tuple[str, ...] | None:
+    return settings.preload if settings.kernel_start == "warm" else None
 
 
 def _prepare_log(artifacts: Artifacts, path: Path, progress: _Progress) -> Path | None:

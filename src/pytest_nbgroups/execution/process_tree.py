@@ -15,9 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
 
+from pytest_nbgroups.execution.descendants import children, descendants, describe, lists_children
 from pytest_nbgroups.execution.kernel_output import KernelOutput
 
 _PR_SET_PDEATHSIG = 1
@@ -31,13 +31,23 @@ _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
 
 
+@dataclass(kw_only=True)
+class _Kernel:
+    pid: int
+    returncode: int | None = None
+
+
 class PosixTree:
-    """Starts one kernel at a time, reaps what ends, kills the whole tree."""
+    """Starts one kernel at a time, reaps what ends, kills the whole tree.
+
+    The server that kernels are forked from is started and ended here too, and is no part of the tree.
+    """
 
     def __init__(self) -> None:
         self.output: KernelOutput | None = None
         """What the kernel started last writes; whoever holds the tree copies and closes it."""
-        self._kernel: subprocess.Popen[bytes] | None = None
+        self.server_pid: int | None = None
+        self._kernel: _Kernel | None = None
         self._childless = True
         self._cpu_s, self._peak_bytes = 0.0, 0
         self._subreaper = _become_subreaper()
@@ -53,28 +63,77 @@ class PosixTree:
         descriptors: Sequence[int] = (),
     ) -> int:
         """Start the kernel in a session of its own; give its pid. Raises OSError as Popen does."""
+
+        def spawn(output: KernelOutput) -> int:
+            return self._spawn(argv, cwd, env, output, descriptors)
+
+        return self.adopt(spawn, log_path=log_path)
+
+    def adopt(self, spawn: Callable[[KernelOutput], int], *, log_path: str) -> int:
+        """Take for the kernel what ``spawn`` starts, a child of this process; give its pid.
+
+        Raises what ``spawn`` raises, and OSError.
+        """
         output = KernelOutput(log_path)
         try:
-            self._kernel = subprocess.Popen(  # noqa: S603
-                argv,
-                cwd=cwd,
-                env={**env, "JPY_PARENT_PID": str(os.getpid())},
-                stdin=subprocess.DEVNULL,
-                stdout=output.writer,
-                stderr=output.writer,
-                start_new_session=True,
-                pass_fds=tuple(descriptors),
-                preexec_fn=self._prepare,  # noqa: PLW1509  the host has one thread
-            )
+            pid = spawn(output)
         except BaseException:
             output.close()
             raise
         finally:
             output.close_writer()
         self.output = output
+        self._kernel = _Kernel(pid=pid)
         self._childless = False
         self._cpu_s, self._peak_bytes = 0.0, 0
-        return self._kernel.pid
+        return pid
+
+    def start_server(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        channel: int,
+        output: KernelOutput,
+    ) -> None:
+        """Start the server that kernels are forked from. Raises OSError as Popen does, and where that cannot be."""
+        if not (self._subreaper and lists_children()):
+            raise OSError("the operating system does not tell whose child a process becomes")
+        try:
+            self.server_pid = self._spawn(argv, cwd, env, output, [channel])
+        finally:
+            output.close_writer()
+        self._childless = False
+
+    def end_server(self) -> None:
+        """Kill it and wait for its end."""
+        if self.server_pid is not None:  # so it has not been reaped
+            os.kill(self.server_pid, signal.SIGKILL)
+            os.waitpid(self.server_pid, 0)
+            self.server_pid = None
+
+    def _spawn(
+        self,
+        argv: Sequence[str],
+        cwd: str,
+        env: Mapping[str, str],
+        output: KernelOutput,
+        descriptors: Sequence[int],
+    ) -> int:
+        process = subprocess.Popen(  # noqa: S603
+            argv,
+            cwd=cwd,
+            env={**env, "JPY_PARENT_PID": str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            stdout=output.writer,
+            stderr=output.writer,
+            start_new_session=True,
+            pass_fds=tuple(descriptors),
+            preexec_fn=self._prepare,  # noqa: PLW1509  the host has one thread
+        )
+        process.returncode = 0  # it is reaped by `reap`
+        return process.pid
 
     def reaped(self) -> Mapping[str, float] | None:
         """CPU time of all that has been reaped since the start, and the peak of the largest of them."""
@@ -91,7 +150,10 @@ class PosixTree:
 
     def is_empty(self) -> bool:
         """Whether the last reaping left nothing behind."""
-        return self._childless
+        if self._childless or self.server_pid is None:
+            return self._childless
+        # What has lost its parent is a child of this process before that parent can be reaped.
+        return children(os.getpid()) == [self.server_pid]
 
     def signal(self, signum: int) -> bool:
         """Signal the kernel's process group, as Jupyter does; False if the kernel has ended."""
@@ -122,12 +184,15 @@ class PosixTree:
             return None
         if not pid:
             return None
+        if pid == self.server_pid:
+            self.server_pid = None
+            return pid, status
         self._cpu_s += usage.ru_utime + usage.ru_stime
         self._peak_bytes = max(self._peak_bytes, usage.ru_maxrss * _MAXRSS_BYTES)
         return pid, os.waitstatus_to_exitcode(status)
 
     def _members(self, known: Sequence[int]) -> list[int]:
-        current = descendants(os.getpid())
+        current = descendants(os.getpid(), apart=self.server_pid)
         if self._subreaper:
             return current
         return [*current, *(p for p in known if p not in current and _send(os.kill, p, 0))]
@@ -136,57 +201,6 @@ class PosixTree:
         self.signal(signal.SIGKILL)
         for pid in pids:
             _send(os.kill, pid, signal.SIGKILL)
-
-
-def descendants(pid: int) -> list[int]:
-    """Everything below a process, parents before their children."""
-    if not _lists_children():
-        return _descendants_by_parent_links(pid)
-    found = [pid]
-    for parent in found:
-        found += _children(parent)
-    return found[1:]
-
-
-def describe(pid: int) -> str:
-    """Name a process for a person: ``python3 (pid 4242, uninterruptible)``."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        name, status = process.name(), process.status()
-    except psutil.Error:
-        return f"pid {pid}"
-    state = "uninterruptible" if status == psutil.STATUS_DISK_SLEEP else status
-    return f"{name} (pid {pid}, {state})"
-
-
-@cache
-def _lists_children() -> bool:
-    """A Linux without this file is rare: it is a choice of who configured it."""
-    return Path("/proc/thread-self/children").exists()
-
-
-def _children(pid: int) -> list[int]:
-    """Not through pathlib, which takes three times as long: the memory of the tree is sampled often."""
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-            with (
-                contextlib.suppress(OSError),
-                open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file,  # noqa: PTH123
-            ):
-                children += map(int, file.readall().split())
-    return children
-
-
-def _descendants_by_parent_links(pid: int) -> list[int]:
-    import psutil
-
-    try:
-        return [process.pid for process in psutil.Process(pid).children(recursive=True)]
-    except psutil.Error:
-        return []
 
 
 def _send(function: Callable[[int, int], None], target: int, signum: int) -> bool:

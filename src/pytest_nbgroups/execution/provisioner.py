@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
+from pytest_nbgroups.execution.host_connection import NotForkedError
+from pytest_nbgroups.execution.warm_start import Command, Wanted, command_of
 
 
 class HostProvisioner(KernelProvisionerBase):
@@ -29,9 +33,17 @@ class HostProvisioner(KernelProvisionerBase):
         host: KernelHost,
         log_path: Path | None,
         holding: Holding,
+        preload: tuple[str, ...] | None,
+        prepare_timeout_s: float | None,
         **traits: Any,  # noqa: ANN401
     ) -> None:
+        """With ``preload`` a kernel is forked where that is possible, with these modules imported."""
         super().__init__(**traits)
+        self._preload = preload
+        self._prepare_timeout_s = prepare_timeout_s
+        self.plainly: str | None = None
+        """Why the kernel was not forked."""
+        self.warning: str | None = None
         self._holding = holding
         self._host = host
         self._log_path = log_path
@@ -56,15 +68,41 @@ class HostProvisioner(KernelProvisionerBase):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ANN401
         """Start the kernel; of what Popen would take, only ``cwd`` and ``env`` are used."""
-        self.process = await self._host.start(
-            list(map(os.path.expanduser, cmd)),
-            cwd=Path(kwargs.get("cwd") or Path.cwd()),
-            env={**kwargs["env"], **self._holding.env},
+        command, cwd = list(map(os.path.expanduser, cmd)), Path(kwargs.get("cwd") or Path.cwd())
+        env = {**kwargs["env"], **self._holding.env}
+        start = partial(
+            self._host.start,
+            command,
+            cwd=cwd,
+            env=env,
             descriptors=self._holding.descriptors,
             log_path=self._log_path,
             scratch=Path(self._manager.connection_file).parent,
         )
+        try:
+            self.process = await start(fork=await self._prepare(command, cwd, env))
+        except NotForkedError as exc:
+            self.plainly = str(exc)
+            await self._host.kill_tree()  # what might come of a fork after all
+            self.process = await start()
         return self.connection_info
+
+    async def _prepare(self, command: list[str], cwd: Path, env: Mapping[str, str]) -> Command:
+        """Raises NotForkedError, TimeoutError, KernelHostError."""
+        if self._preload is None:
+            raise NotForkedError("experiment_kernel_start = plain")
+        wanted = Wanted(
+            command=command_of(command),
+            cwd=cwd,
+            env=env,
+            preload=self._preload,
+            log_path=self._log_path,
+        )
+        prepared = await self._host.prepare(wanted, timeout_s=self._prepare_timeout_s)
+        self.warning = prepared.warning
+        if prepared.obstacle is not None:
+            raise NotForkedError(prepared.obstacle)
+        return wanted.command
 
     async def poll(self) -> int | None:
         return 0 if self.process is None else self.process.returncode

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pytest_nbgroups.execution.process_tree import descendants, describe
+from pytest_nbgroups.execution.descendants import descendants, describe
 
 _PAUSE_S = 0.02
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_nbgroups.execution.host import Host
+from pytest_nbgroups.execution.kernel_output import KernelOutput
 from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
 
 
@@ -19,6 +20,7 @@ class FakeTree:
     """A tree without processes, and what was asked of it."""
 
     output = None
+    server_pid = None
 
     def __init__(self) -> None:
         self.ended: list[tuple[int, int]] = []
@@ -40,6 +42,23 @@ class FakeTree:
         self.started = (list(argv), cwd, dict(env), log_path)
         self.descriptors = list(descriptors)
         return 4242
+
+    def adopt(self, spawn: Callable[[KernelOutput], int], *, log_path: str) -> int:
+        raise NotImplementedError
+
+    def start_server(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        channel: int,
+        output: KernelOutput,
+    ) -> None:
+        raise NotImplementedError
+
+    def end_server(self) -> None:
+        raise NotImplementedError
 
     def reap(self) -> tuple[int, int] | None:
         return self.ended.pop() if self.ended else None
@@ -95,6 +114,7 @@ def ask(
 
 START = {
     "op": "start",
+    "fork": None,
     "argv": ["a"],
     "cwd": "/",
     "env": {"A": "1"},
@@ -108,7 +128,7 @@ def test_start_is_answered_with_the_pid(
     ask: Callable[[Message], list[Message]], tree: FakeTree
 ) -> None:
     """An answer repeats the id of its request."""
-    assert ask({"id": 7, **START}) == [{"id": 7, "pid": 4242}]
+    assert ask({"id": 7, **START}) == [{"id": 7, "pid": 4242, "server_pid": None}]
     assert tree.started == (["a"], "/", {"A": "1"}, "l")
 
 

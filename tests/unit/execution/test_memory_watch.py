@@ -36,7 +36,7 @@ class Processes:
         self.pids: list[int] = []
         self.samples: list[Sample] = []
         self.gpu: dict[str, int] | None = None
-        monkeypatch.setattr(memory, "descendants", lambda _root: list(self.pids))
+        monkeypatch.setattr(memory, "descendants", lambda _root, **_: list(self.pids))
         self.kills = 0
         holding = Holding(
             on_sample=self.samples.append,
@@ -254,7 +254,7 @@ def test_what_hardly_changes_is_not_told_at_once(processes: Processes) -> None:
 def test_trouble_costs_a_warning(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never the run."""
 
-    def fail(_root: int) -> list[int]:
+    def fail(_root: int, **_: object) -> list[int]:
         raise PermissionError("no")
 
     monkeypatch.setattr(memory, "descendants", fail)
@@ -271,7 +271,7 @@ def test_a_sample_that_hangs_does_not_hold_up_the_run(
     monkeypatch.setattr(memory, "_END_S", 0.01)
     release = threading.Event()
 
-    def hang(_root: int) -> list[int]:
+    def hang(_root: int, **_: object) -> list[int]:
         release.wait(30)
         return []
 
@@ -392,7 +392,7 @@ def test_elsewhere(
     monkeypatch: pytest.MonkeyPatch, pids: list[int], *, is_upper_bound: bool
 ) -> None:
     """The sum is all that is known of several processes, and CPU time is what was seen."""
-    monkeypatch.setattr(memory, "descendants", lambda _root: pids)
+    monkeypatch.setattr(memory, "descendants", lambda _root, **_: pids)
     watch = MemoryWatch(1, Holding(), reader=Elsewhere())
     watch.sample()
     usage = watch.usage(None)
@@ -444,7 +444,7 @@ def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a sample takes, sampling takes no more than its share: it becomes rarer."""
     enough, ends = threading.Event(), list[float]()
 
-    def busy(_root: int) -> list[int]:
+    def busy(_root: int, **_: object) -> list[int]:
         end = time.thread_time() + 0.005
         while time.thread_time() < end:
             pass

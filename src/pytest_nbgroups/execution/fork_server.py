@@ -1,0 +1,205 @@
+"""A Python that has imported ipykernel, and what else was asked for, and forks one kernel a request. Linux only.
+
+Run as a file, ``python fork_server.py SOCKET MODULE...``, by the interpreter of the kernels, with their flags and in
+their environment. It imports nothing of this package, as its kernels have what it has imported. Its first line is {}
+once all modules are there, or {error}. Then the kernel host writes requests, one line each, {module, arguments, cwd,
+env, unset}, which bring the kernel's standard output and the descriptors that it inherits; the answer is {pid} or
+{error, errno, filename}. It ends with its socket.
+
+A kernel is a child of the kernel host, which is a child subreaper: the process between the two ends at once.
+"""
+
+import sys
+
+if not sys.flags.safe_path:
+    del sys.path[0]  # the folder of this file: nobody looks for modules there
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import io
+import json
+import os
+import runpy
+import signal
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_ALWAYS = (
+    "ipykernel.kernelapp",
+    "ipykernel.debugger",
+    "ipykernel.ipkernel",
+    "ipykernel.zmqshell",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "sqlite3",
+    "tornado.platform.asyncio",
+)
+"""What every kernel imports while it starts."""
+_BACKEND = "MPLBACKEND"
+_INLINE = "module://matplotlib_inline.backend_inline"
+_RECEIVE_BYTES = 65536
+_DESCRIPTORS = 16
+_ADOPTION_S = 10.0
+_PAUSE_S = 0.0002
+_PR_SET_PDEATHSIG = 1
+
+
+def load(modules: Sequence[str]) -> None:
+    """Import everything. Raises ImportError with the reason."""
+    for name in _ALWAYS:
+        # Of another version of ipykernel or IPython. And a kernel has its outputs in place when it imports debugpy.
+        with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
+            importlib.import_module(name)
+    backend = os.environ.get(_BACKEND)
+    os.environ[_BACKEND] = (
+        backend or _INLINE
+    )  # as before a kernel's first cell: matplotlib looks once
+    for name in modules:
+        _import(name)
+    if backend is None:
+        del os.environ[_BACKEND]
+    gc.collect()
+    gc.freeze()  # pages that the collector does not write to stay shared
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except BaseException as exc:
+        raise ImportError(f"cannot import {name!r}: {type(exc).__name__}: {exc}") from exc
+    if others := [t.name for t in threading.enumerate() if t is not threading.main_thread()]:
+        raise ImportError(
+            f"importing {name!r} starts a thread ({others[0]}), which no fork would have"
+        )
+
+
+def serve(channel: socket.socket, host_pid: int) -> Mapping[str, Any] | None:
+    """Fork a kernel for each request; give the request in the kernel, and in the server None when it may end."""
+    rest, descriptors = b"", list[int]()
+    while True:
+        data, arrived, _, _ = socket.recv_fds(channel, _RECEIVE_BYTES, _DESCRIPTORS)
+        if not data:
+            return None
+        descriptors += arrived
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            request: Mapping[str, Any] = json.loads(line)
+            answer = fork(request)
+            if answer is None:
+                channel.close()
+                _be_adopted(host_pid)
+                become_kernel(request, descriptors)
+                return request
+            channel.sendall(answer)
+            while descriptors:
+                os.close(descriptors.pop())
+
+
+def fork(request: Mapping[str, Any]) -> bytes | None:
+    """None in the kernel; in the server what to say of it."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that others have threads: those of OpenBLAS survive it
+        between = os.fork()
+        if not between and not _fork_again(request["cwd"], writer):
+            os.close(reader)
+            os.close(writer)
+            return None
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answers:
+        answer = answers.readline()
+    os.waitpid(between, 0)
+    return answer
+
+
+def _fork_again(cwd: str, writer: int) -> int:
+    """0 in the kernel. The process between it and the server tells what became of it and ends here."""
+    try:
+        os.chdir(cwd)
+        pid = os.fork()
+    except OSError as exc:
+        answer = {"error": exc.strerror, "errno": exc.errno, "filename": exc.filename}
+    else:
+        if not pid:
+            return pid
+        answer = {"pid": pid}
+    os.write(writer, json.dumps(answer).encode() + b"\n")
+    os._exit(0)
+
+
+def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Take on what a program that the kernel host had started would have been given."""
+    os.setsid()
+    output, *inherited = descriptors
+    for standard in (1, 2):
+        os.dup2(output, standard)
+    os.close(output)
+    for descriptor in inherited:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003  it takes no keyword
+    for name in request["unset"]:
+        os.environ.pop(name, None)
+    os.environ.update(request["env"])
+    if not sys.flags.safe_path:
+        sys.path.insert(0, str(Path.cwd()))
+    sys.argv[1:] = request["arguments"]
+    sys.orig_argv[:] = [sys.orig_argv[0], "-m", request["module"], *request["arguments"]]
+    _share_nothing()
+
+
+def _be_adopted(host_pid: int) -> None:
+    """Wait for the kernel host to be the parent, and end with it."""
+    end = time.monotonic() + _ADOPTION_S
+    while os.getppid() != host_pid and time.monotonic() < end:
+        time.sleep(_PAUSE_S)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != host_pid:
+        os._exit(1)
+
+
+def _share_nothing() -> None:
+    """Let nothing random, nor the directory of its start, be what the other forks have."""
+    modules = sys.modules
+    if numpy_random := modules.get("numpy.random"):
+        numpy_random.seed()
+    if torch := modules.get("torch"):
+        torch.default_generator.seed()
+    if process := modules.get("multiprocessing.process"):
+        process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]  # it is there
+        process.current_process().authkey = os.urandom(32)
+
+
+def main() -> str | None:
+    """Give the module that a kernel has to run; None in the server."""
+    host_pid, channel = os.getppid(), socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    try:
+        load(sys.argv[2:])
+    except ImportError as exc:
+        channel.sendall(json.dumps({"error": str(exc)}).encode() + b"\n")
+        return None
+    os.chdir("/")  # keep no directory of the user's in use
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for standard in (1, 2):
+        os.dup2(nowhere, standard)
+    os.close(nowhere)
+    channel.sendall(b"{}\n")
+    request = serve(channel, host_pid)
+    return None if request is None else request["module"]
+
+
+if __name__ == "__main__":
+    module = main()
+    if module is None:
+        os._exit(0)  # not with the exit handlers of what was imported
+    runpy._run_module_as_main(module)  # type: ignore[attr-defined]  # noqa: SLF001  what -m calls

@@ -1,0 +1,182 @@
+"""Keeps the process from which kernels are forked, for the kernel host; see `fork_server`. Linux only."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from pytest_nbgroups.execution.kernel_output import KernelOutput
+from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
+
+_PROGRAM = Path(__file__).with_name("fork_server.py")
+_ANSWER_S = 10.0
+"""A fork takes milliseconds."""
+_RECEIVE_BYTES = 65536
+_KIND = ("interpreter", "modules", "env", "cwd")
+"""Fields of a request that tell which server it needs."""
+
+
+class ForkError(Exception):
+    """No kernel could be forked; it can still be started."""
+
+
+class Nursery(Protocol):
+    """Holds the server as a process that is no kernel's."""
+
+    def start_server(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        channel: int,
+        output: KernelOutput,
+    ) -> None: ...
+    def end_server(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class _Server:
+    kind: Message
+    channel: socket.socket
+    output: KernelOutput | None
+    """What it writes while it imports."""
+    waiting: list[int] = field(default_factory=list)
+    """Requests that are answered when it is ready or has failed."""
+    lines: LineBuffer = field(default_factory=LineBuffer)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.output is None
+
+    def copy_output(self) -> None:
+        if self.output is not None:
+            self.output.copy()
+
+
+class ForkServers:
+    """Keeps one server, of the kind that was asked for last."""
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        selector: selectors.BaseSelector,
+        answer: Callable[[Message], None],
+    ) -> None:
+        self._nursery = nursery
+        self._selector = selector
+        self._answer = answer
+        self._server: _Server | None = None
+
+    def prepare(self, request: Message) -> None:
+        """Answer once a server of this kind is ready, ``obstacle`` being what is in the way."""
+        kind = {name: request[name] for name in _KIND}
+        if self._server is None or self._server.kind != kind:
+            self.end("another one is needed")
+            try:
+                self._server = self._started(kind, request["log_path"])
+            except OSError as exc:
+                self._answer({"id": request["id"], "obstacle": f"it cannot be started: {exc}"})
+                return
+        self._server.waiting.append(request["id"])
+        if self._server.is_ready:
+            self._tell(self._server, None)
+
+    def fork(self, request: Message, output: int, descriptors: Sequence[int]) -> int:
+        """The pid of a kernel, a child of this process. Raises OSError as Popen does, ForkError."""
+        server = self._server
+        if server is None or not server.is_ready:
+            raise ForkError("the process that kernels are forked from has ended")
+        message = encode(
+            {**request["fork"], "cwd": request["cwd"], **_changes(server, request["env"])}
+        )
+        try:
+            sent = socket.send_fds(server.channel, [message], [output, *descriptors])
+            server.channel.sendall(message[sent:])
+            answer = self._next_line(server)
+        except OSError as exc:
+            self.end("it does not answer")
+            raise ForkError(f"the process that kernels are forked from is lost: {exc}") from exc
+        if "errno" in answer:
+            raise OSError(answer["errno"], answer["error"], answer["filename"])
+        pid: int = answer["pid"]
+        return pid
+
+    def end(self, reason: str) -> None:
+        """End the server; whoever waits for it is told why."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        self._selector.unregister(server.channel)
+        self._imports_done(server)
+        server.channel.close()
+        self._nursery.end_server()
+        self._tell(server, reason)
+
+    def _started(self, kind: Message, log_path: str) -> _Server:
+        """Raises OSError."""
+        output = KernelOutput(log_path)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            argv = [*kind["interpreter"], str(_PROGRAM), str(theirs.fileno()), *kind["modules"]]
+            try:
+                self._nursery.start_server(
+                    argv,
+                    cwd=kind["cwd"],
+                    env=kind["env"],
+                    channel=theirs.fileno(),
+                    output=output,
+                )
+            except OSError:
+                ours.close()
+                output.close()
+                raise
+        ours.settimeout(_ANSWER_S)
+        server = _Server(kind=kind, channel=ours, output=output)
+        self._selector.register(ours, selectors.EVENT_READ, partial(self._hear, server))
+        self._selector.register(output, selectors.EVENT_READ, server.copy_output)
+        return server
+
+    def _hear(self, server: _Server) -> None:
+        """Take what it says unasked: that it is ready, or has failed, or its end."""
+        if server is not self._server:  # it was ended between its word and this call
+            return
+        try:
+            message = self._next_line(server)
+        except OSError:
+            self.end("it ended; see the kernel's log")
+            return
+        if "error" in message:
+            self.end(message["error"])
+        else:
+            self._imports_done(server)
+            self._tell(server, None)
+
+    def _next_line(self, server: _Server) -> Message:
+        """Raises OSError at its end, and where it takes too long."""
+        while data := server.channel.recv(_RECEIVE_BYTES):
+            for message in server.lines.feed(data):
+                return message
+        raise ConnectionResetError("it has ended")
+
+    def _imports_done(self, server: _Server) -> None:
+        if server.output is not None:
+            self._selector.unregister(server.output)
+            server.output.close()
+            server.output = None
+
+    def _tell(self, server: _Server, obstacle: str | None) -> None:
+        while server.waiting:
+            self._answer({"id": server.waiting.pop(), "obstacle": obstacle})
+
+
+def _changes(server: _Server, env: Mapping[str, str]) -> Message:
+    """What the environment of a kernel has other than its server's had."""
+    before = server.kind["env"]
+    changed = {name: value for name, value in env.items() if before.get(name) != value}
+    return {"env": changed, "unset": [name for name in before if name not in env]}
