@@ -1,8 +1,8 @@
 """A Python that has imported ipykernel, and what else was asked for, and forks one kernel a request. Linux only.
 
 Run as a file, ``python fork_server.py SOCKET MODULE...``, by the interpreter of the kernels, with their flags and in
-their environment. It imports nothing of this package, as its kernels have what it has imported. Its first line is {}
-once all modules are there, or {error}. Then the kernel host writes requests, one line each, {module, arguments, cwd,
+their environment. It imports nothing of this package, as its kernels have what it has imported. It writes {importing}
+before each module, {} once all are there, or {error}. Then the kernel host writes requests, one line each, {module, arguments, cwd,
 env, unset}, which bring the kernel's standard output and the descriptors that it inherits; the answer is {pid} or
 {error, errno, filename}. It ends with its socket.
 
@@ -27,7 +27,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ _PAUSE_S = 0.0002
 _PR_SET_PDEATHSIG = 1
 
 
-def load(modules: Sequence[str]) -> None:
+def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> None:
     """Import everything. Raises ImportError with the reason."""
     for name in _ALWAYS:
         # Of another version of ipykernel or IPython. And a kernel has its outputs in place when it imports debugpy.
@@ -64,6 +64,7 @@ def load(modules: Sequence[str]) -> None:
         backend or _INLINE
     )  # as before a kernel's first cell: matplotlib looks once
     for name in modules:
+        say({"importing": name})
         _import(name)
     if backend is None:
         del os.environ[_BACKEND]
@@ -78,7 +79,7 @@ def _import(name: str) -> None:
         raise ImportError(f"cannot import {name!r}: {type(exc).__name__}: {exc}") from exc
     if others := [t.name for t in threading.enumerate() if t is not threading.main_thread()]:
         raise ImportError(
-            f"importing {name!r} starts a thread ({others[0]}), which no fork would have"
+            f"importing {name!r} starts a thread ({others[0]!r}), which a forked kernel would not have"
         )
 
 
@@ -93,8 +94,7 @@ def serve(channel: socket.socket, host_pid: int) -> Mapping[str, Any] | None:
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             request: Mapping[str, Any] = json.loads(line)
-            answer = fork(request)
-            if answer is None:
+            if (answer := fork(request)) is None:
                 channel.close()
                 _be_adopted(host_pid)
                 become_kernel(request, descriptors)
@@ -152,6 +152,7 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
         sys.path.insert(0, str(Path.cwd()))
     sys.argv[1:] = request["arguments"]
     sys.orig_argv[:] = [sys.orig_argv[0], "-m", request["module"], *request["arguments"]]
+    threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # noqa: SLF001  3.12 and older forget it
     _share_nothing()
 
 
@@ -181,10 +182,14 @@ def main() -> str | None:
     """Give the module that a kernel has to run; None in the server."""
     host_pid, channel = os.getppid(), socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
+
+    def say(message: Mapping[str, Any]) -> None:
+        channel.sendall(json.dumps(message).encode() + b"\n")
+
     try:
-        load(sys.argv[2:])
+        load(sys.argv[2:], say)
     except ImportError as exc:
-        channel.sendall(json.dumps({"error": str(exc)}).encode() + b"\n")
+        say({"error": str(exc)})
         return None
     os.chdir("/")  # keep no directory of the user's in use
     for stream in (sys.stdout, sys.stderr):
@@ -193,7 +198,7 @@ def main() -> str | None:
     for standard in (1, 2):
         os.dup2(nowhere, standard)
     os.close(nowhere)
-    channel.sendall(b"{}\n")
+    say({})
     request = serve(channel, host_pid)
     return None if request is None else request["module"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,18 @@ class _Server:
     waiting: list[int] = field(default_factory=list)
     """Requests that are answered when it is ready or has failed."""
     lines: LineBuffer = field(default_factory=LineBuffer)
+
+    importing: str | None = None
+    """The module that it imports."""
+
+    def received(self) -> Iterator[Message]:
+        """One message at least. Raises OSError at its end, and where it says nothing for too long."""
+        messages: list[Message] = []
+        while not messages:
+            if not (data := self.channel.recv(_RECEIVE_BYTES)):
+                raise ConnectionResetError("it has ended")
+            messages += self.lines.feed(data)
+        yield from messages
 
     @property
     def is_ready(self) -> bool:
@@ -98,7 +110,7 @@ class ForkServers:
         try:
             sent = socket.send_fds(server.channel, [message], [output, *descriptors])
             server.channel.sendall(message[sent:])
-            answer = self._next_line(server)
+            (answer,) = server.received()
         except OSError as exc:
             self.end("it does not answer")
             raise ForkError(f"the process that kernels are forked from is lost: {exc}") from exc
@@ -147,22 +159,22 @@ class ForkServers:
         if server is not self._server:  # it was ended between its word and this call
             return
         try:
-            message = self._next_line(server)
+            messages = list(server.received())
         except OSError:
-            self.end("it ended; see the kernel's log")
+            doing = f" while it imported {server.importing}" if server.importing else ""
+            self.end(f"the process that kernels are forked from ended{doing}")
             return
+        for message in messages:
+            self._take(server, message)
+
+    def _take(self, server: _Server, message: Message) -> None:
         if "error" in message:
             self.end(message["error"])
+        elif "importing" in message:
+            server.importing = message["importing"]
         else:
             self._imports_done(server)
             self._tell(server, None)
-
-    def _next_line(self, server: _Server) -> Message:
-        """Raises OSError at its end, and where it takes too long."""
-        while data := server.channel.recv(_RECEIVE_BYTES):
-            for message in server.lines.feed(data):
-                return message
-        raise ConnectionResetError("it has ended")
 
     def _imports_done(self, server: _Server) -> None:
         if server.output is not None:

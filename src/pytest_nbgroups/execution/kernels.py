@@ -261,6 +261,8 @@ async def _launch(
     )
     try:
         await provisioner.launch_kernel(command, **options)
+    except TimeoutError:  # an OSError, but of ours
+        raise
     except (OSError, ValueError) as exc:
         raise refused(launch.name, exc) from exc
     assert provisioner.process is not None  # noqa: S101  it has just been launched

@@ -39,7 +39,8 @@ _GROWN = 1.02
 _NEW_PEAK = 1.01
 """So much above the peak, what processes have is worth a closer look."""
 _UNSEEN = 1.05
-"""So much above all that was seen, what was reaped was another process."""
+_ENDING_BYTES = 8 * 2**20
+"""So much above all that was seen, what was reaped was another process, and not the kernel while it ended."""
 _END_S = 2.0
 _RECENT_S = 1.0
 
@@ -176,7 +177,8 @@ class MemoryWatch:
 
     def _never_seen_bytes(self, reaped: Reaped | None) -> int:
         """A process that was reaped but not seen, and what was always there beside it; 0 without one."""
-        if reaped is None or reaped.peak_bytes <= _UNSEEN * self._largest_bytes:
+        seen_bytes = max(_UNSEEN * self._largest_bytes, self._largest_bytes + _ENDING_BYTES)
+        if reaped is None or reaped.peak_bytes <= seen_bytes:
             return 0
         if not self._reader.tells_shared_pages:  # nor remembers peaks: it may well have been seen
             return reaped.peak_bytes

@@ -190,11 +190,15 @@ def test_an_estimate_stands_where_no_look_was_possible(processes: Processes) -> 
 
 
 def test_a_process_that_nobody_saw(processes: Processes) -> None:
-    """Known from when it was reaped; it ran beside what was always there."""
+    """Known from when it was reaped, if it had more than a kernel takes to end; it ran beside what was always there."""
     processes.set(5, 60)
     processes.watch.sample()
     assert processes.peak(Reaped(cpu_s=1, peak_bytes=500 * MIB)) == 560
-    assert processes.peak(Reaped(cpu_s=1, peak_bytes=61 * MIB)) == 60
+    assert processes.peak(Reaped(cpu_s=1, peak_bytes=69 * MIB)) == 129
+    assert processes.peak(Reaped(cpu_s=1, peak_bytes=67 * MIB)) == 60
+    processes.set(5, 1000)
+    processes.watch.sample()
+    assert processes.peak(Reaped(cpu_s=1, peak_bytes=1040 * MIB)) == 1000
 
 
 def test_cpu_time_is_what_was_reaped(processes: Processes) -> None:
@@ -399,9 +403,9 @@ def test_elsewhere(
     assert usage is not None
     assert (usage.peak_bytes, usage.is_upper_bound) == (10 * len(pids), is_upper_bound)
     assert usage.cpu_s == 1.5 * len(pids)
-    reaped = watch.usage(Reaped(cpu_s=9, peak_bytes=400))
+    reaped = watch.usage(Reaped(cpu_s=9, peak_bytes=400 * MIB))
     assert reaped is not None
-    assert (reaped.peak_bytes, reaped.cpu_s) == (400, 9)
+    assert (reaped.peak_bytes, reaped.cpu_s) == (400 * MIB, 9)
 
 
 def test_psutil_knows_this_process() -> None:

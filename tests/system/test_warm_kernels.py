@@ -1,0 +1,489 @@
+"""Kernels that are forked from a warm process: their world is that of a plainly started one."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil  # noqa: TID253  to look at processes
+import pytest
+from jupyter_client.manager import AsyncKernelManager  # noqa: TID253  what nbclient uses
+
+from pytest_nbgroups.errors import KernelStartError
+from pytest_nbgroups.execution import warm_start
+from pytest_nbgroups.execution.holding import Holding
+from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.execution.host_connection import NotForkedError
+from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
+from pytest_nbgroups.execution.provisioner import HostProvisioner
+from pytest_nbgroups.execution.startup import StartTimeoutError
+from pytest_nbgroups.execution.warm_start import command_of
+
+if sys.platform != "linux":
+    pytest.skip("kernels are forked on Linux alone", allow_module_level=True)
+
+pytestmark = pytest.mark.timeout(120)
+
+PROBES = {
+    "sys.path": "sys.path",
+    "sys.argv": "[re.sub('/[^ ]*nbgroups-[^/]*', '', each) for each in sys.argv]",
+    "sys.orig_argv": "[re.sub('/[^ ]*nbgroups-[^/]*', '', each) for each in sys.orig_argv]",
+    "sys.flags": "sys.flags",
+    "sys.warnoptions": "sys.warnoptions, sys._xoptions",
+    "sys.executable": "sys.executable, sys._base_executable, sys.prefix, sys.exec_prefix",
+    "sys.modules": "sorted(set(sys.modules) - {'gc'})",
+    "sys.meta_path": "[getattr(each, '__name__', type(each).__name__) for each in sys.meta_path], len(sys.path_hooks)",
+    "hooks": "[type(each).__name__ for each in (sys.displayhook, sys.excepthook, sys.unraisablehook, sys.breakpointhook)]",
+    "tracing": "sys.gettrace(), sys.getprofile(), __import__('tracemalloc').is_tracing()",
+    "limits of Python": "sys.getrecursionlimit(), sys.getswitchinterval(), sys.get_int_max_str_digits()",
+    "__main__": "sorted(sys.modules['__main__'].__dict__), sys.modules['__main__'].__name__",
+    "__main__'s spec": "[getattr(sys.modules['__main__'], name, '-') for name in ('__spec__', '__file__', '__package__')]",
+    "__builtins__": "sorted(dir(builtins)), str(type(__builtins__))",
+    "names of the user": "sorted(get_ipython().user_ns), sorted(get_ipython().user_ns_hidden)",
+    "IPython's configuration": "re.sub('/[^ ]*nbgroups-[^/]*', '', repr(get_ipython().config))",
+    "IPython's extensions": "sorted(get_ipython().extension_manager.loaded), sorted(get_ipython().magics_manager.magics['line'])",
+    "start-up file": "started_up",
+    "history": "get_ipython().history_manager.hist_file, get_ipython().history_manager.enabled, get_ipython().history_length",
+    "environment": "{**os.environ, 'JPY_PARENT_PID': os.environ['JPY_PARENT_PID'] == str(os.getppid())}",
+    "environment in C": "subprocess.run(['env'], capture_output=True, text=True).stdout.replace(str(os.getppid()), 'PARENT').splitlines().sort()",
+    "working directory": "os.getcwd(), os.path.samefile('.', os.environ['WHERE'])",
+    "umask": "[os.umask(0o27), os.umask(0o22)][0]",
+    "resource limits": "{name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith('RLIMIT_')}",
+    "signal handlers": "{each.name: getattr(signal.getsignal(each), '__name__', signal.getsignal(each)) for each in signal.valid_signals() if isinstance(each, signal.Signals)}",
+    "signals of the process": "[line for line in open('/proc/self/status') if line.startswith(('SigBlk', 'SigIgn', 'SigCgt', 'SigPnd'))]",
+    "mask": "signal.pthread_sigmask(signal.SIG_BLOCK, [])",
+    "capabilities": "[line for line in open('/proc/self/status') if line.startswith(('Cap', 'NoNewPrivs', 'Seccomp', 'Uid', 'Gid', 'Groups', 'Umask', 'Cpus_allowed:'))]",
+    "descriptors": "sorted(re.sub('[0-9]+', 'N', os.readlink('/proc/self/fd/' + each)) for each in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + each) and 'eventfd' not in os.readlink('/proc/self/fd/' + each))",
+    "standard descriptors": "[(stat.S_IFMT(os.fstat(each).st_mode), os.get_inheritable(each), fcntl.fcntl(each, fcntl.F_GETFL)) for each in range(3)]",
+    "standard streams": "[(type(each).__name__, each.encoding, each.isatty()) for each in (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)]",
+    "real streams": "[(each.errors, each.line_buffering, each.newlines, each.fileno()) for each in (sys.__stdout__, sys.__stderr__)]",
+    "session and group": "os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid()",
+    "parent": "os.getppid() == int(os.environ['JPY_PARENT_PID']), psutil.Process().parent().cmdline()[3]",
+    "signal at the parent's end": "(lambda found: (ctypes.CDLL(None).prctl(2, ctypes.byref(found), 0, 0, 0), found.value))(ctypes.c_int())",
+    "score for the OOM killer": "open('/proc/self/oom_score_adj').read()",
+    "priority": "os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), os.sched_getaffinity(0)",
+    "name of the process": "open('/proc/self/comm').read() == os.path.basename(os.path.realpath(sys.executable))[:15] + '\\n' or open('/proc/self/comm').read()",
+    "cgroup": "open('/proc/self/cgroup').read()",
+    "threads": "sorted(type(each).__name__ for each in threading.enumerate()), threading.main_thread() is threading.current_thread()",
+    "thread of the main": "threading.main_thread().native_id == os.getpid(), threading.stack_size()",
+    "temporary folder": "tempfile.gettempdir()",
+    "locale": "locale.setlocale(locale.LC_ALL), locale.getpreferredencoding(), sys.getfilesystemencoding(), sys.flags.utf8_mode",
+    "time zone": "time.tzname, time.timezone",
+    "garbage collector": "gc.isenabled(), gc.get_threshold(), gc.get_debug(), len(gc.callbacks)",
+    "warnings": "[(each[0], str(each[1]), each[2].__name__, str(each[3]), each[4]) for each in warnings.filters]",
+    "logging": "[(str(type(each)), each.level) for each in logging.root.handlers], logging.root.level, logging.raiseExceptions",
+    "loggers": "sorted((name, each.level, len(each.handlers)) for name, each in logging.root.manager.loggerDict.items() if isinstance(each, logging.Logger))",
+    "faulthandler": "__import__('faulthandler').is_enabled()",
+    "sockets": "socket.getdefaulttimeout()",
+    "atexit": "__import__('atexit')._ncallbacks()",
+    "event loop": "type(asyncio.get_running_loop()).__name__, type(asyncio.get_event_loop_policy()).__name__, get_ipython().autoawait",
+    "backend of matplotlib": "os.environ['MPLBACKEND']",
+    "asking the user": "get_ipython().kernel._allow_stdin",
+    "directory of multiprocessing": "multiprocessing.process.ORIGINAL_DIR",
+    "multiprocessing": "multiprocessing.get_start_method(), multiprocessing.spawn.get_executable(), multiprocessing.parent_process(), multiprocessing.current_process().name",
+    "multiprocessing by spawn": "multiprocessing.get_context('spawn').Pool(1).apply(os.getcwd)",
+    "multiprocessing by fork": "multiprocessing.get_context('fork').Pool(1).apply(os.getcwd)",
+    "multiprocessing by forkserver": "multiprocessing.get_context('forkserver').Pool(1).apply(os.getcwd)",
+    "pool of threads": "ThreadPoolExecutor(2).submit(threading.active_count).result() > 1",
+    "pool of processes": "ProcessPoolExecutor(1).submit(os.getcwd).result()",
+    "subprocess": "subprocess.run(['sh', '-c', 'pwd; ulimit -n; exit 3'], capture_output=True, text=True).stdout",
+    "signals of a subprocess": "subprocess.run(['grep', '^Sig[BIC]', '/proc/self/status'], capture_output=True, text=True).stdout",
+    "descriptors of a subprocess": "len(subprocess.run(['ls', '/proc/self/fd'], capture_output=True, text=True).stdout.split())",
+    "Python below": "subprocess.run([sys.executable, '-c', 'import sys; print(sys.path, sys.flags)'], capture_output=True, text=True).stdout",
+    "shell": "get_ipython().getoutput('echo $PWD $0')",
+}
+"""What is asked -> an expression. Each is evaluated in a kernel of either kind.
+
+The eventfds are left out: a plainly started kernel has one more, as it prints something while it imports.
+"""
+IMPORTS = """
+import asyncio, builtins, ctypes, fcntl, gc, locale, logging, multiprocessing, os, psutil, re, resource, signal, socket
+import stat, subprocess, sys, tempfile, threading, time, warnings
+import multiprocessing.spawn
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+"""
+BEFORE_IMPORTS = ("sys.modules", "__main__", "names of the user", "threads", "atexit", "loggers")
+RANDOM = """
+import multiprocessing, os, random, sys, tempfile, uuid, numpy.random, torch
+answer = [numpy.random.state, torch.default_generator.state, random.random(), uuid.uuid4(), os.urandom(4)]
+answer += [next(tempfile._get_candidate_names()), multiprocessing.current_process().authkey]
+answer = chr(10).join(map(repr, answer))
+del sys.modules["numpy"]  # the real one would help IPython to show numbers
+"""
+
+
+@pytest.fixture
+def host() -> Iterator[KernelHost]:
+    with KernelHost() as host:
+        yield host
+
+
+@pytest.fixture
+def visit(host: KernelHost, tmp_path: Path) -> Visit:
+    return Visit(host, tmp_path)
+
+
+class Visit:
+    """Starts kernels in one folder."""
+
+    def __init__(self, host: KernelHost, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+        self.log = folder / "log"
+        self.env = {**os.environ, "WHERE": str(folder)}
+
+    @asynccontextmanager
+    async def kernel(
+        self,
+        *,
+        preload: tuple[str, ...] | None = (),
+        ends_at: float | None = None,
+        name: str = "python3",
+    ) -> AsyncIterator[RunningKernel]:
+        async with running_kernel(
+            self.host,
+            name,
+            cwd=self.folder,
+            env=self.env,
+            log_path=self.log,
+            preload=preload,
+            ends_at=ends_at,
+        ) as kernel:
+            yield kernel
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+async def ask(kernel: RunningKernel, code: str) -> str:
+    """Execute code that sets ``answer``; give its representation."""
+    request = kernel.client.execute(code, user_expressions={"answer": "answer"})
+    while True:
+        reply = await kernel.client.get_shell_msg(timeout=60)
+        if reply["parent_header"].get("msg_id") == request:
+            break
+    assert reply["content"]["status"] == "ok", reply["content"]
+    answer = reply["content"]["user_expressions"]["answer"]
+    assert answer["status"] == "ok", answer
+    text: str = answer["data"]["text/plain"]
+    return text
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, str]]:
+    """What kernels of either kind answer."""
+    folder = tmp_path_factory.mktemp("worlds")
+    startup = folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00-mine.py").write_text("started_up = __name__")
+    answers: dict[str, dict[str, str]] = {"plain": {}, "warm": {}}
+
+    async def scene() -> None:
+        for kind, preload in (("plain", None), ("warm", ())):
+            with KernelHost() as host:
+                visit = Visit(host, folder)
+                visit.env["IPYTHONDIR"] = str(folder / "ipython")
+                async with visit.kernel(preload=preload) as kernel:
+                    assert (kernel.plainly is None) == (kind == "warm")
+                    for name in (*BEFORE_IMPORTS, *(n for n in PROBES if n not in BEFORE_IMPORTS)):
+                        imports = (
+                            "import atexit, logging, os, sys, threading"
+                            if name in BEFORE_IMPORTS
+                            else IMPORTS
+                        )
+                        answers[kind][name] = await ask(
+                            kernel, f"{imports}\nanswer = {PROBES[name]}"
+                        )
+
+    run(scene())
+    return answers
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_the_world_of_a_kernel(worlds: Mapping[str, Mapping[str, str]], name: str) -> None:
+    """A forked one finds what a started one finds."""
+    assert worlds["warm"][name] == worlds["plain"][name]
+
+
+def test_forks_share_nothing_random(visit: Visit) -> None:
+    """No two kernels draw the same numbers, make the same names or know the same secret."""
+
+    async def scene() -> None:
+        answers = []
+        visit.env["PYTHONPATH"] = str(visit.folder)
+        # What numpy and torch have at import, one generator for all, without having them.
+        fake = "import random\nstate = {!r}, random.random()\ndef seed(): global state; state = random.random()"
+        (visit.folder / "numpy").mkdir()
+        (visit.folder / "numpy" / "__init__.py").touch()
+        (visit.folder / "numpy" / "random.py").write_text(fake.format("numpy"))
+        (visit.folder / "torch.py").write_text(
+            "import types, random\ndefault_generator = types.SimpleNamespace(state=1)\n"
+            "default_generator.seed = lambda: setattr(default_generator, 'state', random.random())"
+        )
+        preload = ("multiprocessing", "random", "tempfile", "uuid", "numpy.random", "torch")
+        for _ in range(2):
+            async with visit.kernel(preload=preload) as kernel:
+                assert kernel.plainly is None
+                answers.append(await ask(kernel, RANDOM))
+        first, second = (ast.literal_eval(text).splitlines() for text in answers)
+        assert len(first) == 7
+        assert not set(first) & set(second)
+
+    run(scene())
+
+
+def test_chosen_modules_are_there(visit: Visit) -> None:
+    """At the first cell, and their import has been paid once; what they print then is in the first kernel's log."""
+    (visit.folder / "mine.py").write_text(
+        "import os, sys\npid = os.getpid()\nprint('mine is imported', flush=True)\nos.write(2, b'and speaks')"
+    )
+    visit.env["PYTHONPATH"] = str(visit.folder)
+    code = "import sys; answer = 'mine' in sys.modules, __import__('mine').pid"
+
+    async def scene() -> None:
+        answers = []
+        for _ in range(2):
+            async with visit.kernel(preload=("mine",)) as kernel:
+                answers.append(await ask(kernel, code))
+        assert answers[0] == answers[1] == f"(True, {kernel.process.server_pid})"
+        assert visit.log.read_text() == "mine is imported\nand speaks"
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "cannot import 'mine': ModuleNotFoundError: No module named 'mine'"),
+        ("raise SystemExit(3)", "cannot import 'mine': SystemExit: 3"),
+        (
+            "import os; os._exit(3)",
+            "the process that kernels are forked from ended while it imported mine",
+        ),
+        (
+            "import threading; threading.Thread(target=threading.Event().wait, name='reader', daemon=True).start()",
+            "importing 'mine' starts a thread ('reader'), which a forked kernel would not have",
+        ),
+    ],
+    ids=["missing", "raises", "crashes", "threads"],
+)
+def test_modules_that_cannot_be_preloaded(visit: Visit, text: str | None, complaint: str) -> None:
+    """Are told once; kernels are forked without them."""
+    if text is not None:
+        (visit.folder / "mine.py").write_text(text)
+    visit.env["PYTHONPATH"] = str(visit.folder)
+
+    async def scene() -> None:
+        warnings = []
+        for _ in range(2):
+            async with visit.kernel(preload=("wave", "mine")) as kernel:
+                assert kernel.plainly is None
+                assert await ask(kernel, "import sys; answer = 'wave' in sys.modules") == "False"
+                warnings.append(kernel.warning)
+        assert warnings == [
+            f"experiment_preload: {complaint}; kernels are started without these modules",
+            None,
+        ]
+
+    run(scene())
+
+
+def test_an_import_that_never_ends(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is given up: kernels are forked without it."""
+    monkeypatch.setattr(warm_start, "PREPARE_S", 3.0)
+    (visit.folder / "mine.py").write_text("import time; time.sleep(600)")
+    visit.env["PYTHONPATH"] = str(visit.folder)
+
+    async def scene() -> None:
+        async with visit.kernel(preload=("mine",)) as kernel:
+            assert await ask(kernel, "answer = 1") == "1"
+            assert kernel.warning is not None
+            assert "its imports took longer than 3.00s" in kernel.warning
+
+    run(scene())
+
+
+def test_a_deadline_holds_while_modules_are_imported(visit: Visit) -> None:
+    """The wait for them ends with it, and what has been begun serves the next kernel."""
+    os.mkfifo(visit.folder / "gate")
+    (visit.folder / "mine.py").write_text("import os; open(os.environ['GATE']).read()")
+    visit.env |= {"PYTHONPATH": str(visit.folder), "GATE": str(visit.folder / "gate")}
+
+    async def scene() -> None:
+        with pytest.raises(StartTimeoutError, match="did not answer within"):
+            async with visit.kernel(preload=("mine",), ends_at=time.monotonic() + 1):
+                pass
+        (server,) = psutil.Process(visit.host.pid).children()
+        await asyncio.to_thread((visit.folder / "gate").write_text, "")
+        async with visit.kernel(preload=("mine",)) as kernel:
+            assert kernel.process.server_pid == server.pid
+
+    run(scene())
+
+
+def test_a_server_that_dies_is_replaced(visit: Visit) -> None:
+    """A kernel that runs does not notice; the next one is forked from another."""
+
+    async def scene() -> None:
+        async with visit.kernel() as kernel:
+            assert kernel.process.server_pid is not None
+            server = psutil.Process(kernel.process.server_pid)
+            server.kill()
+            server.wait(10)
+            assert await ask(kernel, "answer = 1") == "1"
+        assert kernel.exited.result() == 0
+        async with visit.kernel() as kernel:
+            assert kernel.plainly is None
+            assert kernel.process.server_pid not in {None, server.pid}
+            assert await ask(kernel, "answer = 2") == "2"
+
+    run(scene())
+
+
+def test_a_server_that_hangs_costs_no_kernel(visit: Visit) -> None:
+    """One kernel is started plainly, and nothing is left of the other way."""
+
+    async def scene() -> None:
+        async with visit.kernel() as kernel:
+            server = psutil.Process(kernel.process.server_pid)
+        server.suspend()
+        async with visit.kernel() as kernel:
+            assert kernel.plainly == "the process that kernels are forked from is lost: timed out"
+            assert await ask(kernel, "answer = 1") == "1"
+        assert not server.is_running()
+        async with visit.kernel() as kernel:
+            assert kernel.plainly is None
+
+    run(scene())
+
+
+def test_another_environment_has_another_server(visit: Visit) -> None:
+    """Libraries read variables such as OMP_NUM_THREADS when they are imported, and Python reads its own at its start."""
+    code = "import os, sys; answer = os.environ['OMP_NUM_THREADS'], sys.flags.dont_write_bytecode"
+
+    async def scene() -> None:
+        servers = []
+        for threads, notebook in (("1", "a"), ("1", "b"), ("2", "b")):
+            visit.env |= {
+                "OMP_NUM_THREADS": threads,
+                "PYTHONDONTWRITEBYTECODE": threads,
+                "NBGROUPS_NOTEBOOK": notebook,
+            }
+            async with visit.kernel() as kernel:
+                servers.append(kernel.process.server_pid)
+                assert await ask(kernel, code) == f"('{threads}', 1)"
+                assert await ask(kernel, "answer = os.environ['NBGROUPS_NOTEBOOK']") == repr(
+                    notebook
+                )
+                assert psutil.Process(visit.host.pid).children() == [
+                    psutil.Process(servers[-1]),
+                    psutil.Process(kernel.process.pid),
+                ]
+        assert servers[0] == servers[1] != servers[2]
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"PYTHONPATH": "lib"}, {"PYTHONPATH": ""}, {"PYTHONSAFEPATH": "1"}, {"PYTHONPATH": "HERE"}],
+)
+def test_where_modules_are_looked_for(visit: Visit, variables: dict[str, str]) -> None:
+    """Also relative to the directory of the experiment, as in a plain start."""
+    here = str(visit.folder)
+    visit.env |= {name: here if value == "HERE" else value for name, value in variables.items()}
+
+    async def scene() -> None:
+        answers = []
+        for preload in (None, ()):
+            async with visit.kernel(preload=preload) as kernel:
+                assert (kernel.plainly is None) == (preload == ())
+                answers.append(await ask(kernel, "import sys; answer = sys.path"))
+        assert answers[0] == answers[1]
+
+    run(scene())
+
+
+def test_a_directory_that_is_not_there(visit: Visit) -> None:
+    """Is told like that of a plain start."""
+
+    async def scene() -> None:
+        messages = []
+        visit.folder = visit.folder / "gone"
+        for preload in (None, ()):
+            with pytest.raises(KernelStartError) as caught:
+                async with visit.kernel(preload=preload):
+                    pass
+            messages.append(str(caught.value))
+        assert "No such file or directory" in messages[0]
+        assert messages[0] == messages[1]
+
+    run(scene())
+
+
+def test_jupyters_manager(visit: Visit) -> None:
+    """Starts, interrupts, restarts and shuts down a forked kernel as any other, and sees how it ended."""
+
+    async def scene() -> None:
+        manager = AsyncKernelManager(kernel_name="python3")
+        provisioner = HostProvisioner(
+            host=visit.host,
+            log_path=visit.log,
+            holding=Holding(),
+            preload=(),
+            prepare_timeout_s=None,
+            parent=manager,
+            kernel_spec=manager.kernel_spec,
+        )
+        manager.provisioner = provisioner
+        await manager.start_kernel(cwd=str(visit.folder), env=visit.env)
+        assert provisioner.plainly is None
+        first = provisioner.process
+        assert first is not None
+        client = manager.client()
+        client.start_channels()
+        await client.wait_for_ready(timeout=60)
+        printed = asyncio.Event()
+
+        def hear(message: Mapping[str, Any]) -> None:
+            if message["msg_type"] == "stream":
+                printed.set()
+
+        code = "print('on'); import time; time.sleep(600)"
+        busy = asyncio.ensure_future(client.execute_interactive(code, output_hook=hear))
+        await printed.wait()
+        await manager.interrupt_kernel()
+        assert (await busy)["content"]["ename"] == "KeyboardInterrupt"
+        await manager.restart_kernel()
+        assert first.exited.result() == 0
+        second = provisioner.process
+        assert second is not None
+        assert second.pid != first.pid
+        await client.wait_for_ready(timeout=60)
+        assert await manager.is_alive()
+        await manager.shutdown_kernel(now=True)
+        assert second.exited.result() == -9
+        assert not await manager.is_alive()
+        client.stop_channels()
+
+    run(scene())
+
+
+def test_what_is_started_plainly() -> None:
+    """Another Python may have another version of everything."""
+    with pytest.raises(NotForkedError, match="it runs in another Python, /usr/bin/python3"):
+        command_of(["/usr/bin/python3", "-m", "ipykernel_launcher"])
+    with pytest.raises(NotForkedError, match="it does not run ipykernel"):
+        command_of(["bash", "-c", "kernel"])
+    argv = [sys.executable, "-O", "-X", "dev", "-m", "ipykernel_launcher", "-f", "x"]
+    command = command_of(argv)
+    assert command.interpreter == (sys.executable, "-O", "-X", "dev")
+    assert (command.module, command.arguments) == ("ipykernel_launcher", ("-f", "x"))
