@@ -42,11 +42,11 @@ def host() -> Iterator[KernelHost]:
 class Room:
     """Where the kernels of one test live."""
 
-    preload: tuple[str, ...] | None = ()
-    """None where kernels are started plainly."""
-
-    def __init__(self, host: KernelHost, folder: Path) -> None:
+    def __init__(
+        self, host: KernelHost, folder: Path, preload: tuple[str, ...] | None = None
+    ) -> None:
         self.host = host
+        self.preload = preload
         self.folder = folder
         self.log = folder / "log"
 
@@ -80,11 +80,16 @@ class Room:
             yield kernel
 
 
-@pytest.fixture
-def room(host: KernelHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+@pytest.fixture(params=[None, ()], ids=["plain", "warm"])
+def room(
+    request: pytest.FixtureRequest,
+    host: KernelHost,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Room:
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    return Room(host, tmp_path)
+    return Room(host, tmp_path, request.param)
 
 
 @pytest.fixture
@@ -528,7 +533,8 @@ def test_twenty_kernels_leave_no_trace(room: Room) -> None:
         for _ in range(19):
             await visit()
         assert traces() == before
-        assert psutil.Process(room.host.pid).children() == []
+        servers = 0 if room.preload is None else 1
+        assert len(psutil.Process(room.host.pid).children()) == servers
 
     run(scene())
 
