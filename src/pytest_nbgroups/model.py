@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+SUFFIX = ".ipynb"
+"""Of a notebook's file."""
+DECLARATION_FILE = "experiment.toml"
 WHOLE_DIRECTORY = "notebooks"
 """Name of the item that an experiment is, unless its notebooks are independent."""
 

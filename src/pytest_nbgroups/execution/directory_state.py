@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_nbgroups.checkpoint import FileState
 from pytest_nbgroups.execution.file_contents import FileContents
+from pytest_nbgroups.model import DECLARATION_FILE, SUFFIX
 
 _FOREIGN_FOLDERS = frozenset(
     {
@@ -19,9 +20,7 @@ _FOREIGN_FOLDERS = frozenset(
 """Of tools, which write there at times of their own; no notebook's result depends on them."""
 _FOREIGN_FILES = frozenset({".DS_Store", "Thumbs.db"})
 _FOREIGN_PREFIX = ".nfs"  # what NFS makes of a file that is removed while open
-_SUFFIX = ".ipynb"
 _ENVIRONMENT_FILE = "pyvenv.cfg"
-_DECLARATION_FILE = "experiment.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ def read_directory(
     walk = _Walk(contents=contents, left_out={os.path.realpath(path) for path in left_out})
     files = {}
     for path, shown in walk.paths(str(directory), "", frozenset()):
-        if shown == _DECLARATION_FILE:
+        if shown == DECLARATION_FILE:
             continue
         try:
             files[shown] = contents.state(path)
@@ -94,6 +93,4 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _counts(name: str) -> bool:
-    return not (
-        name.endswith(_SUFFIX) or name in _FOREIGN_FILES or name.startswith(_FOREIGN_PREFIX)
-    )
+    return not (name.endswith(SUFFIX) or name in _FOREIGN_FILES or name.startswith(_FOREIGN_PREFIX))
