@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from pytest_nbgroups.artifacts import Artifacts
+from pytest_nbgroups.checkpoint import Planned
 from pytest_nbgroups.events import (
     ExperimentFinished,
     ExperimentStarted,
@@ -192,14 +193,14 @@ def _surroundings(
 async def _run_each(run: Run, notebooks: Iterable[Notebook], around: Surroundings) -> None:
     """Run notebooks up to the first failure, and record those that pass."""
     for notebook in notebooks:
-        fingerprint = await _beside(run, run.attempt.before, notebook)
+        planned = await _beside(run, run.attempt.before, notebook) or Planned(name=notebook.name)
         result = await _run_notebook(run, notebook, around)
         _finish(run, result)
         if result.outcome is NotebookOutcome.FAILED:
             run.resumable = await _beside(run, run.attempt.left) or 0
         if result.outcome.ends_experiment:
             return
-        await _beside(run, run.attempt.after, result, fingerprint)
+        await _beside(run, run.attempt.after, result, planned)
 
 
 async def _beside(
