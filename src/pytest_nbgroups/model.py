@@ -202,7 +202,7 @@ class ExperimentResult:
     reuse: str | None = None
     """What ``--experiment-resume`` reused and why not more; None where it was not asked to."""
     resumable: int = 0
-    """Of one that failed, how many notebooks ``--experiment-resume`` would reuse."""
+    """Of one that failed, how many notebooks ``--experiment-resume`` would reuse, as far as is known."""
     warnings: tuple[str, ...] = ()
 
     @property
