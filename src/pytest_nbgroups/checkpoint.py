@@ -76,8 +76,8 @@ class Checkpoint:
     session: str
     """Id of the session of the attempt."""
     steps: tuple[Step, ...] = ()
-    data: Mapping[str, FileState] = field(default_factory=dict)
-    """The files of ``[run] data`` when they were last read, by path as in the fingerprints."""
+    known: Mapping[str, FileState] = field(default_factory=dict)
+    """Files that need not be read again, besides those of the steps, by path as there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ def encode(checkpoint: Checkpoint) -> str:
         "session": checkpoint.session,
         "steps": steps,
         "tables": tables,
-        "data": _files(checkpoint.data),
+        "known": _files(checkpoint.known),
     }
     return json.dumps(document, separators=(",", ":")) + "\n"
 
@@ -97,7 +97,7 @@ def _checkpoint(document: dict[str, Any]) -> Checkpoint:
         directory=_text(document["directory"]),
         session=_text(document["session"]),
         steps=tuple(steps),
-        data=_read_files(document["data"]),
+        known=_read_files(document["known"]),
     )
 
 

@@ -78,7 +78,7 @@ def _checkpoint() -> Any:
         Step(name="2.ipynb", outcome=NotebookOutcome.SKIPPED, reason="why"),
         Step(name="3.ipynb", outcome=NotebookOutcome.PASSED, fingerprint=_FINGERPRINT),
     )
-    recorded = Checkpoint(directory="../A", session="s", steps=steps, data={"../b": state})
+    recorded = Checkpoint(directory="../A", session="s", steps=steps, known={"../b": state})
     return json.loads(encode(recorded))
 
 
@@ -102,7 +102,7 @@ def checkpoint_file(content: bytes, folder: Path) -> str:
     except (UnicodeDecodeError, CheckpointError) as exc:
         return str(exc)
     contents = FileContents()
-    contents.know(str(folder), recorded.data)
+    contents.know(str(folder), recorded.known)
     planned = [Planned(name=step.name, fingerprint=_FINGERPRINT) for step in recorded.steps]
     reuse = reusable(recorded, planned, lambda path: contents.content(absolute(str(folder), path)))
     assert reuse.text(len(planned), "reuses")

@@ -299,7 +299,7 @@ CHECKPOINTS = st.builds(
     directory=TEXTS,
     session=TEXTS,
     steps=st.lists(STEPS, max_size=4).map(tuple),
-    data=FILES,
+    known=FILES,
 )
 
 

@@ -65,6 +65,7 @@ class Attempt:
         self._path = self._artifacts.checkpoint(experiment.name)
         self._session = session
         self._steps: tuple[Step, ...] = ()
+        self._known: Mapping[str, FileState] = {}
         self._data: Mapping[str, FileState] = {}
         self._unreadable = ""
         self._is_written = False
@@ -83,6 +84,7 @@ class Attempt:
         What an attempt in the same session has left is for the next session.
         """
         self.warnings.clear()
+        self._unreadable = ""
         recorded = self._recorded()
         if self._settings.resume:
             self.reuse = self._reusable(recorded)
@@ -101,9 +103,9 @@ class Attempt:
             return None
         if recorded.directory != self._directory:
             return None
-        folder = str(self._experiment.directory)
-        for files in (*(step.files for step in recorded.steps), recorded.data):
-            self._contents.know(folder, files)
+        files = {path: state for step in recorded.steps for path, state in step.files.items()}
+        self._known = {**files, **recorded.known}
+        self._contents.know(str(self._experiment.directory), self._known)
         return recorded
 
     @property
@@ -115,7 +117,7 @@ class Attempt:
         return self._experiment.directory.as_posix()
 
     def _reusable(self, recorded: Checkpoint | None) -> Reuse:
-        if recorded is None or not recorded.steps:
+        if recorded is None:
             return Reuse(reason=self._unreadable or NO_CHECKPOINT)
         if recorded.session == self._session:
             return Reuse(reason=SAME_SESSION)
@@ -172,7 +174,11 @@ class Attempt:
 
     def before(self, notebook: Notebook) -> Planned:
         """Note what a notebook depends on that is about to run, or to be skipped."""
-        return self._plan(notebook, self._read_data())
+        known = self._data
+        fault = self._read_data()
+        if self._data != known:
+            self._write()  # to read it may have taken long, and the notebook may fail
+        return self._plan(notebook, fault)
 
     def after(self, result: NotebookResult, planned: Planned) -> None:
         """Record that a notebook has passed or was skipped; ``planned`` is what `before` gave."""
@@ -189,7 +195,7 @@ class Attempt:
             files=state.files,
             doubt=state.doubt or planned.doubt,
         )
-        self._steps = (*self._steps, step)
+        self._steps, self._known = (*self._steps, step), {}
         self._write()
 
     def _write(self) -> None:
@@ -210,7 +216,7 @@ class Attempt:
             directory=self._directory,
             session=self._session,
             steps=self._steps,
-            data=self._data,
+            known={**self._known, **self._data},
         )
 
     def left(self) -> int:
