@@ -150,6 +150,44 @@ def test_data_that_cannot_be_read_is_a_doubt(tmp_path: Path) -> None:
         data(tmp_path, "p*")
 
 
+def test_what_tools_leave_is_no_data(tmp_path: Path) -> None:
+    """A module that a notebook imports leaves a cache beside itself."""
+    for name in ("lib/x.py", "lib/__pycache__/x.pyc", "lib/.git/HEAD", "lib/1.ipynb"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    below = {"lib/x.py": "file", "lib/1.ipynb": "file"}
+    inside = {"x.py": "file", "1.ipynb": "file"}
+    assert data(tmp_path, "lib") == data(tmp_path, "lib/**") == below
+    assert data(tmp_path / "lib", "**") == data(tmp_path / "lib", ".") == inside
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes links")
+@pytest.mark.parametrize("pattern", ["data", "data/**"])
+def test_data_behind_links(tmp_path: Path, pattern: str) -> None:
+    """A folder may lie elsewhere; a link that leads back is passed over."""
+    here = tmp_path / "here"
+    for folder in (here / "data", tmp_path / "far"):
+        folder.mkdir(parents=True)
+        (folder / "a.csv").touch()
+    (here / "data" / "link").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(here / "data")
+    assert set(data(here, pattern)) == {"data/a.csv", "data/link/a.csv"}
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read all")
+def test_data_in_a_folder_that_cannot_be_listed_is_a_doubt(tmp_path: Path) -> None:
+    """It may hold anything."""
+    folder = tmp_path / "data" / "closed"
+    folder.mkdir(parents=True)
+    folder.chmod(0)
+    try:
+        with pytest.raises(CheckpointError, match=r"^data: data/closed cannot be listed: "):
+            data(tmp_path, "data")
+    finally:
+        folder.chmod(0o700)
+
+
 # Interpreters
 
 

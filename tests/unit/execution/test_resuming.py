@@ -517,6 +517,7 @@ def test_a_file_is_read_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         assert lab.run(resume=resume) == ([], list(ALL[:1] if broken else ALL))
         assert opened.count("data/raw.csv") == 1
     assert opened.count("experiments/Heart/input.csv") == 1
+    assert json.loads(lab.checkpoint.read_text())["known"].keys() == {"../../data/raw.csv"}
 
 
 def test_reading_stops_with_the_run(lab: Lab) -> None:
