@@ -82,7 +82,7 @@ def test_values_are_read(table: str, name: str, value: object, expected: object)
             'expected a table of file pattern = reason, such as { "scratch*.ipynb" = "work in progress" }',
         ),
         (
-            "run", "env", [{"A": 1}, {"A": True}, {"": "x"}, {"A=B": "x"}, {"A\0": "x"}, ["A=1"]],
+            "run", "env", [{"A": 1}, {"A": True}, {"": "x"}, {"A=B": "x"}, {"A\0": "x"}, {"A": "\0"}, ["A=1"]],
             'expected a table of NAME = "text", such as { OMP_PLACES = "cores" }',
         ),
         (

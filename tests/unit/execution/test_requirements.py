@@ -11,6 +11,7 @@ from pytest_nbgroups.execution.requirements import hindrance, missing
 from pytest_nbgroups.model import Experiment, Failure, FailureKind
 
 _BAD_VALUE = "environment variable 'TOKEN' = 7: expected a name and a text"
+_NULL = "environment variable 'TOKEN' = 'a\\x00b': holds a null character, which none can"
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,7 @@ _BAD_VALUE = "environment variable 'TOKEN' = 7: expected a name and a text"
         ({"requires": ("env:TOKEN",)}, "needs the environment variable TOKEN"),
         ({"requires": ("env:TOKEN",), "env": {"TOKEN": "x"}}, None),
         ({"env": {"TOKEN": 7}}, Failure(kind=FailureKind.DECLARATION, message=_BAD_VALUE)),
+        ({"env": {"TOKEN": "a\0b"}}, Failure(kind=FailureKind.DECLARATION, message=_NULL)),
         ({"skip": "needs Docker"}, "needs Docker"),
         (
             {"problem": "bad TOML", "skip": "needs Docker"},
