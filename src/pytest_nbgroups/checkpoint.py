@@ -60,7 +60,7 @@ class Step:
     kernel: str | None = None
     cells_total: int = 0
     fingerprint: Fingerprint | None = None
-    """None for one that was skipped."""
+    """None for one that was skipped, and where there is a doubt."""
     files: Mapping[str, FileState] = field(default_factory=dict)
     """By path relative to the experiment's directory, with forward slashes."""
     doubt: str = ""

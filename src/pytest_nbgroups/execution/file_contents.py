@@ -23,8 +23,7 @@ class ReadingStoppedError(Exception):
 class FileContents:
     """Reads files; remembers what it has read, and what earlier runs have.
 
-    ``known`` is by absolute path. ``is_stopped`` is asked while a file is read: then
-    ReadingStoppedError is raised.
+    ``is_stopped`` is asked while a file is read; where it says so, ReadingStoppedError is raised.
     """
 
     def __init__(self, is_stopped: Callable[[], bool] = lambda: False) -> None:

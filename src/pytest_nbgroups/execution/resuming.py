@@ -44,7 +44,8 @@ class Attempt:
 
     ``env`` is what the notebooks' requirements are looked for in. Its methods block, some for as
     long as it takes to read the experiment's files; none raises where something cannot be read or
-    written, which costs a warning or a notebook that runs once more.
+    written, which costs a warning or a notebook that runs once more. What reads files raises
+    ReadingStoppedError once the run is being cancelled.
     """
 
     def __init__(
