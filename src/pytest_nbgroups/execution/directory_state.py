@@ -41,7 +41,7 @@ def read_directory(
     virtual environments, the folders of version control and caches of tools. A link counts with
     what it leads to. What vanishes meanwhile was not there.
     """
-    walk = Walk(left_out={os.path.realpath(path) for path in left_out})
+    walk = Walk(left_out)
     files = {}
     for path, shown in walk.files(str(directory)):
         if shown == DECLARATION_FILE or shown.endswith(SUFFIX):
@@ -55,14 +55,13 @@ def read_directory(
     return DirectoryState(files=files, doubt=next(iter(walk.doubts), ""))
 
 
-@dataclass(kw_only=True)
 class Walk:
     """Finds the files in and below a folder, links followed, less what tools leave there."""
 
-    left_out: Collection[str] = ()
-    """Folders, by their paths without links."""
-    doubts: list[str] = field(default_factory=list)
-    """Why it may not have found all."""
+    def __init__(self, left_out: Collection[Path] = ()) -> None:
+        self.doubts: list[str] = []
+        """Why it may not have found all."""
+        self._left_out = {os.path.realpath(path) for path in left_out}
 
     def files(
         self, folder: str, shown: str = "", *, above: frozenset[str] = frozenset()
@@ -72,7 +71,7 @@ class Walk:
         A link to a folder that it lies in, which is one of those ``above``, is passed over.
         """
         real = os.path.realpath(folder)
-        if real in above or real in self.left_out:
+        if real in above or real in self._left_out:
             return
         try:
             with os.scandir(folder) as entries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,16 +99,18 @@ def _noticed(experiment: Experiment) -> dict[str, str]:
     return {**cpus, **({"gpus": str(gpus)} if gpus else {})}
 
 
-def read_data(experiment: Experiment, contents: FileContents) -> dict[str, FileState]:
+def read_data(
+    experiment: Experiment, contents: FileContents, *, left_out: Collection[Path] = ()
+) -> dict[str, FileState]:
     """The files that ``[run] data`` names, by path relative to the experiment's directory.
 
-    A folder that a pattern matches counts with all that is in it, less what tools leave there. A
-    pattern that matches no file stands for itself. Raises CheckpointError for what cannot be read.
+    A folder that a pattern matches counts with all that is in it, less the folders in ``left_out``
+    and what tools leave there. A pattern that matches no file stands for itself. Raises CheckpointError for what cannot be read.
     """
     found: dict[str, FileState] = {}
     folder = str(experiment.directory)
     for pattern in experiment.data:
-        paths = sorted(set(_matches(pattern, folder)))
+        paths = sorted(set(_matches(pattern, folder, Walk(left_out))))
         found |= {Path(path).as_posix(): _state(folder, path, contents) for path in paths}
         if not paths:
             found[pattern] = _NOTHING
@@ -118,8 +120,7 @@ def read_data(experiment: Experiment, contents: FileContents) -> dict[str, FileS
 _NOTHING = FileState(size=0, mtime_ns=0, ctime_ns=0, inode=0, sha256=NO_FILE, settled=False)
 
 
-def _matches(pattern: str, folder: str) -> Iterator[str]:
-    walk = Walk()
+def _matches(pattern: str, folder: str, walk: Walk) -> Iterator[str]:
     named = os.path.dirname(pattern) or "." if _has_all(pattern) else pattern  # noqa: PTH120
     for path in glob(named, root_dir=folder, recursive=True, include_hidden=True):  # noqa: PTH207
         full = os.path.join(folder, path)  # noqa: PTH118  the matched path may be absolute

@@ -160,7 +160,8 @@ class Attempt:
     def _read_data(self) -> str:
         """Look at the files of ``[run] data`` as they are; why that cannot be done, else empty."""
         try:
-            self._data = read_data(self._experiment, self._contents)
+            left_out = [self._settings.artifacts]
+            self._data = read_data(self._experiment, self._contents, left_out=left_out)
         except CheckpointError as exc:
             return str(exc)
         return ""

@@ -421,6 +421,14 @@ def test_the_artifacts_within_the_directory(tmp_path: Path) -> None:
     assert set(reuse.steps[0].files) == {"input.csv"}
 
 
+def test_the_artifacts_within_the_data(lab: Lab) -> None:
+    """To name the whole repository is not to name what each run leaves in it."""
+    lab.toml('[run]\ndata = ["../.."]\n')
+    assert lab.run(resume=False) == ([], list(ALL))
+    (lab.checkpoint.parent / "Lung.json").write_text("{}")
+    assert lab.run() == (list(ALL), [])
+
+
 def test_a_second_attempt_of_a_session_starts_afresh(lab: Lab) -> None:
     """So that what is rerun for being flaky runs as a whole."""
     assert lab.run() == (list(ALL), [])
