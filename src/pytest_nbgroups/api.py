@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_nbgroups.directory import SUFFIX, Customization, read_experiments, read_pyproject
+from pytest_nbgroups.directory import Customization, read_experiments, read_pyproject
 from pytest_nbgroups.errors import SelectionError
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.listing import nested_experiments
 from pytest_nbgroups.local import run_leased
 from pytest_nbgroups.machine.pool import LeasePool
 from pytest_nbgroups.machine.pool_folder import default_folder
-from pytest_nbgroups.model import Experiment, ExperimentResult
-from pytest_nbgroups.nesting import nested_experiments
+from pytest_nbgroups.model import SUFFIX, Experiment, ExperimentResult
 from pytest_nbgroups.outset import begun
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.reports.session_file import session_id

@@ -60,7 +60,7 @@ class Step:
     kernel: str | None = None
     cells_total: int = 0
     fingerprint: Fingerprint | None = None
-    """None for one that was skipped."""
+    """None for one that was skipped, and where there is a doubt."""
     files: Mapping[str, FileState] = field(default_factory=dict)
     """By path relative to the experiment's directory, with forward slashes."""
     doubt: str = ""
@@ -76,8 +76,8 @@ class Checkpoint:
     session: str
     """Id of the session of the attempt."""
     steps: tuple[Step, ...] = ()
-    data: Mapping[str, FileState] = field(default_factory=dict)
-    """The files of ``[run] data`` when they were last read, by path as in the fingerprints."""
+    known: Mapping[str, FileState] = field(default_factory=dict)
+    """Files that need not be read again, besides those of the steps, by path as there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +116,8 @@ class Reuse:
         return f"{verb} {told} ({self.reason})"
 
 
-ContentOf: TypeAlias = Callable[[str, FileState], str | None]
-"""Digest of a file as it is now, by its path and how it was recorded; None where there is none."""
+ContentOf: TypeAlias = Callable[[str], str | None]
+"""Digest of a file as it is now, by its path; None where there is none, empty where it cannot be read."""
 
 
 def reusable(recorded: Checkpoint, planned: Iterable[Planned], content_of: ContentOf) -> Reuse:
@@ -171,9 +171,11 @@ def _fault(step: Step, content_of: ContentOf) -> str:
     if step.doubt:
         return f"{step.name}: {step.doubt}"
     for path, state in step.files.items():
-        content = content_of(path, state)
+        content = content_of(path)
         if content is None:
             return f"{path} is gone since {step.name} {step.outcome}"
+        if not content:
+            return f"{path} cannot be read"
         if content != state.sha256:
             return f"{path} has changed since {step.name} {step.outcome}"
     return ""

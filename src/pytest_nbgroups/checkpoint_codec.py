@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import astuple, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, astuple, fields
 from typing import Any
 
 from pytest_nbgroups.checkpoint import Checkpoint, FileState, Fingerprint, Step
@@ -33,7 +33,7 @@ def encode(checkpoint: Checkpoint) -> str:
         "session": checkpoint.session,
         "steps": steps,
         "tables": tables,
-        "data": _files(checkpoint.data),
+        "known": _files(checkpoint.known),
     }
     return json.dumps(document, separators=(",", ":")) + "\n"
 
@@ -74,7 +74,14 @@ def decode(text: str) -> Checkpoint:
         if document["version"] != VERSION:
             raise CheckpointError(f"it has version {document['version']!r}, not {VERSION}")
         return _checkpoint(document)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as exc:
         raise CheckpointError(f"it is damaged ({type(exc).__name__}: {exc})") from exc
 
 
@@ -90,7 +97,7 @@ def _checkpoint(document: dict[str, Any]) -> Checkpoint:
         directory=_text(document["directory"]),
         session=_text(document["session"]),
         steps=tuple(steps),
-        data=_read_files(document["data"]),
+        known=_read_files(document["known"]),
     )
 
 
@@ -101,8 +108,8 @@ def _read_step(
     return Step(
         name=_text(entry["name"]),
         outcome=_outcome(entry["outcome"]),
-        reason=entry["reason"],
-        kernel=entry["kernel"],
+        reason=_text_or_none(entry["reason"]),
+        kernel=_text_or_none(entry["kernel"]),
         cells_total=int(entry["cells_total"]),
         fingerprint=None if parts is None else _read_parts(parts, tables),
         files=files,
@@ -135,11 +142,25 @@ def _file_state(
 
 
 def _read_parts(parts: dict[str, Any], tables: dict[str, Any]) -> Fingerprint:
-    shared = {name: dict(tables[parts[name]]) for name in _SHARED}
-    return Fingerprint(**{**parts, **shared})
+    shared = {name: tables[parts[name]] for name in _SHARED}
+    read = {**parts, **shared}
+    return Fingerprint(**{name: _READERS[name](value) for name, value in read.items()})
+
+
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    return {name: _text(value) for name, value in values.items()}
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    part.name: _text if part.default_factory is MISSING else _texts for part in fields(Fingerprint)
+}

@@ -1,4 +1,4 @@
-"""An experiment's directory on disk: its listing and its experiment.toml, never its notebooks."""
+"""What a directory declares: read from its listing and its experiment.toml, never from its notebooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from pytest_nbgroups.declaration import (
     Declaration,
@@ -19,18 +19,13 @@ from pytest_nbgroups.declaration import (
     specificity,
 )
 from pytest_nbgroups.errors import DeclarationError, NbgroupsError, SelectionError
-from pytest_nbgroups.model import Experiment, Notebook
+from pytest_nbgroups.listing import IsIgnored, notebook_names
+from pytest_nbgroups.model import DECLARATION_FILE, Experiment, Notebook
 from pytest_nbgroups.ordering import Selection, select
 from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Settings
 
 T = TypeVar("T")
-
-DECLARATION_FILE = "experiment.toml"
-SUFFIX = ".ipynb"
-
-IsIgnored: TypeAlias = Callable[[Path], bool]
-"""Tells whether a path is left out of collection."""
 
 
 def _unchanged_notebooks(_path: Path, _notebooks: Sequence[Path]) -> Sequence[Path] | None:
@@ -85,25 +80,6 @@ def _broken(name: str, directory: Path, problem: str) -> Experiment:
 
 def _reason(exc: OSError) -> str:
     return exc.strerror or str(exc)
-
-
-def notebook_names(directory: Path, is_ignored: IsIgnored) -> list[str]:
-    """File names of the notebooks directly in a directory, unordered. Raises OSError."""
-    with os.scandir(directory) as entries:
-        found = [e.name for e in entries if e.name.endswith(SUFFIX) and _is_notebook(e)]
-    return [n for n in found if not n.startswith(".") and not is_ignored(directory / n)]
-
-
-def _is_notebook(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or a link that leads nowhere: a step that is gone must be told of."""
-    return _is(entry.is_file) or (entry.is_symlink() and not _is(entry.is_dir))
-
-
-def _is(kind: Callable[[], bool]) -> bool:
-    try:
-        return kind()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def experiment_name(directory: Path, settings: Settings) -> str:
@@ -296,27 +272,3 @@ def _notebook(path: Path, declared: Declaration, settings: Settings) -> Notebook
 
 def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
-
-
-def walk(start: Path, is_ignored: IsIgnored) -> Iterator[Path]:
-    """Yield a directory and all below it that collection enters, parents first.
-
-    A link that leads back to one of its own ancestors is not followed.
-    """
-    yield from _walk(start, is_ignored, frozenset())
-
-
-def _walk(directory: Path, is_ignored: IsIgnored, above: frozenset[str]) -> Iterator[Path]:
-    real = os.path.realpath(directory)
-    if real in above:
-        return
-    yield directory
-    try:
-        with os.scandir(directory) as entries:
-            folders = sorted(e.name for e in entries if _is(e.is_dir))
-    except OSError:
-        return
-    for name in folders:
-        path = directory / name
-        if not is_ignored(path):
-            yield from _walk(path, is_ignored, above | {real})

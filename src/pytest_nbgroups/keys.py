@@ -27,11 +27,12 @@ JsonSchema: TypeAlias = dict[str, Any]
 
 _REQUIREMENT = re.compile(r"(module|command|env):\S+")
 _MARK = re.compile(r"[A-Za-z_]\w*")
+_FILES = re.compile(r"[^\u0000]*[^\s\u0000][^\u0000]*")
 
 # Searched for, as JSON schemas do.
-_ANY = re.compile("")
 _TEXT = re.compile(r"\S")
 _VARIABLE = re.compile(r"^[^=\u0000]+$")
+_VALUE = re.compile(r"^[^\u0000]*$")
 
 _NUMBER_LIMIT = 2**31
 
@@ -206,8 +207,8 @@ KEYS: tuple[Key, ...] = (
     Key(table="run", name="timeout", kind=_DURATION, help="Deadline of the whole experiment."),
     Key(table="run", name="notebook_timeout", kind=_DURATION, help="Deadline of each notebook."),
     Key(table="run", name="cell_timeout", kind=_DURATION, help="Deadline of each cell."),
-    Key(table="run", name="env", kind=_mapping_kind('a table of NAME = "text", such as { OMP_PLACES = "cores" }', names=_VARIABLE, texts=_ANY), help="Environment variables for its kernels."),
-    Key(table="run", name="data", kind=_texts_kind('a list of file patterns, such as ["../../data/Heart/**"]'), help="Files outside of the directory that its notebooks read, relative to it: `--experiment-resume` reuses nothing once they have changed."),
+    Key(table="run", name="env", kind=_mapping_kind('a table of NAME = "text", such as { OMP_PLACES = "cores" }', names=_VARIABLE, texts=_VALUE), help="Environment variables for its kernels."),
+    Key(table="run", name="data", kind=_texts_kind('a list of file patterns, such as ["../../data/Heart/**"]', _FILES), help="Files outside of the directory that its notebooks read, relative to it: `--experiment-resume` reuses nothing once they have changed."),
     Key(table="run", name="requires", kind=_REQUIRES, help="What must be there (module:, command:, env:); else it is skipped, naming what is missing."),
     Key(table="run", name="skip", kind=_REASON, help="Skip it, for this reason."),
     Key(table="run", name="marks", kind=_texts_kind('a list of marker names, such as ["slow"]', _MARK), help="pytest markers for its item."),

@@ -11,13 +11,13 @@ from functools import partial
 from pytest_nbgroups.errors import LeaseCancelledError, LeaseError, LeaseTimeoutError
 from pytest_nbgroups.events import Event, ExperimentFinished, ExperimentWaiting
 from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.environment import environment_of, fault_of_environment
+from pytest_nbgroups.execution.environment import environment_of
 from pytest_nbgroups.execution.experiment import run_experiment
 from pytest_nbgroups.execution.halting import OnHalt
 from pytest_nbgroups.execution.holding import Holding, Neighbour, Sample
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit
-from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.execution.requirements import hindrance
 from pytest_nbgroups.execution.resuming import Attempt
 from pytest_nbgroups.machine import affinity
 from pytest_nbgroups.machine.pool import HeldLease
@@ -64,7 +64,7 @@ def run_leased(  # noqa: PLR0913  each is a fact of its own
         attempt=attempt,
         on_halt=on_halt,
     )
-    if not _may_run(experiment, env) or _is_reused(attempt, planner):
+    if hindrance(experiment, environment_of(experiment, env)) or _is_reused(attempt, planner):
         return run(emit, env=env)
     ending = _Ending(experiment=experiment, emit=emit, planner=planner)
     need = planner.need(experiment.name, experiment.resources)
@@ -114,12 +114,6 @@ def attempt_at(
         env=environment_of(experiment, env),
         cancellation=cancellation,
     )
-
-
-def _may_run(experiment: Experiment, env: Mapping[str, str]) -> bool:
-    environment = environment_of(experiment, env)
-    stopped = experiment.problem or experiment.skip or fault_of_environment(environment)
-    return not (stopped or missing(experiment.requires, environment))
 
 
 def _is_reused(attempt: Attempt, planner: Planner) -> bool:

@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+SUFFIX = ".ipynb"
+"""Of a notebook's file."""
+DECLARATION_FILE = "experiment.toml"
 WHOLE_DIRECTORY = "notebooks"
 """Name of the item that an experiment is, unless its notebooks are independent."""
 
@@ -199,7 +202,7 @@ class ExperimentResult:
     reuse: str | None = None
     """What ``--experiment-resume`` reused and why not more; None where it was not asked to."""
     resumable: int = 0
-    """Of one that failed, how many notebooks ``--experiment-resume`` would reuse."""
+    """Of one that failed, how many notebooks ``--experiment-resume`` would reuse, as far as is known."""
     warnings: tuple[str, ...] = ()
 
     @property

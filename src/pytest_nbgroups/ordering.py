@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from pytest_nbgroups.errors import SelectionError
+from pytest_nbgroups.model import SUFFIX
 from pytest_nbgroups.settings import OrderMode
 
 _DIGITS = re.compile(r"(\d+)")
@@ -30,7 +31,7 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     Ties (``a.ipynb``, ``A.ipynb``; ``1-`` and ``01-``) fall back to the plain name, so the order is total.
     """
     # Without the suffix: "fit" comes before "fit2", while "fit.ipynb" would not.
-    parts = _DIGITS.split(unicodedata.normalize("NFC", name.removesuffix(".ipynb")))
+    parts = _DIGITS.split(unicodedata.normalize("NFC", name.removesuffix(SUFFIX)))
     key = tuple(
         (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
         for part in parts

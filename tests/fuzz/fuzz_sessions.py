@@ -17,12 +17,16 @@ from hypothesis import strategies as st
 from report_samples import result
 
 from pytest_nbgroups.__main__ import main
-from pytest_nbgroups.errors import HistoryError
+from pytest_nbgroups.checkpoint import Checkpoint, FileState, Fingerprint, Planned, Step, reusable
+from pytest_nbgroups.checkpoint_codec import decode, encode
+from pytest_nbgroups.errors import CheckpointError, HistoryError
 from pytest_nbgroups.events import ExperimentFinished
+from pytest_nbgroups.execution.file_contents import FileContents, absolute
 from pytest_nbgroups.history.kind import Machine
 from pytest_nbgroups.history.merge import merge_histories
 from pytest_nbgroups.history.schema import TABLES
 from pytest_nbgroups.history.store import Session, open_history
+from pytest_nbgroups.model import NotebookOutcome
 from pytest_nbgroups.needs import SlowStart, need_of
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.schema import SESSION_SCHEMA
@@ -58,6 +62,52 @@ def _record(index: int, split: dict[str, int]) -> Any:
         shard=shard_record(Shard(index=index, count=2), split),
     )
     return json.loads(json.dumps(session_dict(record, metadata)))
+
+
+@cache
+def _checkpoint() -> Any:
+    state = FileState(size=1, mtime_ns=2, ctime_ns=3, inode=4, sha256="5", settled=True)
+    steps = (
+        Step(
+            name="1.ipynb",
+            outcome=NotebookOutcome.PASSED,
+            kernel="python3",
+            fingerprint=_FINGERPRINT,
+            files={"a.csv": state},
+        ),
+        Step(name="2.ipynb", outcome=NotebookOutcome.SKIPPED, reason="why"),
+        Step(name="3.ipynb", outcome=NotebookOutcome.PASSED, fingerprint=_FINGERPRINT),
+    )
+    recorded = Checkpoint(directory="../A", session="s", steps=steps, known={"../b": state})
+    return json.loads(encode(recorded))
+
+
+_FINGERPRINT = Fingerprint(
+    code="c",
+    tags="t",
+    kernel="python3",
+    kernelspec="k",
+    resources={"cpus": "2"},
+    env={"A": "1"},
+    interpreter="CPython 3.13.1 in /usr",
+    distributions={"numpy": "2.1"},
+    data={"../b": "5"},
+)
+
+
+def checkpoint_file(content: bytes, folder: Path) -> str:
+    """Refused; or read, and then compared with what is there, told of, and written again."""
+    try:
+        recorded = decode(content.decode("ascii"))
+    except (UnicodeDecodeError, CheckpointError) as exc:
+        return str(exc)
+    contents = FileContents()
+    contents.know(str(folder), recorded.known)
+    planned = [Planned(name=step.name, fingerprint=_FINGERPRINT) for step in recorded.steps]
+    reuse = reusable(recorded, planned, lambda path: contents.content(absolute(str(folder), path)))
+    assert reuse.text(len(planned), "reuses")
+    assert decode(encode(recorded)) == recorded
+    return ""
 
 
 def session_file(content: bytes, folder: Path) -> str:
@@ -142,6 +192,7 @@ _row_changes = st.lists(
 
 SESSION_TARGETS: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
     "session.json": (st.deferred(lambda: json_files(_records()[:1])), session_file),
+    "checkpoint": (st.deferred(lambda: json_files([_checkpoint()])), checkpoint_file),
     "history.sqlite": (st.deferred(lambda: damaged(_history())), history_file),
     "rows of a history": (_row_changes, history_rows),
 }

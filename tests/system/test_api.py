@@ -46,7 +46,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Tree]:
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tree]:
+    monkeypatch.setenv("NBGROUPS_POOL", str(tmp_path / ".pool"))
     tree = Tree(tmp_path)
     yield tree
     tree.close()

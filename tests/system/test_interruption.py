@@ -181,7 +181,9 @@ def test_what_ran_before_the_controller_was_killed_is_saved(tree: Tree) -> None:
 @pytest.mark.parametrize("mode", ["load", "loadgroup", "worksteal"])
 def test_a_worker_is_killed(tree: Tree, mode: str) -> None:
     """Its experiment is reported once, as failed; its kernel is gone; the others run to their end."""
-    run = tree.start(PARALLEL, "--dist", mode, "-v", "--junitxml=junit.xml")
+    summary = tree.root / "summary.md"
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    run = tree.start(PARALLEL, "--dist", mode, "-v", "--junitxml=junit.xml", env=github)
     _await_blocked(tree, run, PARALLEL)
     kernel = psutil.Process(_pid(tree, "a"))
     below = [kernel, psutil.Process(_pid(tree, "a", "child.pid"))]
@@ -199,6 +201,8 @@ def test_a_worker_is_killed(tree: Tree, mode: str) -> None:
     assert outcomes == {"a": "failed", "b": "failed", "c": "passed"}
     assert finished.outcomes("a") == ["passed", "interrupted", "not_run"]
     assert "crashed while running" in finished.failure("a")["message"]
+    rerun = "rerun: pytest --run-experiments --experiment-resume experiments/a::notebooks"
+    assert rerun in summary.read_text()
     names = sorted(case.attrib["classname"] for case in finished.junit.iter("testcase"))
     assert len(names) == 3, names
     table = finished.section("experiments").splitlines()

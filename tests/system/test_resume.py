@@ -169,8 +169,9 @@ def test_a_damaged_checkpoint_costs_a_warning(tree: Tree) -> None:
     assert warning in run.text
 
 
-def test_from_python(tree: Tree) -> None:
+def test_from_python(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the variables given, which count as declared; members of independent notebooks too."""
+    monkeypatch.setenv("NBGROUPS_POOL", str(tree.root / ".pool"))
     tree.notebook("docs", "a.ipynb", "import os; open('a.txt', 'w').write(os.environ['SCALE'])")
     tree.notebook("docs", "b.ipynb", "1")
     tree.toml("docs", "[run]\nindependent = true\n")

@@ -66,7 +66,7 @@ def choose(*steps: Step, now: list[Planned] | None = None, files: str = "") -> t
     there = dict(pair.split("=") for pair in files.split())
     recorded = Checkpoint(directory="x", session="s", steps=steps)
     todo = [planned(each.name) for each in steps] if now is None else now
-    reuse = reusable(recorded, todo, lambda path, _state: there.get(path))
+    reuse = reusable(recorded, todo, there.get)
     return len(reuse.steps), reuse.reason
 
 
@@ -90,6 +90,7 @@ def test_what_did_not_pass_runs() -> None:
         ("a=1 b=2 c=9", (2, "c has changed since 3 passed")),
         ("a=1 b=9 c=3", (1, "b has changed since 2 passed")),
         ("a=9 b=2 c=3", (0, "a has changed since 1 passed")),
+        ("a=1 b=2 c=", (2, "c cannot be read")),
     ],
 )
 def test_a_file_that_has_changed(files: str, expected: tuple[int, str]) -> None:
@@ -170,7 +171,7 @@ def test_no_more_is_read_than_needed() -> None:
         raise AssertionError("the third is of no use")
 
     recorded = Checkpoint(directory="x", session="s", steps=(step("1"), step("2"), step("3")))
-    reuse = reusable(recorded, notebooks(), lambda _path, _state: None)
+    reuse = reusable(recorded, notebooks(), lambda _path: None)
     assert reuse.reason == "2: the tags of its cells have changed"
 
 
@@ -298,7 +299,7 @@ CHECKPOINTS = st.builds(
     directory=TEXTS,
     session=TEXTS,
     steps=st.lists(STEPS, max_size=4).map(tuple),
-    data=FILES,
+    known=FILES,
 )
 
 
@@ -337,6 +338,13 @@ def test_a_cut_off_checkpoint_is_refused() -> None:
         ('"gone":[]', '"gone":7'),
         ('[1,2,3,4,"1",true]', '[1,2,3,4,"1"]'),
         ('[1,2,3,4,"1",true]', "[1,2,3,4,1,true]"),
+        ('[1,2,3,4,"1",true]', '[1,2,Infinity,4,"1",true]'),
+        ('"reason":null', '"reason":7'),
+        ('"kernel":null', '"kernel":[]'),
+        ('"code":"c"', '"code":null'),
+        ('"cpus":"2"', '"cpus":2'),
+        ('"env":{"A":"1"}', '"env":"A"'),
+        ('"numpy":"2.1"', '"numpy":{}'),
         ('"steps":[', '"steps":[7,'),
     ],
 )

@@ -11,12 +11,11 @@ import pytest
 from pytest_nbgroups.directory import (
     Customization,
     experiment_name,
-    notebook_names,
     read_experiments,
     read_pyproject,
-    walk,
 )
 from pytest_nbgroups.errors import DeclarationError
+from pytest_nbgroups.listing import walk
 from pytest_nbgroups.model import Experiment
 from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Deadlines, Settings
@@ -79,14 +78,6 @@ def test_a_directory_is_an_experiment(read: Read, tmp_path: Path) -> None:
     assert experiment.notes == (
         "runs in natural order, '9-b.ipynb' where lexicographic order would run '10-c.ipynb'",
     )
-
-
-def test_names_of_notebooks(tmp_path: Path) -> None:
-    """Plain files with the suffix, whatever else is in the name, that are not ignored."""
-    write(tmp_path, "a.ipynb", "new\nline é.ipynb", "skip.ipynb", "a.IPYNB", "a.ipynb.bak")
-    write(tmp_path / "folder.ipynb")
-    found = notebook_names(tmp_path, lambda path: path.name == "skip.ipynb")
-    assert sorted(found) == ["a.ipynb", "new\nline é.ipynb"]
 
 
 def test_without_notebooks_there_is_no_experiment(tmp_path: Path) -> None:
@@ -403,43 +394,14 @@ def test_a_faulty_pyproject_is_named(tmp_path: Path) -> None:
         read_pyproject(tmp_path)
 
 
-def test_walk_goes_parents_first(tmp_path: Path) -> None:
-    """Sorted by name, and not into what is ignored."""
-    for path in ("b/c", "a", "skip/d", "b/a"):
-        write(tmp_path / path, "1.ipynb")
-    found = walk(tmp_path, lambda path: path.name == "skip")
-    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
-        ".",
-        "a",
-        "b",
-        "b/a",
-        "b/c",
-    ]
-
-
-@links
-def test_walk_follows_links_but_not_in_circles(tmp_path: Path) -> None:
-    """Neither back to an ancestor nor by way of two folders that link to each other."""
-    for path in ("a", "b", "c"):
-        write(tmp_path / path)
-    (tmp_path / "a" / "up").symlink_to(tmp_path)
-    (tmp_path / "a" / "b").symlink_to(tmp_path / "b")
-    (tmp_path / "b" / "a").symlink_to(tmp_path / "a")
-    found = [path.relative_to(tmp_path).as_posix() for path in walk(tmp_path, lambda _path: False)]
-    assert found == [".", "a", "a/b", "b", "b/a", "c"]
-
-
 @links
 def test_links_to_nowhere_are_steps(tmp_path: Path) -> None:
-    """A step that is gone must fail rather than be left out in silence; the folder costs nothing."""
+    """A step that is gone must fail rather than be left out in silence."""
     directory = write(tmp_path / "experiments" / "A", "1.ipynb")
-    write(directory / "sub")
-    for name in ("self.ipynb", "self"):
-        (directory / name).symlink_to(directory / name)
+    (directory / "self.ipynb").symlink_to(directory / "self.ipynb")
     (directory / "gone.ipynb").symlink_to(tmp_path / "gone.ipynb")
     (experiment,) = read_experiments(directory, settings_in(tmp_path))
     assert names_of(experiment) == ["1.ipynb", "gone.ipynb", "self.ipynb"]
-    assert list(walk(directory, lambda _path: False)) == [directory, directory / "sub"]
 
 
 @pytest.mark.parametrize("name", ["../B/1.ipynb", "/etc/1.ipynb", "sub/1.ipynb", "./1.ipynb", ".."])

@@ -48,6 +48,7 @@ def test_the_schema_is_a_schema() -> None:
         ("run", "exclude", {"*": "why"}, {"*": "why"}),
         ("run", "env", {"A": "", "b.c": "x=y"}, {"A": "", "b.c": "x=y"}),
         ("run", "marks", ["slow", "_x1"], ("slow", "_x1")),
+        ("run", "data", [" a b/**", "\n."], (" a b/**", "\n.")),
         ("run", "requires", ["module:a.b", "env:X"], ("module:a.b", "env:X")),
         ("notebooks", "skip", " why ", " why "),
         ("notebooks", "timeout", "1h30m", 5400.0),
@@ -81,8 +82,14 @@ def test_values_are_read(table: str, name: str, value: object, expected: object)
             'expected a table of file pattern = reason, such as { "scratch*.ipynb" = "work in progress" }',
         ),
         (
-            "run", "env", [{"A": 1}, {"A": True}, {"": "x"}, {"A=B": "x"}, {"A\0": "x"}, ["A=1"]],
+            "run", "env", [{"A": 1}, {"A": True}, {"": "x"}, {"A=B": "x"}, {"A\0": "x"}, {"A": "\0"}, ["A=1"]],
             'expected a table of NAME = "text", such as { OMP_PLACES = "cores" }',
+        ),
+        (
+            "run",
+            "data",
+            ["a.csv", [""], [" "], ["nul\0"], ["\0"]],
+            'expected a list of file patterns, such as ["../../data/Heart/**"]',
         ),
         (
             "run", "marks", ["slow", ["not slow"], ["timeout(5)"], ["1st"], [""]],

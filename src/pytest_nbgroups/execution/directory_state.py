@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_nbgroups.checkpoint import FileState
 from pytest_nbgroups.execution.file_contents import FileContents
+from pytest_nbgroups.model import DECLARATION_FILE, SUFFIX
 
 _FOREIGN_FOLDERS = frozenset(
     {
@@ -19,9 +20,7 @@ _FOREIGN_FOLDERS = frozenset(
 """Of tools, which write there at times of their own; no notebook's result depends on them."""
 _FOREIGN_FILES = frozenset({".DS_Store", "Thumbs.db"})
 _FOREIGN_PREFIX = ".nfs"  # what NFS makes of a file that is removed while open
-_SUFFIX = ".ipynb"
 _ENVIRONMENT_FILE = "pyvenv.cfg"
-_DECLARATION_FILE = "experiment.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +41,10 @@ def read_directory(
     virtual environments, the folders of version control and caches of tools. A link counts with
     what it leads to. What vanishes meanwhile was not there.
     """
-    walk = _Walk(contents=contents, left_out={os.path.realpath(path) for path in left_out})
+    walk = Walk(left_out)
     files = {}
-    for path, shown in walk.paths(str(directory), "", frozenset()):
-        if shown == _DECLARATION_FILE:
+    for path, shown in walk.files(str(directory)):
+        if shown == DECLARATION_FILE or shown.endswith(SUFFIX):
             continue
         try:
             files[shown] = contents.state(path)
@@ -56,16 +55,23 @@ def read_directory(
     return DirectoryState(files=files, doubt=next(iter(walk.doubts), ""))
 
 
-@dataclass(kw_only=True)
-class _Walk:
-    contents: FileContents
-    left_out: Collection[str]
-    doubts: list[str] = field(default_factory=list)
+class Walk:
+    """Finds the files in and below a folder, links followed, less what tools leave there."""
 
-    def paths(self, folder: str, shown: str, above: frozenset[str]) -> Iterator[tuple[str, str]]:
-        """Path of each file, absolute and relative; a link to a folder that it lies in is passed over."""
+    def __init__(self, left_out: Collection[Path] = ()) -> None:
+        self.doubts: list[str] = []
+        """Why it may not have found all."""
+        self._left_out = {os.path.realpath(path) for path in left_out}
+
+    def files(
+        self, folder: str, shown: str = "", *, above: frozenset[str] = frozenset()
+    ) -> Iterator[tuple[str, str]]:
+        """Path of each file, and the path below ``shown`` by which it is known.
+
+        A link to a folder that it lies in, which is one of those ``above``, is passed over.
+        """
         real = os.path.realpath(folder)
-        if real in above or real in self.left_out:
+        if real in above or real in self._left_out:
             return
         try:
             with os.scandir(folder) as entries:
@@ -81,8 +87,8 @@ class _Walk:
             name = f"{shown}/{entry.name}" if shown else entry.name
             if _is_folder(entry):
                 if entry.name not in _FOREIGN_FOLDERS:
-                    yield from self.paths(entry.path, name, above | {real})
-            elif _counts(entry.name):
+                    yield from self.files(entry.path, name, above=above | {real})
+            elif not _is_foreign(entry.name):
                 yield entry.path, name
 
 
@@ -93,7 +99,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _counts(name: str) -> bool:
-    return not (
-        name.endswith(_SUFFIX) or name in _FOREIGN_FILES or name.startswith(_FOREIGN_PREFIX)
-    )
+def _is_foreign(name: str) -> bool:
+    return name in _FOREIGN_FILES or name.startswith(_FOREIGN_PREFIX)

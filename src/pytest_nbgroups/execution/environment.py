@@ -25,4 +25,8 @@ def fault_of_environment(env: Mapping[Any, Any]) -> str | None:
     for name, value in env.items():
         if not isinstance(name, str) or not isinstance(value, str):
             return f"environment variable {name!r} = {value!r}: expected a name and a text"
+        if "\0" in name + value:
+            return (
+                f"environment variable {name!r} = {value!r}: holds a null character, which none can"
+            )
     return None

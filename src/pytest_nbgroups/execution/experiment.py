@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from pytest_nbgroups.artifacts import Artifacts
+from pytest_nbgroups.checkpoint import Planned
 from pytest_nbgroups.events import (
     ExperimentFinished,
     ExperimentStarted,
@@ -21,13 +22,13 @@ from pytest_nbgroups.events import (
 )
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.deadlines import limit
-from pytest_nbgroups.execution.environment import environment_of, fault_of_environment
+from pytest_nbgroups.execution.environment import environment_of
 from pytest_nbgroups.execution.file_contents import ReadingStoppedError
 from pytest_nbgroups.execution.halting import Halts, OnHalt
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit, Surroundings, run_notebook
-from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.execution.requirements import hindrance, missing
 from pytest_nbgroups.execution.resuming import Attempt
 from pytest_nbgroups.execution.run import Run
 from pytest_nbgroups.model import (
@@ -74,12 +75,13 @@ def run_experiment(  # noqa: PLR0913  each is a fact of its own
     )
     environment = environment_of(experiment, os.environ if env is None else env)
     try:
-        if (fault := experiment.problem or fault_of_environment(environment)) is not None:
-            run.error = Failure(kind=FailureKind.DECLARATION, message=fault)
-        elif (reason := experiment.skip or missing(experiment.requires, environment)) is not None:
-            run.skip = reason
-        else:
-            _in_thread(run, settings, host, cancellation, environment)
+        match hindrance(experiment, environment):
+            case Failure() as failure:
+                run.error = failure
+            case str() as reason:
+                run.skip = reason
+            case None:
+                _in_thread(run, settings, host, cancellation, environment)
     finally:
         result = run.result()
         run.emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
@@ -192,14 +194,14 @@ def _surroundings(
 async def _run_each(run: Run, notebooks: Iterable[Notebook], around: Surroundings) -> None:
     """Run notebooks up to the first failure, and record those that pass."""
     for notebook in notebooks:
-        fingerprint = await _beside(run, run.attempt.before, notebook)
+        planned = await _beside(run, run.attempt.before, notebook) or Planned(name=notebook.name)
         result = await _run_notebook(run, notebook, around)
         _finish(run, result)
         if result.outcome is NotebookOutcome.FAILED:
             run.resumable = await _beside(run, run.attempt.left) or 0
         if result.outcome.ends_experiment:
             return
-        await _beside(run, run.attempt.after, result, fingerprint)
+        await _beside(run, run.attempt.after, result, planned)
 
 
 async def _beside(

@@ -23,8 +23,7 @@ class ReadingStoppedError(Exception):
 class FileContents:
     """Reads files; remembers what it has read, and what earlier runs have.
 
-    ``known`` is by absolute path. ``is_stopped`` is asked while a file is read: then
-    ReadingStoppedError is raised.
+    ``is_stopped`` is asked while a file is read; where it says so, ReadingStoppedError is raised.
     """
 
     def __init__(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
@@ -53,11 +52,13 @@ class FileContents:
         return known
 
     def content(self, path: str) -> str | None:
-        """Digest of the file as it is; None where there is none that can be read."""
+        """Digest of the file as it is; None where there is none, empty where it cannot be read."""
         try:
             return self.state(path).sha256
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError):  # the second for what can be no path
+            return ""
 
     def _read(self, path: str, status: os.stat_result) -> FileState:
         newest = max(status.st_mtime_ns, status.st_ctime_ns)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.checkpoint import FileState, Fingerprint
 from pytest_nbgroups.errors import CheckpointError
+from pytest_nbgroups.execution.directory_state import Walk
 from pytest_nbgroups.execution.file_contents import FileContents
 from pytest_nbgroups.execution.interpreter import Installation, Interpreters
 from pytest_nbgroups.execution.kernelspecs import (
@@ -98,16 +99,18 @@ def _noticed(experiment: Experiment) -> dict[str, str]:
     return {**cpus, **({"gpus": str(gpus)} if gpus else {})}
 
 
-def read_data(experiment: Experiment, contents: FileContents) -> dict[str, FileState]:
+def read_data(
+    experiment: Experiment, contents: FileContents, *, left_out: Collection[Path] = ()
+) -> dict[str, FileState]:
     """The files that ``[run] data`` names, by path relative to the experiment's directory.
 
-    A folder that a pattern matches counts with all that is in it. A pattern that matches no file
-    stands for itself. Raises CheckpointError for a file that cannot be read.
+    A folder that a pattern matches counts with all that is in it, less the folders in ``left_out``
+    and what tools leave there. A pattern that matches no file stands for itself. Raises CheckpointError for what cannot be read.
     """
     found: dict[str, FileState] = {}
     folder = str(experiment.directory)
     for pattern in experiment.data:
-        paths = sorted(set(_matches(pattern, folder)))
+        paths = sorted(set(_matches(pattern, folder, Walk(left_out))))
         found |= {Path(path).as_posix(): _state(folder, path, contents) for path in paths}
         if not paths:
             found[pattern] = _NOTHING
@@ -117,19 +120,21 @@ def read_data(experiment: Experiment, contents: FileContents) -> dict[str, FileS
 _NOTHING = FileState(size=0, mtime_ns=0, ctime_ns=0, inode=0, sha256=NO_FILE, settled=False)
 
 
-def _matches(pattern: str, folder: str) -> Iterator[str]:
-    is_recursive = Path(pattern).name == "**"  # which matches what is in folders by itself
-    for path in glob(pattern, root_dir=folder, recursive=True, include_hidden=True):  # noqa: PTH207
+def _matches(pattern: str, folder: str, walk: Walk) -> Iterator[str]:
+    named = os.path.dirname(pattern) or "." if _has_all(pattern) else pattern  # noqa: PTH120
+    for path in glob(named, root_dir=folder, recursive=True, include_hidden=True):  # noqa: PTH207
         full = os.path.join(folder, path)  # noqa: PTH118  the matched path may be absolute
-        if not os.path.isdir(full):  # noqa: PTH112
+        if os.path.isdir(full):  # noqa: PTH112
+            yield from (shown for _, shown in walk.files(full, path.rstrip("/")))
+        else:
             yield path
-        elif not is_recursive:
-            yield from _files_below(path, full)
+    if walk.doubts:
+        raise CheckpointError(f"data: {walk.doubts[0]}")
 
 
-def _files_below(path: str, full: str) -> Iterator[str]:
-    for below, _, names in os.walk(full):
-        yield from (os.path.join(path, os.path.relpath(below, full), name) for name in names)  # noqa: PTH118
+def _has_all(pattern: str) -> bool:
+    """Whether it ends in ``**``: it is all that is in a folder, which a walk finds without circles."""
+    return Path(pattern).name == "**"
 
 
 def _state(folder: str, path: str, contents: FileContents) -> FileState:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_nbgroups.errors import CheckpointError
+from pytest_nbgroups.text import plain_text
 
 _PATIENCE_S = 60.0
 
@@ -83,9 +84,22 @@ def ask(executable: str) -> Installation:
         ).stdout
         interpreter, folders, distributions = json.loads(output)
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
-        raise CheckpointError(f"{executable} does not tell what is installed: {exc}") from exc
+        told = f"{executable} does not tell what is installed: {_reason(exc)}"
+        raise CheckpointError(told) from exc
     return Installation(
         interpreter=interpreter,
         distributions=distributions,
         watched={folder: _modified(folder) for folder in folders},
     )
+
+
+def _reason(exc: Exception) -> str:
+    """Without the program: subprocess quotes every line of it."""
+    match exc:
+        case subprocess.CalledProcessError():
+            lines = plain_text(exc.stderr.decode(errors="replace")).strip().splitlines()
+            return ": ".join([f"it ended with status {exc.returncode}", *lines[-1:]])
+        case subprocess.TimeoutExpired():
+            return f"no answer within {exc.timeout:g} s"
+        case _:
+            return str(exc)

@@ -1,10 +1,20 @@
-"""What an experiment says must be there before it can run."""
+"""What must be so before an experiment begins."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
 from collections.abc import Iterable, Mapping
+
+from pytest_nbgroups.execution.environment import fault_of_environment
+from pytest_nbgroups.model import Experiment, Failure, FailureKind
+
+
+def hindrance(experiment: Experiment, env: Mapping[str, str]) -> Failure | str | None:
+    """Why an experiment does not begin in an environment: a failure, or a reason to skip it."""
+    if (fault := experiment.problem or fault_of_environment(env)) is not None:
+        return Failure(kind=FailureKind.DECLARATION, message=fault)
+    return experiment.skip or missing(experiment.requires, env)
 
 
 def missing(requires: Iterable[str], env: Mapping[str, str]) -> str | None:

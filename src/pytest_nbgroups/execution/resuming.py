@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from pytest_nbgroups.artifacts import Artifacts, has_content, write_atomically
@@ -12,7 +13,6 @@ from pytest_nbgroups.checkpoint import (
     NO_CHECKPOINT,
     Checkpoint,
     FileState,
-    Fingerprint,
     Planned,
     Reuse,
     Step,
@@ -44,7 +44,8 @@ class Attempt:
 
     ``env`` is what the notebooks' requirements are looked for in. Its methods block, some for as
     long as it takes to read the experiment's files; none raises where something cannot be read or
-    written, which costs a warning or a notebook that runs once more.
+    written, which costs a warning or a notebook that runs once more. What reads files raises
+    ReadingStoppedError once the run is being cancelled.
     """
 
     def __init__(
@@ -65,10 +66,9 @@ class Attempt:
         self._path = self._artifacts.checkpoint(experiment.name)
         self._session = session
         self._steps: tuple[Step, ...] = ()
+        self._known: Mapping[str, FileState] = {}
         self._data: Mapping[str, FileState] = {}
         self._unreadable = ""
-        self._data_fault = ""
-        self._doubt = ""
         self._is_written = False
         self._contents = FileContents(
             lambda: cancellation is not None and cancellation.reason is not None
@@ -85,6 +85,7 @@ class Attempt:
         What an attempt in the same session has left is for the next session.
         """
         self.warnings.clear()
+        self._unreadable = ""
         recorded = self._recorded()
         if self._settings.resume:
             self.reuse = self._reusable(recorded)
@@ -103,9 +104,9 @@ class Attempt:
             return None
         if recorded.directory != self._directory:
             return None
-        folder = str(self._experiment.directory)
-        for files in (*(step.files for step in recorded.steps), recorded.data):
-            self._contents.know(folder, files)
+        files = {path: state for step in recorded.steps for path, state in step.files.items()}
+        self._known = {**files, **recorded.known}
+        self._contents.know(str(self._experiment.directory), self._known)
         return recorded
 
     @property
@@ -117,7 +118,7 @@ class Attempt:
         return self._experiment.directory.as_posix()
 
     def _reusable(self, recorded: Checkpoint | None) -> Reuse:
-        if recorded is None or not recorded.steps:
+        if recorded is None:
             return Reuse(reason=self._unreadable or NO_CHECKPOINT)
         if recorded.session == self._session:
             return Reuse(reason=SAME_SESSION)
@@ -125,47 +126,45 @@ class Attempt:
 
     def _choose(self, recorded: Checkpoint) -> Reuse:
         folder = str(self._experiment.directory)
-        contents: dict[str, str | None] = {}
 
-        def content_of(path: str, _state: FileState) -> str | None:
-            if path not in contents:
-                contents[path] = self._contents.content(absolute(folder, path))
-            return contents[path]
+        @cache
+        def content_of(path: str) -> str | None:
+            return self._contents.content(absolute(folder, path))
 
         return reusable(recorded, self._planned(), content_of)
 
     def _planned(self) -> Iterator[Planned]:
-        data = self._read_data()
+        fault = self._read_data()
         for notebook in self._experiment.notebooks:
-            skip = notebook.skip or missing(notebook.requires, self._env)
-            if skip is not None:
-                yield Planned(name=notebook.name, skip=skip)
-                continue
-            fingerprint, doubt = self._fingerprint(notebook, data)
-            yield Planned(name=notebook.name, fingerprint=fingerprint, doubt=doubt)
+            yield self._plan(notebook, fault)
 
-    def _fingerprint(
-        self, notebook: Notebook, data: Mapping[str, FileState] | None
-    ) -> tuple[Fingerprint | None, str]:
-        """With the reason where there is none."""
-        if data is None:
-            return None, self._data_fault
+    def _plan(self, notebook: Notebook, fault: str) -> Planned:
+        """``fault`` is what `_read_data` gives."""
+        skip = notebook.skip or missing(notebook.requires, self._env)
+        if skip is not None:
+            return Planned(name=notebook.name, skip=skip)
+        if fault:
+            return Planned(name=notebook.name, doubt=fault)
         try:
             fingerprint = read_fingerprint(
-                notebook, self._experiment, self._settings, interpreters=_INTERPRETERS, data=data
+                notebook,
+                self._experiment,
+                self._settings,
+                interpreters=_INTERPRETERS,
+                data=self._data,
             )
         except NbgroupsError as exc:
-            return None, str(exc)
-        return fingerprint, ""
+            return Planned(name=notebook.name, doubt=str(exc))
+        return Planned(name=notebook.name, fingerprint=fingerprint)
 
-    def _read_data(self) -> Mapping[str, FileState] | None:
-        """The files of ``[run] data`` as they are; None where one cannot be read."""
+    def _read_data(self) -> str:
+        """Look at the files of ``[run] data`` as they are; why that cannot be done, else empty."""
         try:
-            self._data = read_data(self._experiment, self._contents)
+            left_out = [self._settings.artifacts]
+            self._data = read_data(self._experiment, self._contents, left_out=left_out)
         except CheckpointError as exc:
-            self._data_fault = str(exc)
-            return None
-        return self._data
+            return str(exc)
+        return ""
 
     # What this attempt leaves
 
@@ -175,28 +174,30 @@ class Attempt:
         if steps or self._path.exists():
             self._write()
 
-    def before(self, notebook: Notebook) -> Fingerprint | None:
-        """Take the fingerprint with which a notebook is about to run."""
-        fingerprint, self._doubt = self._fingerprint(notebook, self._read_data())
-        return fingerprint
+    def before(self, notebook: Notebook) -> Planned:
+        """Note what a notebook depends on that is about to run, or to be skipped."""
+        known = self._data
+        fault = self._read_data()
+        if self._data != known:
+            self._write()  # to read it may have taken long, and the notebook may fail
+        return self._plan(notebook, fault)
 
-    def after(self, result: NotebookResult, fingerprint: Fingerprint | None) -> None:
-        """Record that a notebook has passed or was skipped."""
+    def after(self, result: NotebookResult, planned: Planned) -> None:
+        """Record that a notebook has passed or was skipped; ``planned`` is what `before` gave."""
         experiment = self._experiment
         left_out = [self._settings.artifacts, *experiment.nested]
         state = read_directory(experiment.directory, self._contents, left_out=left_out)
-        is_skipped = result.outcome is NotebookOutcome.SKIPPED
         step = Step(
             name=result.name,
             outcome=result.outcome,
             reason=result.reason,
             kernel=result.kernel,
             cells_total=result.cells_total,
-            fingerprint=fingerprint,
+            fingerprint=planned.fingerprint,
             files=state.files,
-            doubt=state.doubt or ("" if is_skipped else self._doubt),
+            doubt=state.doubt or planned.doubt,
         )
-        self._steps = (*self._steps, step)
+        self._steps, self._known = (*self._steps, step), {}
         self._write()
 
     def _write(self) -> None:
@@ -217,7 +218,7 @@ class Attempt:
             directory=self._directory,
             session=self._session,
             steps=self._steps,
-            data=self._data,
+            known={**self._known, **self._data},
         )
 
     def left(self) -> int:

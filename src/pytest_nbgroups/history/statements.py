@@ -22,8 +22,12 @@ _NEWEST_RUNS = """
     )
     SELECT e.name, e.started_at, e.is_complete, e.duration_s, e.peak_bytes, e.cpu_s, e.gpu_bytes
     FROM parts CROSS JOIN experiments AS e ON e.id IN (
-        SELECT id FROM experiments
+        SELECT r.id FROM experiments AS r
         WHERE machine_id = parts.machine_id AND name = parts.name AND is_complete = parts.is_complete
+            AND (is_complete OR EXISTS (
+                SELECT 1 FROM notebooks AS n
+                WHERE experiment_id = r.id AND n.outcome IN ('passed', 'failed', 'interrupted')
+            ))
         ORDER BY started_at DESC LIMIT ?
     )
 """
@@ -105,6 +109,7 @@ def forget_old(
 def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[Run]]:
     """Of each experiment, the newest runs on machines of that kind: complete ones, and others.
 
+    An attempt of which no notebook ran, for its declaration was faulty or all was reused, is no run.
     SQLite keeps whatever a damaged file holds in whatever column; such a row is passed over.
     """
     runs: defaultdict[str, list[Run]] = defaultdict(list)

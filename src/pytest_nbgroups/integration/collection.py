@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 import pytest
 
-from pytest_nbgroups.directory import SUFFIX, notebook_names
 from pytest_nbgroups.integration.failures import ExperimentFailed, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
 from pytest_nbgroups.integration.sharding import own_shard
 from pytest_nbgroups.integration.shared_names import find_ignores_case, shared_names
-from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.listing import notebook_names
+from pytest_nbgroups.model import SUFFIX, Experiment
 from pytest_nbgroups.reports.properties import properties
 
 if TYPE_CHECKING:

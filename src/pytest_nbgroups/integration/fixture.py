@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from pytest_nbgroups.declaration import Declaration, check_ram_limit, read_declaration
-from pytest_nbgroups.directory import SUFFIX
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
 from pytest_nbgroups.integration.failures import raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, read
-from pytest_nbgroups.model import Experiment, ExperimentOutcome, ExperimentResult
+from pytest_nbgroups.model import SUFFIX, Experiment, ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.properties import properties
 from pytest_nbgroups.resources import Resources
 

@@ -14,6 +14,7 @@ from pytest_nbgroups.integration.failures import shown
 from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.integration.survey import AskedWorkers, Candidate, make_plan, survey
 from pytest_nbgroups.integration.terminal import budget_text, experiment_notes
+from pytest_nbgroups.model import DECLARATION_FILE
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.reports.plan import Plan, plan_lines
 from pytest_nbgroups.resources import Resources
@@ -103,7 +104,7 @@ class PlanOnly:
             estimate = planner.estimate(experiment.name)
             told += experiment_notes(experiment, estimate, planner.budget)
             if not candidate.obstacle:
-                path = shown(self._config, experiment.directory / "experiment.toml")
+                path = shown(self._config, experiment.directory / DECLARATION_FILE)
                 hints += hint_lines(experiment, scan(experiment), estimate, toml_path=path)
         return [*told, *hints]
 

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from _pytest._code.code import ReprExceptionInfo
 
-from pytest_nbgroups.directory import IsIgnored
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.integration.failures import failure_repr
+from pytest_nbgroups.listing import IsIgnored, nested_experiments
 from pytest_nbgroups.model import Experiment, ExperimentResult
-from pytest_nbgroups.nesting import nested_experiments
 from pytest_nbgroups.planner import Planner
 from pytest_nbgroups.settings import Settings
 

@@ -13,8 +13,9 @@ import pytest
 from _pytest.pathlib import absolutepath
 
 from pytest_nbgroups.declaration import Declaration
-from pytest_nbgroups.directory import SUFFIX, Customization, IsIgnored, read_experiments, walk
-from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.directory import Customization, read_experiments
+from pytest_nbgroups.listing import IsIgnored, walk
+from pytest_nbgroups.model import SUFFIX, Experiment
 from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Settings
 

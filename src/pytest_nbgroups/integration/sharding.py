@@ -37,7 +37,12 @@ def own_shard(
     if shard is None:
         yield
         return
-    split = _split([n for item in items if (n := nodeid_of(item)) is not None], shard, nodeid_of)
+    nodeids = [n for item in items if (n := nodeid_of(item)) is not None]
+    split = _Split(
+        experiments=_shards(nodeids, shard),
+        directories=experiment_directories(nodeids),
+        nodeid_of=nodeid_of,
+    )
     yield
     others = [item for item in items if split.shard_of(item) != shard.index]
     config.stash[_RECORD] = shard_record(shard, split.selected(items))
@@ -83,7 +88,7 @@ def of_shard(
     if shard is None:
         return tuple(experiments)
     nodeids = [_nodeid(experiment, rootdir) for experiment in experiments]
-    shards = _split(nodeids, shard, lambda _item: None).experiments
+    shards = _shards(nodeids, shard)
     return tuple(
         e for e, nodeid in zip(experiments, nodeids, strict=True) if shards[nodeid] == shard.index
     )
@@ -94,15 +99,15 @@ def _nodeid(experiment: Experiment, rootdir: Path) -> str:
     return f"{directory}::{experiment.item_name}"
 
 
-def _split(nodeids: Sequence[str], shard: Shard, nodeid_of: NodeIdOf) -> _Split:
+def _shards(nodeids: Sequence[str], shard: Shard) -> Mapping[str, int]:
+    """The shard of each experiment, by node id."""
     directories = experiment_directories(nodeids)
 
     def unit_of(nodeid: str) -> str:
         family = family_of(nodeid, directories)
         return nodeid if family is None else _whole(family)
 
-    experiments = assign(nodeids, shard.count, shard.weights, unit_of=unit_of)
-    return _Split(experiments=experiments, directories=directories, nodeid_of=nodeid_of)
+    return assign(nodeids, shard.count, shard.weights, unit_of=unit_of)
 
 
 def _whole(directory: str) -> str:

@@ -21,12 +21,12 @@ def shared_names(
         if (twin := places.setdefault(experiment.place, nodeid)) != nodeid:
             yield nodeid, f"its directory is that of {twin}, by a link; a directory is run once"
         name = experiment.name
-        owner, owned = owners.setdefault(_key(name, ignores_case), (nodeid, name))
+        owner, owned = owners.setdefault(_key(name, ignores_case=ignores_case), (nodeid, name))
         if owner != nodeid:
             same = f"its name {name!r} is also that of {owner}"
             alike = f"its name {name!r} and that of {owner}, {owned!r}, {_ALIKE}"
             yield nodeid, f"{same if owned == name else alike}, {_OVERWRITE}"
-        if twins := _twins(experiment, ignores_case):
+        if twins := _twins(experiment, ignores_case=ignores_case):
             yield nodeid, f"its notebooks {twins[0]} and {twins[1]} {_ALIKE}, {_OVERWRITE}"
 
 
@@ -34,14 +34,14 @@ _ALIKE = "differ in case only, which the filesystem of the artifacts ignores"
 _OVERWRITE = "so their artifacts would overwrite each other; rename one of the two"
 
 
-def _key(name: str, ignores_case: bool) -> str:  # noqa: FBT001  always named by its callers
+def _key(name: str, *, ignores_case: bool) -> str:
     return name.casefold() if ignores_case else name
 
 
-def _twins(experiment: Experiment, ignores_case: bool) -> tuple[str, str] | None:  # noqa: FBT001
+def _twins(experiment: Experiment, *, ignores_case: bool) -> tuple[str, str] | None:
     first: dict[str, str] = {}
     for notebook in experiment.notebooks:
-        other = first.setdefault(_key(notebook.name, ignores_case), notebook.name)
+        other = first.setdefault(_key(notebook.name, ignores_case=ignores_case), notebook.name)
         if other != notebook.name:
             return other, notebook.name
     return None

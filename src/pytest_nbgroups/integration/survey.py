@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from pytest_nbgroups.backlog import Unit
+from pytest_nbgroups.checkpoint import Reuse
 from pytest_nbgroups.execution.requirements import missing
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.families import experiment_directories, family_of
@@ -69,27 +70,36 @@ def survey(
     found = []
     for position, item in enumerate(items):
         if isinstance(item, ExperimentItem):
-            experiment = replace(item.experiment, resources=declared[item.nodeid])
-            resources, obstacle = item.experiment.resources, _obstacle(item, planner)
-            reuse, is_reused = ("", False) if obstacle else _reuse(item, planner)
-            obstacle = obstacle or (reuse if is_reused else "")
+            candidate = _experiment(item, position, planner, declared[item.nodeid])
         elif item.nodeid in in_tests:
-            experiment, resources, reuse = None, in_tests[item.nodeid].resources, ""
-            obstacle = _obstacle_of_test(item, resources, planner)
+            candidate = _test(item, position, planner, in_tests[item.nodeid].resources)
         else:
             continue
-        found.append(
-            Candidate(
-                nodeid=item.nodeid,
-                position=position,
-                resources=resources,
-                experiment=experiment,
-                obstacle=obstacle,
-                family=family_of(item.nodeid, directories),
-                reuse="" if obstacle else reuse,
-            )
-        )
+        found.append(replace(candidate, family=family_of(item.nodeid, directories)))
     return found
+
+
+def _experiment(
+    item: ExperimentItem, position: int, planner: Planner, declared: Resources
+) -> Candidate:
+    count = len(item.experiment.notebooks)
+    obstacle = _obstacle(item, planner)
+    reuse = None if obstacle else _reuse(item, planner)
+    told = reuse.text(count, "reuses") if reuse else ""
+    is_whole = reuse is not None and reuse.is_whole(count)
+    return Candidate(
+        nodeid=item.nodeid,
+        position=position,
+        resources=item.experiment.resources,
+        experiment=replace(item.experiment, resources=declared),
+        obstacle=told if is_whole else obstacle,
+        reuse="" if is_whole else told,
+    )
+
+
+def _test(item: pytest.Item, position: int, planner: Planner, resources: Resources) -> Candidate:
+    obstacle = _obstacle_of_test(item, resources, planner)
+    return Candidate(nodeid=item.nodeid, position=position, resources=resources, obstacle=obstacle)
 
 
 # Why something does not run
@@ -111,18 +121,15 @@ def _obstacle(item: ExperimentItem, planner: Planner) -> str:
     return "" if _running(experiment) else "skipped: all its notebooks are skipped"
 
 
-def _reuse(item: ExperimentItem, planner: Planner) -> tuple[str, bool]:
-    """What ``--experiment-resume`` would reuse, and whether that is all of it."""
+def _reuse(item: ExperimentItem, planner: Planner) -> Reuse | None:
+    """What ``--experiment-resume`` would reuse; None where it is not asked to, or cannot be told."""
     if not planner.settings.resume:
-        return "", False
+        return None
     # Brings in what runs notebooks, which other plans can do without.
     from pytest_nbgroups.local import attempt_at
 
     experiment = item.runner.completed(item.experiment, item)
-    attempt = attempt_at(experiment, planner, os.environ)
-    reuse = None if experiment.problem else attempt.look()
-    text = reuse.text(len(experiment.notebooks), "reuses") if reuse else ""
-    return text, attempt.is_whole
+    return None if experiment.problem else attempt_at(experiment, planner, os.environ).look()
 
 
 def _obstacle_of_test(item: pytest.Item, resources: Resources, planner: Planner) -> str:

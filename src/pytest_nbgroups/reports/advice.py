@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from pytest_nbgroups.model import ExperimentResult
+from pytest_nbgroups.model import DECLARATION_FILE, ExperimentResult
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.record import ExperimentRecord
 from pytest_nbgroups.resources import Need, Usage
@@ -43,7 +43,7 @@ def advice(result: ExperimentResult, *, shown: Callable[[Path], str] = str) -> t
     """
     if result.lease is None or result.usage is None:
         return ()
-    file = shown(result.directory / "experiment.toml")
+    file = shown(result.directory / DECLARATION_FILE)
     return tuple(
         one_line(f"{result.name}: {found}; put {key} into [resources] of {file}")
         for found, key in _exceeded(result.lease.need, result.usage, result.duration_s)

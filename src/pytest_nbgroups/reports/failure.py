@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pytest_nbgroups.model import (
+    DECLARATION_FILE,
     ExperimentOutcome,
     ExperimentResult,
     Failure,
@@ -167,7 +168,7 @@ def _without_gpu(
     if gpus_visible is False:
         yield "no GPU was visible to this experiment"
     elif gpus_visible and result.lease is not None and not result.lease.gpus:
-        file = one_line(shown(result.directory / "experiment.toml"))
+        file = one_line(shown(result.directory / DECLARATION_FILE))
         yield f"it declares no GPU, so it saw none: put gpus = 1 into [resources] of {file}"
 
 

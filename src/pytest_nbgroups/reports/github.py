@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, Failure, FailureKind
+from pytest_nbgroups.model import (
+    DECLARATION_FILE,
+    ExperimentOutcome,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+)
 from pytest_nbgroups.reports.failure import failure_headline
 from pytest_nbgroups.reports.lines import one_line, plain_lines
 from pytest_nbgroups.reports.record import ExperimentRecord
@@ -58,7 +64,7 @@ def _blamed(result: ExperimentResult) -> Path | None:
         return result.directory / failed.name if failed else None
     if result.error.kind is not FailureKind.DECLARATION:
         return None
-    declaration = result.directory / "experiment.toml"
+    declaration = result.directory / DECLARATION_FILE
     if _is_file(declaration):
         return declaration
     only = result.notebooks[0] if len(result.notebooks) == 1 else None

@@ -16,7 +16,6 @@ from pytest_nbgroups.model import (
     Experiment,
     ExperimentOutcome,
     ExperimentResult,
-    Failure,
     NotebookOutcome,
     NotebookResult,
 )
@@ -105,19 +104,15 @@ class Progress:
             deadline_at=min(ends, default=None),
         )
 
-    def cut_off(
-        self, outcome: ExperimentOutcome, at: float, *, reason: str, error: Failure | None = None
-    ) -> ExperimentResult:
-        """The result of a run that ended without telling: what was running is ``interrupted``."""
+    def cut_off(self, at: float) -> ExperimentResult:
+        """The result of a run that ended without telling: it and what was running are ``interrupted``."""
         return ExperimentResult(
             name=self.started.experiment,
             directory=self.started.directory,
-            outcome=outcome,
+            outcome=ExperimentOutcome.INTERRUPTED,
             notebooks=tuple(self._notebooks(at)),
-            reason=reason,
             started_at=self.started.at,
             duration_s=max(0.0, at - self.started.at),
-            error=error,
         )
 
     def _notebooks(self, at: float) -> Iterator[NotebookResult]:

@@ -128,17 +128,16 @@ class SessionRecord:
             return None
         attempts = self._attempts.get((nodeid, experiment.name))
         if state is None and attempts and attempts[-1].worker == worker:
-            attempts[-1] = _failed_after_all(attempts[-1], message)
+            attempts[-1] = replace(attempts[-1], result=_lost(attempts[-1].result, message))
             return attempts[-1].result
         return self._cut_off(unseen(experiment, nodeid, worker, at), worker, message, at)
 
     def _cut_off(
         self, progress: Progress, worker: str, message: str, at: float
     ) -> ExperimentResult:
-        error = Failure(kind=FailureKind.ERROR, message=message)
-        failed = progress.cut_off(ExperimentOutcome.FAILED, at, reason=message, error=error)
-        self._finish((progress.nodeid, failed.name), Attempt(worker=worker, result=failed))
-        return failed
+        lost = _lost(progress.cut_off(at), message)
+        self._finish((progress.nodeid, lost.name), Attempt(worker=worker, result=lost))
+        return lost
 
     def interrupted_rest(
         self, at: float, *, experiment_of: ExperimentOf = lambda _nodeid: None
@@ -171,7 +170,7 @@ class SessionRecord:
             self._interrupt(state, at, reason="it was started again before it had finished")
 
     def _interrupt(self, progress: Progress, at: float, *, reason: str) -> ExperimentResult:
-        result = progress.cut_off(ExperimentOutcome.INTERRUPTED, at, reason=reason)
+        result = replace(progress.cut_off(at), reason=reason)
         attempt = Attempt(worker=progress.worker, result=result)
         self._finish((progress.nodeid, result.name), attempt)
         return result
@@ -200,7 +199,12 @@ class SessionRecord:
         return tuple(sorted((finished | running) - {""}, key=natural_key))
 
 
-def _failed_after_all(attempt: Attempt, message: str) -> Attempt:
-    error = Failure(kind=FailureKind.ERROR, message=message)
-    failed = replace(attempt.result, outcome=ExperimentOutcome.FAILED, reason=message, error=error)
-    return replace(attempt, result=failed)
+def _lost(result: ExperimentResult, message: str) -> ExperimentResult:
+    """What became of a run whose worker has died: it failed, whatever it had come to."""
+    return replace(
+        result,
+        outcome=ExperimentOutcome.FAILED,
+        reason=message,
+        error=Failure(kind=FailureKind.ERROR, message=message),
+        resumable=sum(notebook.outcome.is_done for notebook in result.notebooks),
+    )

@@ -75,7 +75,7 @@ def test_what_is_no_file_is_a_doubt(tmp_path: Path) -> None:
     state = read_directory(tmp_path, FileContents())
     assert state.doubt == "pipe cannot be read: it is no file"
     assert set(state.files) == {"a.txt"}
-    assert FileContents().content(str(tmp_path / "pipe")) is None
+    assert FileContents().content(str(tmp_path / "pipe")) == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read all")
@@ -89,6 +89,15 @@ def test_what_cannot_be_read_is_a_doubt(tmp_path: Path, name: str, verb: str) ->
         assert read_directory(tmp_path, FileContents()).doubt.startswith(f"{name} cannot be {verb}")
     finally:
         (tmp_path / name).chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"), [("gone", None), ("a.txt/below", None), (".", ""), ("nul\0", "")]
+)
+def test_what_has_no_content(tmp_path: Path, path: str, content: str | None) -> None:
+    """What is not there is told from what cannot be read, as what a damaged checkpoint names."""
+    write(tmp_path / "a.txt")
+    assert FileContents().content(str(tmp_path / path)) == content
 
 
 def test_a_directory_that_is_gone_has_no_files(tmp_path: Path) -> None:

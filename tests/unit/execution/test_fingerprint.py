@@ -13,6 +13,7 @@ import pytest
 
 from pytest_nbgroups.checkpoint import Fingerprint
 from pytest_nbgroups.errors import CheckpointError, NbgroupsError
+from pytest_nbgroups.execution import interpreter
 from pytest_nbgroups.execution.file_contents import FileContents
 from pytest_nbgroups.execution.fingerprint import read_data, read_fingerprint
 from pytest_nbgroups.execution.interpreter import Installation, Interpreters, ask
@@ -149,6 +150,44 @@ def test_data_that_cannot_be_read_is_a_doubt(tmp_path: Path) -> None:
         data(tmp_path, "p*")
 
 
+def test_what_tools_leave_is_no_data(tmp_path: Path) -> None:
+    """A module that a notebook imports leaves a cache beside itself."""
+    for name in ("lib/x.py", "lib/__pycache__/x.pyc", "lib/.git/HEAD", "lib/1.ipynb"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    below = {"lib/x.py": "file", "lib/1.ipynb": "file"}
+    inside = {"x.py": "file", "1.ipynb": "file"}
+    assert data(tmp_path, "lib") == data(tmp_path, "lib/**") == below
+    assert data(tmp_path / "lib", "**") == data(tmp_path / "lib", ".") == inside
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes links")
+@pytest.mark.parametrize("pattern", ["data", "data/**"])
+def test_data_behind_links(tmp_path: Path, pattern: str) -> None:
+    """A folder may lie elsewhere; a link that leads back is passed over."""
+    here = tmp_path / "here"
+    for folder in (here / "data", tmp_path / "far"):
+        folder.mkdir(parents=True)
+        (folder / "a.csv").touch()
+    (here / "data" / "link").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(here / "data")
+    assert set(data(here, pattern)) == {"data/a.csv", "data/link/a.csv"}
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read all")
+def test_data_in_a_folder_that_cannot_be_listed_is_a_doubt(tmp_path: Path) -> None:
+    """It may hold anything."""
+    folder = tmp_path / "data" / "closed"
+    folder.mkdir(parents=True)
+    folder.chmod(0)
+    try:
+        with pytest.raises(CheckpointError, match=r"^data: data/closed cannot be listed: "):
+            data(tmp_path, "data")
+    finally:
+        folder.chmod(0o700)
+
+
 # Interpreters
 
 
@@ -160,11 +199,35 @@ def test_a_python_tells_what_it_has() -> None:
     assert {"pytest-nbgroups", "nbclient", "typing-extensions"} <= told.distributions.keys()
 
 
-@pytest.mark.parametrize("command", ["/no/such/python", "false"])
-def test_a_python_that_does_not_tell(command: str) -> None:
-    """Whatever is the matter with it."""
-    with pytest.raises(CheckpointError, match=f"^{command} does not tell what is installed: "):
-        ask(command)
+def test_a_python_that_is_not_there_does_not_tell() -> None:
+    """The reason is the system's."""
+    with pytest.raises(
+        CheckpointError, match=r"^/no/such/python does not tell what is installed: "
+    ):
+        ask("/no/such/python")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a script")
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo one >&2; echo last >&2; exit 3", "it ended with status 3: last"),
+        ("exit 1", "it ended with status 1"),
+        ("echo nonsense", "Expecting value: line 1 column 1 (char 0)"),
+        ("exec sleep 60", "no answer within 0.2 s"),
+    ],
+)
+def test_a_python_that_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    """Whatever is the matter with it is told in one line, without the program that was to ask it."""
+    monkeypatch.setattr(interpreter, "_PATIENCE_S", 0.2 if "sleep" in script else 60.0)
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o700)
+    with pytest.raises(CheckpointError) as caught:
+        ask(str(python))
+    assert str(caught.value) == f"{python} does not tell what is installed: {reason}"
 
 
 def test_a_python_is_asked_again_when_something_was_installed(

@@ -2,10 +2,39 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.execution.environment import environment_of
+from pytest_nbgroups.execution.requirements import hindrance, missing
+from pytest_nbgroups.model import Experiment, Failure, FailureKind
+
+_BAD_VALUE = "environment variable 'TOKEN' = 7: expected a name and a text"
+_NULL = "environment variable 'TOKEN' = 'a\\x00b': holds a null character, which none can"
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({}, None),
+        ({"requires": ("env:TOKEN",)}, "needs the environment variable TOKEN"),
+        ({"requires": ("env:TOKEN",), "env": {"TOKEN": "x"}}, None),
+        ({"env": {"TOKEN": 7}}, Failure(kind=FailureKind.DECLARATION, message=_BAD_VALUE)),
+        ({"env": {"TOKEN": "a\0b"}}, Failure(kind=FailureKind.DECLARATION, message=_NULL)),
+        ({"skip": "needs Docker"}, "needs Docker"),
+        (
+            {"problem": "bad TOML", "skip": "needs Docker"},
+            Failure(kind=FailureKind.DECLARATION, message="bad TOML"),
+        ),
+    ],
+)
+def test_what_keeps_an_experiment_from_beginning(
+    declared: dict[str, Any], expected: Failure | str | None
+) -> None:
+    """What it requires is looked for among its own variables too."""
+    experiment = Experiment(name="x", directory=Path(), notebooks=(), **declared)
+    assert hindrance(experiment, environment_of(experiment, {})) == expected
 
 
 def test_what_is_there_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

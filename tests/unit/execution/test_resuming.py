@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from pytest_nbgroups.checkpoint import FileState
 from pytest_nbgroups.directory import read_experiments
 from pytest_nbgroups.errors import CheckpointError
 from pytest_nbgroups.execution import resuming
 from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.file_contents import ReadingStoppedError
+from pytest_nbgroups.execution.file_contents import FileContents, ReadingStoppedError
 from pytest_nbgroups.execution.interpreter import Installation
 from pytest_nbgroups.execution.requirements import missing
 from pytest_nbgroups.execution.resuming import SAME_SESSION, Attempt
@@ -326,6 +327,7 @@ def test_an_attempt_forgets_before_it_runs(lab: Lab) -> None:
     assert lab.run(resume=False) == ([], ["1-load.ipynb"])
     lab.broken = ""
     assert lab.run() == ([], list(ALL))
+    assert lab.reason == "1-load.ipynb: it did not pass in the last attempt"
 
 
 def test_a_failure_is_gone_on_from(lab: Lab) -> None:
@@ -419,6 +421,14 @@ def test_the_artifacts_within_the_directory(tmp_path: Path) -> None:
     assert set(reuse.steps[0].files) == {"input.csv"}
 
 
+def test_the_artifacts_within_the_data(lab: Lab) -> None:
+    """To name the whole repository is not to name what each run leaves in it."""
+    lab.toml('[run]\ndata = ["../.."]\n')
+    assert lab.run(resume=False) == ([], list(ALL))
+    (lab.checkpoint.parent / "Lung.json").write_text("{}")
+    assert lab.run() == (list(ALL), [])
+
+
 def test_a_second_attempt_of_a_session_starts_afresh(lab: Lab) -> None:
     """So that what is rerun for being flaky runs as a whole."""
     assert lab.run() == (list(ALL), [])
@@ -491,6 +501,31 @@ def test_a_repository_that_has_moved(lab: Lab, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "elsewhere", tmp_path / "copied")
     lab.root = tmp_path / "copied"
     assert lab.run() == (list(ALL), [])
+
+
+def test_a_file_is_read_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each notebook nor in each run, whether it fails at once, with the option or without it."""
+    opened: list[str] = []
+
+    def settled_state(contents: FileContents, path: str, status: os.stat_result) -> FileState:
+        opened.append(os.path.relpath(path, lab.root))
+        return replace(read(contents, path, status), settled=True)
+
+    read = FileContents._read
+    monkeypatch.setattr(FileContents, "_read", settled_state)
+    lab.checkpoint.unlink()
+    for resume, broken in [
+        (False, True),
+        (True, True),
+        (True, False),
+        (False, True),
+        (True, False),
+    ]:
+        lab.broken = "1-load.ipynb" if broken else ""
+        assert lab.run(resume=resume) == ([], list(ALL[:1] if broken else ALL))
+        assert opened.count("data/raw.csv") == 1
+    assert opened.count("experiments/Heart/input.csv") == 1
+    assert json.loads(lab.checkpoint.read_text())["known"].keys() == {"../../data/raw.csv"}
 
 
 def test_reading_stops_with_the_run(lab: Lab) -> None:

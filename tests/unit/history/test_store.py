@@ -16,6 +16,7 @@ from report_samples import (
     passed,
     result,
     results,
+    reused,
     started,
     unrun,
 )
@@ -216,6 +217,22 @@ def test_a_damaged_value_is_passed_over(
         expected = Estimate(runs=1, duration_s=10.0, peak_bytes=5, cpus=1.0, gpu_bytes=0)
         assert history.estimates(KIND) == {"Heart": expected}
         assert history.warnings == ()
+
+
+@pytest.mark.parametrize("outcome", ["failed", "interrupted", "passed"])
+def test_an_attempt_of_which_nothing_ran_is_no_run(opening: Opening, outcome: str) -> None:
+    """It failed or was ended before its first notebook, or everything was reused."""
+    nothing = (reused(),) if outcome == "passed" else (unrun(),)
+    of = result(outcome, started_at=2000.0, duration_s=99.0, notebooks=nothing)
+    with opening() as history:
+        history.record_experiment(of, nodeid=NODEID)
+        assert history.estimates(KIND) == {}
+        ran = passed(usage=used(5))
+        for number, notebooks in enumerate([(ran, failed()), (reused(), ran)], 1):
+            part = result("failed", started_at=float(number), duration_s=4.0, notebooks=notebooks)
+            history.record_experiment(part, nodeid=NODEID)
+        assert history.estimates(KIND)["Heart"].runs == 2
+        assert history.estimates(KIND)["Heart"].duration_s == 4.0
 
 
 def test_kinds_of_machine_are_kept_apart(opening: Opening) -> None:

@@ -178,6 +178,7 @@ def test_a_crash_fails_the_experiment_and_keeps_what_ran() -> None:
         directory=HEART,
         outcome=ExperimentOutcome.FAILED,
         reason="worker gw1 crashed",
+        resumable=1,
         started_at=1000.0,
         duration_s=30.0,
         error=Failure(kind=FailureKind.ERROR, message="worker gw1 crashed"),
@@ -245,6 +246,7 @@ def test_a_crash_after_the_end_fails_what_had_passed() -> None:
     assert crashed is not None
     assert (crashed.outcome, crashed.reason) == ("failed", "worker gw1 crashed")
     assert crashed.notebooks == result("passed").notebooks
+    assert crashed.resumable == len(NAMES)
     assert attempts(record) == (Attempt(worker="gw1", result=crashed),)
 
 
