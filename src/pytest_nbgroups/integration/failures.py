@@ -27,6 +27,12 @@ class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
         self.result = result
 
 
+class Failed(pytest.fail.Exception):
+    """A test failed by the experiment that it runs. Shown as pytest's own, whose name it has for that."""
+
+    __module__ = "builtins"
+
+
 @contextmanager
 def interrupting(config: pytest.Config) -> Generator[None]:
     """Have Ctrl-C end the session with ``--pdb`` too, which would take it for a failure to look into."""

@@ -12,7 +12,7 @@ from pytest_nbgroups.declaration import Declaration, check_ram_limit, read_decla
 from pytest_nbgroups.directory import SUFFIX
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
-from pytest_nbgroups.integration.failures import raise_outcome
+from pytest_nbgroups.integration.failures import Failed, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, read
 from pytest_nbgroups.model import Experiment, ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.properties import properties
@@ -38,7 +38,7 @@ class RunExperiment:
         item.user_properties.extend(properties(result))
         if result.outcome is ExperimentOutcome.FAILED:
             told = self._collection.runner.failure_repr(result, nodeid=item.nodeid)
-            pytest.fail(str(told).strip(), pytrace=False)
+            raise Failed(str(told).strip(), pytrace=False)
         raise_outcome(result)
         return result
 
