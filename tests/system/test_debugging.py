@@ -206,6 +206,21 @@ def test_ctrl_c_while_it_runs(tree: Tree) -> None:
     assert finished.outcomes("a") == ["passed", "interrupted", "not_run"]
 
 
+def test_ctrl_c_while_a_test_runs_it(tree: Tree) -> None:
+    """The same: what was interrupted is the experiment, not the test around it."""
+    (tree.root / "test_a.py").write_text(FIXTURE)
+    tree.notebook("a", "2-fit.ipynb", "import time\nopen('go', 'w').close()\ntime.sleep(600)")
+    run = tree.start("--pdb", "test_a.py::test_a")
+    run.await_file(tree.root / "experiments/a/go")
+    run.look()
+    os.kill(run.process.pid, 2)
+    finished = run.wait(PATIENCE_S)
+    assert still_there(run.family.values()) == []
+    assert finished.returncode == pytest.ExitCode.INTERRUPTED
+    assert "Exit: interrupted" in finished.text
+    assert "(Pdb)" not in finished.text
+
+
 @pytest.mark.parametrize("capture", ["fd", "no"])
 def test_stdin_is_closed(tree: Tree, capture: str) -> None:
     """Nobody can be asked: the failure is reported and the session goes on."""

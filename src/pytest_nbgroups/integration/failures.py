@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from _pytest import outcomes
 from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 from _pytest.pathlib import bestrelpath
 
@@ -27,7 +28,7 @@ class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
         self.result = result
 
 
-class Failed(pytest.fail.Exception):
+class Failed(outcomes.Failed):
     """A test failed by the experiment that it runs. Shown as pytest's own, whose name it has for that."""
 
     __module__ = "builtins"
@@ -39,7 +40,7 @@ def interrupting(config: pytest.Config) -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt as exc:
-        if not config.getoption("usepdb"):
+        if not config.getoption("usepdb", False):  # noqa: FBT003  -p no:debugging
             raise
         reason = str(exc) or "interrupted"
         raise pytest.exit.Exception(reason, returncode=pytest.ExitCode.INTERRUPTED) from exc
