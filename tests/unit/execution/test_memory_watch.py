@@ -363,13 +363,15 @@ def test_what_was_there_in_the_last_second(processes: Processes) -> None:
 
 
 def test_a_process_that_was_lost(processes: Processes) -> None:
-    """One that was seen and has ended since."""
+    """One that was seen and has ended since this was last asked."""
     processes.set(5, 10)
     processes.set(6, 10, pss=10)
     processes.watch.sample()
     assert not processes.watch.has_lost_a_process()
     processes.end(6)
     assert processes.watch.has_lost_a_process()
+    processes.watch.sample()
+    assert not processes.watch.has_lost_a_process()
 
 
 class Elsewhere:
