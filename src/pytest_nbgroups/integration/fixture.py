@@ -50,7 +50,8 @@ class RunExperiment:
                 return self._the_one(scope, target)
         looked = ", ".join(str(base) for base in self._bases(scope))
         pytest.fail(
-            f"run_experiment({str(path)!r}): no such directory below {looked}", pytrace=False
+            f"run_experiment({str(path)!r}): no such directory or notebook below {looked}",
+            pytrace=False,
         )
 
     def _bases(self, scope: Scope) -> list[Path]:
