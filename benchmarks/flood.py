@@ -89,6 +89,8 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=3.0, help="seconds that a flooding cell has")
     parser.add_argument("names", nargs="*", help="which of them; default: all")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - {*FLOODS, *ENDING}:
+        parser.error(f"no such cell: {', '.join(sorted(unknown))}")
     print(f"{'cell':<18}{'exit':>5}{'seconds':>9}{'peak of pytest':>16}{'on disk':>12}")
     for name, source in {**FLOODS, **ENDING}.items():
         if arguments.names and name not in arguments.names:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from tree import BASIC, Bench, Findings, Run, cells
+from tree import BASIC_CASES, Bench, Findings, Run, cells
 
 Check: TypeAlias = Callable[[Bench], Iterator[str]]
 
@@ -174,13 +174,10 @@ def _other_notebooks(bench: Bench, option: str) -> Iterator[str]:
     for workers in ("-n0", "-n2"):
         run = bench.run(workers, option, files=SECOND_GUIDE)
         theirs = [case for case in run.cases if "guide" in case]
-        if len(run.cases) - len(theirs) != len(BASIC_CASES) or not theirs:
+        if len(run.cases) - len(theirs) != BASIC_CASES or not theirs:
             yield f"{workers}: {sorted(run.cases)}: {run.last_line()}"
         if run.outcomes("Good") != ["passed", "passed"]:
             yield f"{workers}: the notebooks of Good: {run.outcomes('Good')}"
-
-
-BASIC_CASES = [name for name in BASIC if name.endswith(("1-write.ipynb", ".py"))]
 
 
 def asyncio(bench: Bench) -> Iterator[str]:

@@ -12,7 +12,6 @@ network or a filled cache, and takes some minutes. Ends with exit code 1 where s
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import sys
@@ -21,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tree import Bench, Findings, basic_findings
+from tree import Bench, basic_findings
 from worlds import (
     NEIGHBOURS,
     WORLDS,
@@ -81,11 +80,9 @@ def look(neighbour: Neighbour, world: World, folder: Path) -> Outcome:
 
 
 def _findings(neighbour: Neighbour, bench: Bench) -> Iterator[str]:
-    basic: Findings = []
-    for workers in ("-n0", "-n2"):
-        basic += basic_findings(bench.run(workers), where=workers)
-    yield from basic
     try:
+        for workers in ("-n0", "-n2"):
+            yield from basic_findings(bench.run(workers), where=workers)
         yield from neighbour.check(bench)
     except Exception as exc:  # noqa: BLE001  what a check did not expect is a finding as well
         yield f"{type(exc).__name__}: {exc}"
@@ -121,9 +118,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / ".compatibility")
     parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.name}")
     given = parser.parse_args(arguments)
+    if unknown := set(given.names) - {n.distribution for n in NEIGHBOURS}:
+        parser.error(f"no such plugin here: {', '.join(sorted(unknown))}")
+    if given.write and given.names:
+        parser.error("the table in the page has all plugins: --write goes without names")
     chosen = [n for n in NEIGHBOURS if not given.names or n.distribution in given.names]
     pairs = [(neighbour, world) for neighbour in chosen for world in WORLDS]
-    with ThreadPoolExecutor(_AT_ONCE) as pool, contextlib.suppress(BrokenPipeError):
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         looked = [pool.submit(look, *pair, given.folder.absolute()) for pair in pairs]
         outcomes = [each.result() for each in looked]
     text = report(outcomes)

@@ -50,6 +50,8 @@ BASIC: Mapping[str, str] = {
     "test_ordinary.py": "def test_ordinary():\n    assert True\n",
     "pytest.ini": "[pytest]\n",
 }
+BASIC_CASES = 3
+"""Two experiments and a test."""
 
 
 @dataclass(frozen=True, kw_only=True)

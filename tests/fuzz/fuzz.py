@@ -102,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=120.0, help="of each target at most")
     arguments = parser.parse_args(argv)
+    if unknown := set(arguments.targets) - {target.name for target in TARGETS}:
+        parser.error(f"no such target: {', '.join(sorted(unknown))}")
     warnings.simplefilter("error")
     chosen = [t for t in TARGETS if not arguments.targets or t.name in arguments.targets]
     sys.stdout.write(

@@ -37,15 +37,16 @@ GPUS = (
 
 
 def cuda(env: dict[str, str], _folder: Path) -> str:
-    """What is visible is of what there is, each once; asked by the UUIDs it is the same again."""
+    """What is visible is of what there is, each once; where nothing is, a remark says why.
+
+    Asked by the UUIDs it is the same again.
+    """
     order_remark(GPUS, env)
     for visible in (cuda_visible(GPUS, env), container_visible(GPUS, env)):
         uuids = [gpu.uuid for gpu in visible.gpus]
         assert len(set(uuids)) == len(uuids)
         assert set(visible.gpus) <= set(GPUS)
-        assert (
-            visible.remark or uuids or not env.get("CUDA_VISIBLE_DEVICES", "").strip(" ,-1") or True
-        )
+        assert uuids or visible.remark
     seen = cuda_visible(GPUS, env)
     whole = [gpu for gpu in seen.gpus if gpu.parent_uuid is None]
     again = cuda_visible(GPUS, {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in whole)})

@@ -111,6 +111,13 @@ def test_a_timeout_mark_without_a_value(skipped: Write, pytester: pytest.Pyteste
     result.assert_outcomes(skipped=1)
 
 
+def test_without_pytests_prompt(skipped: Write, pytester: pytest.Pytester) -> None:
+    """``-p no:debugging`` leaves no ``--pdb`` to ask for."""
+    skipped("experiments/A")
+    result = pytester.runpytest_inprocess("--run-experiments", "-p", "no:debugging")
+    result.assert_outcomes(skipped=1)
+
+
 def test_without_pytest_timeout(experiment: Write, pytester: pytest.Pytester) -> None:
     """Where pytest-timeout is not there, its marker is not used: it would be unknown."""
     experiment("experiments/A")

@@ -501,14 +501,25 @@ def test_hooks_in_a_subdirectory(experiment: Write, pytester: pytest.Pytester) -
     assert counts == {"A": 1, "group/B": 1, "C": 2}
 
 
-def test_the_event_hook(experiment: Write, skipped: Write, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("raise RuntimeError('not now')", "RuntimeError: not now"),
+        ("pytest.skip('not now')", "Skipped: not now"),
+    ],
+)
+def test_the_event_hook(
+    statement: str, told: str, experiment: Write, skipped: Write, pytester: pytest.Pytester
+) -> None:
     """A hook hears of every experiment; what it raises becomes a warning at the end."""
     pytester.makeconftest(
-        """
+        f"""
+        import pytest
+
         def pytest_experiment_event(config, event):
             with open(config.rootpath / "heard", "a") as file:
                 print(type(event).__name__, event.experiment, file=file)
-            raise RuntimeError("not now")
+            {statement}
         """
     )
     skipped("experiments/A")
@@ -521,7 +532,7 @@ def test_the_event_hook(experiment: Write, skipped: Write, pytester: pytest.Pyte
         "NotebookFinished B",
         "ExperimentFinished B",
     ]
-    warning = "experiments: warning: pytest_experiment_event raised RuntimeError: not now"
+    warning = f"experiments: warning: pytest_experiment_event raised {told}"
     assert result.outlines.count(warning) == 1
 
 

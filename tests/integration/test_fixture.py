@@ -194,7 +194,7 @@ def test_an_unknown_path(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             (
-                f"run_experiment('Nowhere'): no such directory below {root}, {root / 'experiments'}, "
+                f"run_experiment('Nowhere'): no such directory or notebook below {root}, {root / 'experiments'}, "
                 f"{root}"
             )
         ]

@@ -29,6 +29,18 @@ if sys.platform == "win32":
 pytestmark = pytest.mark.timeout(300)
 
 QUESTION = "Enter ends the kernel and goes on, q ends the session: "
+FIXTURE = """
+import pytest
+
+def test_a(run_experiment):
+    run_experiment('a')
+
+def test_other(run_experiment):
+    value = 5
+    with pytest.raises(pytest.fail.Exception):
+        run_experiment('a')
+    assert value == 6
+"""
 TEST = "def test_ordinary():\n    value = 5\n    assert value == 6\n"
 
 
@@ -194,6 +206,21 @@ def test_ctrl_c_while_it_runs(tree: Tree) -> None:
     assert finished.outcomes("a") == ["passed", "interrupted", "not_run"]
 
 
+def test_ctrl_c_while_a_test_runs_it(tree: Tree) -> None:
+    """The same: what was interrupted is the experiment, not the test around it."""
+    (tree.root / "test_a.py").write_text(FIXTURE)
+    tree.notebook("a", "2-fit.ipynb", "import time\nopen('go', 'w').close()\ntime.sleep(600)")
+    run = tree.start("--pdb", "test_a.py::test_a")
+    run.await_file(tree.root / "experiments/a/go")
+    run.look()
+    os.kill(run.process.pid, 2)
+    finished = run.wait(PATIENCE_S)
+    assert still_there(run.family.values()) == []
+    assert finished.returncode == pytest.ExitCode.INTERRUPTED
+    assert "Exit: interrupted" in finished.text
+    assert "(Pdb)" not in finished.text
+
+
 @pytest.mark.parametrize("capture", ["fd", "no"])
 def test_stdin_is_closed(tree: Tree, capture: str) -> None:
     """Nobody can be asked: the failure is reported and the session goes on."""
@@ -214,6 +241,27 @@ def test_an_ordinary_test_has_pytests_prompt(tree: Tree) -> None:
     assert finished.text.count("entering PDB") == 1
     assert "-> assert value == 6" in finished.text
     assert "2 failed" in finished.text
+
+
+def test_a_test_that_runs_an_experiment_asks_once(tree: Tree) -> None:
+    """Its own failures have pytest's prompt, also after an experiment that its user has looked at."""
+    (tree.root / "test_a.py").write_text(FIXTURE)
+    finished = tree.pytest("--pdb", "test_a.py::test_a")
+    assert finished.text.count(QUESTION) == 1
+    assert "entering PDB" not in finished.text
+    assert "FAILED test_a.py::test_a - Failed: experiment a, notebook 2 of 3" in finished.text
+    finished = tree.pytest("--pdb", "test_a.py::test_other")
+    assert finished.text.count(QUESTION) == 1
+    assert "-> assert value == 6" in finished.text
+
+
+def test_a_test_without_a_kernel_has_pytests_prompt(tree: Tree) -> None:
+    """There is nothing else to look at."""
+    (tree.root / "test_a.py").write_text(FIXTURE)
+    tree.notebook("a", "2-fit.ipynb", "import os\nos._exit(3)")
+    finished = tree.pytest("--pdb", "test_a.py::test_a")
+    assert QUESTION not in finished.text
+    assert "-> run_experiment('a')" in finished.text
 
 
 def test_an_expected_failure_asks_nobody(tree: Tree) -> None:

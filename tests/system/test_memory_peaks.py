@@ -1,7 +1,9 @@
-"""The memory and CPU time that real kernels use, against what they are known to use."""
+"""The memory and CPU time that real processes use, against what they are known to use."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +11,17 @@ from pathlib import Path
 import pytest
 from workbench import Tree
 
+from pytest_nbgroups.execution.holding import Holding, Sample
+from pytest_nbgroups.execution.memory import MemoryWatch
+from pytest_nbgroups.execution.process_memory import Portion, ProcReader, PsutilReader
+
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells shared pages apart"),
 ]
 
 MB = 10**6
+MIB = 2**20
 FORKS = """
 import os, time
 block = bytearray(b"x") * {mb}_000_000
@@ -79,3 +86,39 @@ def test_cpu_time(tree: Tree) -> None:
         name: run.experiment(name)["attempts"][0]["usage"]["cpu_s"] for name in ("idle", "both")
     }
     assert used["both"] - used["idle"] == pytest.approx(2.0, abs=0.6)
+
+
+def test_psutil_knows_this_process() -> None:
+    """And says nothing of one that is not there."""
+    found = PsutilReader().memory(os.getpid())
+    assert found is not None
+    assert found.peak_rss_bytes >= found.rss_bytes > MIB
+    assert found.cpu_s > 0
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert PsutilReader().memory(ended.pid) is None
+
+
+def test_proc_knows_this_process() -> None:
+    """Alone with most of its pages; and a zombie has none."""
+    reader = ProcReader()
+    found, portion = reader.memory(os.getpid()), reader.portion(os.getpid())
+    assert found is not None
+    assert portion is not None
+    assert MIB < portion.proportional_bytes <= portion.rss_bytes <= 1.05 * found.rss_bytes
+    with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        assert reader.memory(zombie.pid) is None
+        assert reader.portion(zombie.pid) == Portion()
+    assert reader.portion(zombie.pid) == Portion()
+
+
+def test_it_samples_while_it_is_entered() -> None:
+    """At once and a last time, of the real processes below this one."""
+    samples: list[Sample] = []
+    with MemoryWatch(os.getppid(), Holding(on_sample=samples.append)) as watch:
+        pass
+    usage = watch.usage(None)
+    assert usage is not None
+    assert usage.peak_bytes > MIB
+    assert not watch.warnings

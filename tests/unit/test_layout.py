@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
 import pytest_nbgroups
-
-HEAVY = {
-    "asyncio",
-    "jupyter_client",
-    "nbclient",
-    "nbformat",
-    "psutil",
-    "pynvml",
-    "sqlite3",
-    "zmq",
-}
 
 
 @pytest.mark.parametrize("name", pytest_nbgroups.__all__)
@@ -47,29 +32,3 @@ def test_other_names_are_not() -> None:
         AttributeError, match=r"^module 'pytest_nbgroups' has no attribute 'run_experiments'$"
     ):
         pytest_nbgroups.run_experiments  # noqa: B018
-
-
-def modules_after(*statements: str) -> set[str]:
-    """Modules of a new Python that the last statement brings in."""
-    *before, last = statements
-    program = (
-        f"import json, sys; {'; '.join([*before, 'pass'])}; before = set(sys.modules); {last}; "
-        "print(json.dumps(sorted(set(sys.modules) - before)))"
-    )
-    output = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    ).stdout
-    return set(json.loads(output))
-
-
-def test_the_plugin_brings_in_nothing_heavy() -> None:
-    """Every run of pytest in the environment loads it, mostly for nothing."""
-    loaded = modules_after("import pytest", "import pytest_nbgroups.plugin")
-    assert "pytest_nbgroups.integration.options" in loaded
-    assert not HEAVY & loaded
-
-
-def test_the_core_does_not_load_pytest() -> None:
-    """The Python API serves programs that know nothing of tests."""
-    loaded = modules_after("from pytest_nbgroups import run_experiment")
-    assert not {"pytest", "_pytest", "xdist"} & loaded

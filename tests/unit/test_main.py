@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -143,18 +141,6 @@ def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) 
         main(arguments)
     assert raised.value.code == 2
     assert capsys.readouterr().err.startswith("usage: python -m pytest_nbgroups")
-
-
-def test_help_of_the_program() -> None:
-    """It runs as a module, and lists its commands."""
-    told = subprocess.run(
-        [sys.executable, "-m", "pytest_nbgroups", "--help"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    assert told.startswith("usage: python -m pytest_nbgroups [-h] COMMAND ...")
-    assert "merge     join the records of the shards of one run" in told
 
 
 def test_help_of_merge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

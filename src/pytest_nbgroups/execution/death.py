@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_nbgroups.execution.failures import death_message, describe_exit, signal_of
+from pytest_nbgroups.execution.failures import death_message, exit_status, signal_of
 from pytest_nbgroups.execution.holding import Neighbour
 from pytest_nbgroups.execution.memory import Excess
 from pytest_nbgroups.model import Failure, FailureKind
@@ -27,7 +27,7 @@ _NAMED = 5
 
 _KILLER = "the OOM killer of the operating system"
 _EXIT_CALL = re.compile(
-    r"^[^#'\"]*?(?<![\w.])((?:sys\.|os\.)?(?:_exit|exit|quit|abort))\s*\(", re.MULTILINE
+    r"^[^#'\"\n]*?(?<![\w.])((?:sys\.|os\.)?(?:_exit|exit|quit|abort))\s*\(", re.MULTILINE
 )
 _CALLS = {"exit", "quit", "sys.exit", "os._exit", "os.abort"}
 
@@ -137,7 +137,7 @@ def _killed(failure: Failure, seen: Circumstances) -> Failure:
     """SIGKILL, and no sign of the OOM killer."""
     counted = are_counted(seen.before) and are_counted(seen.after)
     nearly_full = _is_nearly_full(seen)
-    cause = describe_exit(seen.returncode).partition(",")[0]
+    cause = exit_status(seen.returncode)
     if counted:
         cause += ", killed from outside"
         cause += ", possibly by a program that guards memory" if nearly_full else ""

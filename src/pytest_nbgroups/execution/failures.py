@@ -186,16 +186,21 @@ def signal_of(returncode: int | None) -> int | None:
     return returncode - _SHELL if _name(returncode - _SHELL) else None
 
 
-def describe_exit(returncode: int | None) -> str:
-    """An exit status in words; negative numbers are signals, as in `subprocess`."""
+def exit_status(returncode: int | None) -> str:
+    """In words; negative numbers are signals, as in `subprocess`."""
     if returncode is None:
         return "its exit status is unknown"
     signum = signal_of(returncode)
     if signum is None:
         return f"exit code {returncode}"
-    name = _name(signum) or f"signal {signum}"
     through_shell = f" (exit code {returncode})" if returncode > 0 else ""
-    return f"{name}{through_shell}{_SIGNALS.get(name, '')}"
+    return f"{_name(signum) or f'signal {signum}'}{through_shell}"
+
+
+def describe_exit(returncode: int | None) -> str:
+    """An exit status with what a signal usually means."""
+    name = _name(signal_of(returncode) or 0)
+    return f"{exit_status(returncode)}{_SIGNALS.get(name or '', '')}"
 
 
 def _exit_hint(returncode: int | None) -> str:

@@ -69,9 +69,11 @@ class Halts:
     def serve(self) -> None:
         """Make the calls until the experiment is over. Raises what ``on_halt`` raises."""
         while not self._over.is_set():
-            # A wait without a timeout cannot be interrupted by Ctrl-C on Windows.
-            with suppress(queue.Empty):
-                self._calls.get(timeout=1.0)()
+            try:  # a wait without a timeout cannot be interrupted by Ctrl-C on Windows
+                call = self._calls.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            call()
 
     def end(self) -> None:
         """The experiment is over: let ``serve`` and ``wait`` return."""

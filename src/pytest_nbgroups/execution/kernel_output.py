@@ -24,7 +24,7 @@ class KernelOutput:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         self._size = os.fstat(self._file).st_size
         self._limit_bytes = limit_bytes
-        self._left_out_bytes = 0
+        self._left_out_bytes = self._note_bytes = 0
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
 
@@ -62,13 +62,15 @@ class KernelOutput:
         os.close(self._file)
 
     def _append(self, data: bytes) -> None:
+        last = data[-(self._limit_bytes // 2) :]
         if self._size + len(data) > self._limit_bytes:
-            self._leave_out()
-        self._size += os.write(self._file, data[-self._limit_bytes // 2 :])
+            self._leave_out(len(data) - len(last))
+        self._size += os.write(self._file, last)
 
-    def _leave_out(self) -> None:
-        kept = self._limit_bytes // 2
-        self._left_out_bytes += max(0, self._size - kept)
-        os.ftruncate(self._file, min(self._size, kept))
+    def _leave_out(self, of_data_bytes: int) -> None:
+        kept = min(self._size, self._limit_bytes // 2)
+        self._left_out_bytes += self._size - kept - self._note_bytes + of_data_bytes
+        os.ftruncate(self._file, kept)
         note = f"\n[{self._left_out_bytes:,} bytes left out here: a log is kept up to {self._limit_bytes:,}]\n"
-        self._size = min(self._size, kept) + os.write(self._file, note.encode())
+        self._note_bytes = os.write(self._file, note.encode())
+        self._size = kept + self._note_bytes

@@ -15,6 +15,7 @@ from jupyter_client.kernelspec import (
     KernelSpecManager,
     NoSuchKernel,
 )
+from traitlets import TraitError
 
 from pytest_nbgroups.errors import KernelStartError
 
@@ -39,12 +40,27 @@ def find_kernel_spec(name: str) -> KernelSpec:
         spec = specs.get_kernel_spec(name)
     except NoSuchKernel as exc:
         raise KernelStartError(_missing(name, specs.find_kernel_specs())) from exc
-    except (OSError, ValueError, TypeError) as exc:
-        raise KernelStartError(
-            f"the kernelspec of {name!r} cannot be read: {exc}; install it again with: {installation(name)}"
-        ) from exc
+    except (OSError, ValueError, TypeError, TraitError) as exc:
+        raise KernelStartError(_unreadable(name, str(exc))) from exc
+    if fault := _fault(spec):
+        raise KernelStartError(_unreadable(name, f"{fault} ({spec.resource_dir})"))
     _check(name, spec)
     return spec
+
+
+def _unreadable(name: str, why: str) -> str:
+    return f"the kernelspec of {name!r} cannot be read: {why}; install it again with: {installation(name)}"
+
+
+def _fault(spec: KernelSpec) -> str | None:
+    """What Jupyter itself does not check."""
+    if not all(isinstance(word, str) for word in spec.argv):
+        return "argv is no list of texts"
+    if not all(isinstance(text, str) for text in spec.env.values()):
+        return "env has values that are no texts"
+    if not isinstance(spec.metadata.get("kernel_provisioner", {}), dict):
+        return "metadata.kernel_provisioner is no object"
+    return None
 
 
 def installation(name: str) -> str:

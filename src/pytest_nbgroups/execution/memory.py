@@ -130,6 +130,8 @@ class MemoryWatch:
         """The peak of the largest single process that was seen whole."""
         self._peaks: dict[int, int] = {}
         """Of each process, as it was last seen."""
+        self._living: set[int] = set()
+        """Those of them of which it is not known that they have ended."""
         self._cpu_seen_s: dict[int, float] = {}
         self._recent: deque[tuple[float, int]] = deque()
         self._gpu_used: Mapping[str, int] | None = None
@@ -172,8 +174,10 @@ class MemoryWatch:
         return max((used_bytes for _, used_bytes in list(self._recent)), default=0)
 
     def has_lost_a_process(self) -> bool:
-        """Whether one that was seen below the kernel host is there no more."""
-        return any(self._reader.memory(pid) is None for pid in list(self._peaks))
+        """Whether one that was seen below the kernel host has ended since this was last asked."""
+        ended = {pid for pid in list(self._living) if self._reader.memory(pid) is None}
+        self._living -= ended
+        return bool(ended)
 
     def _never_seen_bytes(self, reaped: Reaped | None) -> int:
         """A process that was reaped but not seen, and what was always there beside it; 0 without one."""
@@ -265,6 +269,7 @@ class MemoryWatch:
         A peak that has changed at all is a new one: it falls where a process executes another program.
         """
         before_bytes, self._peaks[pid] = self._peaks.get(pid), memory.peak_rss_bytes
+        self._living.add(pid)
         self._cpu_seen_s[pid] = memory.cpu_s
         if memory.peak_rss_bytes == before_bytes:
             return 0

@@ -72,7 +72,8 @@ def left_out_warnings(where: str, left_out: LeftOut, limit: Size) -> Iterator[st
             f"may keep; raise {LIMIT_KEY} ({limit}) in the ini file if it is needed"
         )
     if lost := left_out.lost_messages:
+        were, them = ("were", "them") if lost > 1 else ("was", "it")
         yield (
-            f"{where}: at least {lost} of its outputs {'were' if lost > 1 else 'was'} lost: its kernel dropped "
-            "them because the machine was too busy to take them; run fewer experiments at once, or print less often"
+            f"{where}: at least {lost} of its outputs {were} lost: its kernel dropped {them} because the "
+            f"machine was too busy to take {them}; run fewer experiments at once, or print less often"
         )

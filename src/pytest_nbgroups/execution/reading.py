@@ -150,7 +150,7 @@ def _check_code(number: int, cell: dict[str, Any]) -> None:
         ) from exc
     outputs = cell.setdefault("outputs", [])
     if not isinstance(outputs, list) or not all(map(_is_output, outputs)):
-        raise NotebookError(f"cell {number} has outputs that are none")
+        raise NotebookError(f"cell {number} has outputs that are no outputs")
 
 
 def _is_output(output: object) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,12 +71,17 @@ class ExecutedCopy:
         write_atomically(self.path, nbformat.writes(copy), "\n")
 
     def _state(self) -> object:
-        """Something that differs where there is more to write."""
+        """Something that differs where there is more to write, or something else in the last place."""
         return [
-            (cell.execution_count, len(cell.outputs))
+            (cell.execution_count, len(cell.outputs), _content(cell.outputs[-1:]))
             for cell in self._notebook.cells
             if cell.cell_type == "code"
         ]
+
+
+def _content(outputs: Iterable[NotebookNode]) -> list[tuple[object, ...]]:
+    """What cannot change with the output itself: an update puts other values into it."""
+    return [tuple(output.values()) for output in outputs]
 
 
 def _with_joined_streams(cell: NotebookNode) -> NotebookNode:

@@ -45,11 +45,12 @@ class Witness:
     def cell_ended(self, number: int) -> None:
         """Take in what has happened to the kernel or beside it since the cell before."""
         counts, faults = self._holding.kill_counts(), self._faults_of_ended_children()
+        has_lost = self._memory.has_lost_a_process() or faults != self._faults
         if self._kernel.returncode is not None:
             self._after, self._beside = counts, tuple(self._holding.neighbours())
             return
         found = shortage(self._before, counts)
-        if found and (faults != self._faults or self._memory.has_lost_a_process()):
+        if found and has_lost:
             beside = tuple(self._holding.neighbours())
             self._lost.append(LostChild(cell=number, shortage=found, neighbours=beside))
         self._before, self._after, self._faults = counts, counts, faults

@@ -17,7 +17,7 @@ from _pytest.skipping import evaluate_xfail_marks
 
 from pytest_nbgroups.execution.halting import Halted, OnHalt
 from pytest_nbgroups.integration.collection import ExperimentItem
-from pytest_nbgroups.integration.failures import ExperimentFailed, shown
+from pytest_nbgroups.integration.failures import ExperimentFailed, Failed, shown
 from pytest_nbgroups.model import (
     Experiment,
     ExperimentOutcome,
@@ -37,17 +37,21 @@ class KernelPrompt:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self.has_asked = False
+        """Of the last experiment, whether its user has looked at it."""
         self._end: str | None = None
         """Why the session is to end, as soon as the failure is reported."""
 
     def on_halt(self, experiment: Experiment, item: pytest.Item) -> OnHalt | None:
         """What a failed notebook's kernel waits for; None where pytest would open no prompt either."""
+        self.has_asked = False
         expected = evaluate_xfail_marks(item)
         if expected is not None and expected.raises is None:
             return None
         return partial(self._show, experiment)
 
     def _show(self, experiment: Experiment, halted: Halted) -> None:
+        self.has_asked = True
         with _terminal(self.config) as write:
             for line in self._lines(experiment, halted):
                 write(line)
@@ -82,14 +86,18 @@ class KernelPrompt:
         """Take the place of pytest's own prompt, which by now is registered."""
         plugins = self.config.pluginmanager
         if (own := plugins.unregister(name=_PYTESTS_OWN)) is not None:
-            plugins.register(_ForOthers(own), _PYTESTS_OWN)
+            plugins.register(_ForOthers(own, self), _PYTESTS_OWN)
 
 
 class _ForOthers:
-    """pytest's own prompt for all but a failed experiment, where it would stop in code of ours."""
+    """pytest's own prompt for all but a failed experiment.
 
-    def __init__(self, own: Any) -> None:  # noqa: ANN401
+    There it would stop in code of ours; in a test that has run one, it would ask what was asked already.
+    """
+
+    def __init__(self, own: Any, prompt: KernelPrompt) -> None:  # noqa: ANN401
         self._own = own
+        self._prompt = prompt
         self.pytest_internalerror = own.pytest_internalerror
 
     def pytest_exception_interact(
@@ -98,8 +106,9 @@ class _ForOthers:
         call: pytest.CallInfo[Any],
         report: pytest.TestReport,
     ) -> None:
-        failed = call.excinfo is not None and isinstance(call.excinfo.value, ExperimentFailed)
-        if not (failed and isinstance(node, ExperimentItem)):
+        error = call.excinfo.value if call.excinfo else None
+        by_experiment = isinstance(error, ExperimentFailed) and isinstance(node, ExperimentItem)
+        if not by_experiment and not (isinstance(error, Failed) and self._prompt.has_asked):
             self._own.pytest_exception_interact(node=node, call=call, report=report)
 
 

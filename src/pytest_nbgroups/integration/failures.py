@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from _pytest import outcomes
 from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 from _pytest.pathlib import bestrelpath
 
@@ -27,13 +28,19 @@ class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
         self.result = result
 
 
+class Failed(outcomes.Failed):
+    """A test failed by the experiment that it runs. Shown as pytest's own, whose name it has for that."""
+
+    __module__ = "builtins"
+
+
 @contextmanager
 def interrupting(config: pytest.Config) -> Generator[None]:
     """Have Ctrl-C end the session with ``--pdb`` too, which would take it for a failure to look into."""
     try:
         yield
     except KeyboardInterrupt as exc:
-        if not config.getoption("usepdb"):
+        if not config.getoption("usepdb", False):  # noqa: FBT003  -p no:debugging
             raise
         reason = str(exc) or "interrupted"
         raise pytest.exit.Exception(reason, returncode=pytest.ExitCode.INTERRUPTED) from exc

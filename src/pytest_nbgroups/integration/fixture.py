@@ -11,7 +11,7 @@ import pytest
 from pytest_nbgroups.declaration import Declaration, check_ram_limit, read_declaration
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
-from pytest_nbgroups.integration.failures import raise_outcome
+from pytest_nbgroups.integration.failures import Failed, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, read
 from pytest_nbgroups.model import SUFFIX, Experiment, ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.properties import properties
@@ -30,15 +30,14 @@ class RunExperiment:
         __tracebackhide__ = True
         experiment = self._find(Path(path))
         self._refuse_collected(experiment)
-        item = self._request.node
-        result = self._collection.runner.run(
-            self._declared(experiment), item=item, nodeid=item.nodeid
-        )
-        item.user_properties.extend(properties(result))
-        if result.outcome is ExperimentOutcome.FAILED:
-            told = self._collection.runner.failure_repr(result, nodeid=item.nodeid)
-            pytest.fail(str(told).strip(), pytrace=False)
-        raise_outcome(result)
+        item, runner = self._request.node, self._collection.runner
+        with interrupting(runner.config):
+            result = runner.run(self._declared(experiment), item=item, nodeid=item.nodeid)
+            item.user_properties.extend(properties(result))
+            if result.outcome is ExperimentOutcome.FAILED:
+                told = runner.failure_repr(result, nodeid=item.nodeid)
+                raise Failed(str(told).strip(), pytrace=False)
+            raise_outcome(result)
         return result
 
     def _find(self, path: Path) -> Experiment:
@@ -50,7 +49,8 @@ class RunExperiment:
                 return self._the_one(scope, target)
         looked = ", ".join(str(base) for base in self._bases(scope))
         pytest.fail(
-            f"run_experiment({str(path)!r}): no such directory below {looked}", pytrace=False
+            f"run_experiment({str(path)!r}): no such directory or notebook below {looked}",
+            pytrace=False,
         )
 
     def _bases(self, scope: Scope) -> list[Path]:

@@ -201,7 +201,7 @@ def configure(config: pytest.Config) -> None:
 
 
 def _prompt(config: pytest.Config) -> KernelPrompt | None:
-    if not config.getoption("usepdb"):
+    if not config.getoption("usepdb", False):  # noqa: FBT003  -p no:debugging
         return None
     prompt = KernelPrompt(config)
     config.pluginmanager.register(prompt, "nbgroups-kernel-prompt")

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import pytest
+from _pytest.outcomes import OutcomeException
 
 from pytest_nbgroups.events import (
     Event,
@@ -109,7 +110,7 @@ class Telling:
         except pytest.exit.Exception as exc:
             self._exit = exc
             _thread.interrupt_main()
-        except Exception as exc:  # noqa: BLE001  the user's code is called in a thread of ours
+        except (Exception, OutcomeException) as exc:  # noqa: BLE001  the user's code, in a thread of ours
             self.summary.warn(f"pytest_experiment_event raised {type(exc).__name__}: {exc}")
 
     def _lines(self, event: Event, worker: str) -> Iterable[str]:

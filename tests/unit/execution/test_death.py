@@ -182,6 +182,7 @@ def test_a_crash_stays_a_crash() -> None:
         (["exit()", "", "x = 1"], ("cell 1 calls exit()",)),
         (["import os", "if True:\n    os._exit(3)"], ("cell 2 calls os._exit()",)),
         (["sys.exit(1)", "quit ()"], ("cell 2 calls quit()",)),
+        (["exit()", "1, 2,\n" * 50_000], ("cell 1 calls exit()",)),
         (["# exit()", "app.exit()", 'print("exit()")', "sys.abort()", "on_exit()"], ()),
         ([], ()),
     ],

@@ -13,10 +13,9 @@ import pytest
 
 from pytest_nbgroups.checkpoint import Fingerprint
 from pytest_nbgroups.errors import CheckpointError, NbgroupsError
-from pytest_nbgroups.execution import interpreter
 from pytest_nbgroups.execution.file_contents import FileContents
 from pytest_nbgroups.execution.fingerprint import read_data, read_fingerprint
-from pytest_nbgroups.execution.interpreter import Installation, Interpreters, ask
+from pytest_nbgroups.execution.interpreter import Installation, Interpreters
 from pytest_nbgroups.model import Experiment, Notebook
 from pytest_nbgroups.settings import Settings
 
@@ -186,64 +185,3 @@ def test_data_in_a_folder_that_cannot_be_listed_is_a_doubt(tmp_path: Path) -> No
             data(tmp_path, "data")
     finally:
         folder.chmod(0o700)
-
-
-# Interpreters
-
-
-def test_a_python_tells_what_it_has() -> None:
-    """Its version and prefix, and distributions under their normalized names."""
-    told = ask(sys.executable)
-    version = "{}.{}.{}".format(*sys.version_info)
-    assert told.interpreter.endswith(f"{version} in {sys.prefix}")
-    assert {"pytest-nbgroups", "nbclient", "typing-extensions"} <= told.distributions.keys()
-
-
-def test_a_python_that_is_not_there_does_not_tell() -> None:
-    """The reason is the system's."""
-    with pytest.raises(
-        CheckpointError, match=r"^/no/such/python does not tell what is installed: "
-    ):
-        ask("/no/such/python")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="makes a script")
-@pytest.mark.parametrize(
-    ("script", "reason"),
-    [
-        ("echo one >&2; echo last >&2; exit 3", "it ended with status 3: last"),
-        ("exit 1", "it ended with status 1"),
-        ("echo nonsense", "Expecting value: line 1 column 1 (char 0)"),
-        ("exec sleep 60", "no answer within 0.2 s"),
-    ],
-)
-def test_a_python_that_does_not_tell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
-) -> None:
-    """Whatever is the matter with it is told in one line, without the program that was to ask it."""
-    monkeypatch.setattr(interpreter, "_PATIENCE_S", 0.2 if "sleep" in script else 60.0)
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\n{script}\n")
-    python.chmod(0o700)
-    with pytest.raises(CheckpointError) as caught:
-        ask(str(python))
-    assert str(caught.value) == f"{python} does not tell what is installed: {reason}"
-
-
-def test_a_python_is_asked_again_when_something_was_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A folder that it imports from has changed then."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    interpreters = Interpreters()
-    first = interpreters.installation(sys.executable)
-    assert interpreters.installation(sys.executable) is first
-    info = tmp_path / "Some_Thing-1.5.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Some.Thing\nVersion: 1.5\n")
-    (info / "direct_url.json").write_text('{"url": "file:///x"}')
-    os.utime(tmp_path, (1, 1))
-    second = interpreters.installation(sys.executable)
-    added = dict(second.distributions.items() - first.distributions.items())
-    assert added.keys() == {"some-thing"}
-    assert added["some-thing"].startswith("1.5 ")

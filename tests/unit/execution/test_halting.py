@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,28 @@ def test_the_caller_is_asked_in_its_own_thread() -> None:
     assert seen == [(HALTED, threading.current_thread())]
     assert halts.total_s > 0
     assert stopped == []
+
+
+def test_whatever_the_call_raises_ends_the_wait() -> None:
+    """Also what an empty queue raises, which is none of ours."""
+
+    def raises(_halted: Halted) -> None:
+        raise queue.Empty
+
+    halts = Halts(raises)
+    halting = halts.halt(HALTED, stopped=lambda: None)
+    with pytest.raises(queue.Empty):
+        asyncio.run(_served(halts, halting))
+
+
+async def _served(halts: Halts, halting: Coroutine[None, None, None]) -> None:
+    """Serve in the thread of the event loop, once there is a call."""
+    waiting = asyncio.ensure_future(halting)
+    await asyncio.sleep(0)
+    try:
+        halts.serve()
+    finally:
+        waiting.cancel()
 
 
 def test_what_the_call_raises_is_the_callers() -> None:

@@ -48,6 +48,29 @@ def test_a_missing_kernel_is_named_with_the_remedy(install: Install) -> None:
     assert text.endswith("python -m ipykernel install --user --name yours")
 
 
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"metadata": "x"}, "The 'metadata' trait"),
+        ({"metadata": {"kernel_provisioner": "x"}}, "metadata.kernel_provisioner is no object"),
+        ({"language": 3}, "The 'language' trait"),
+        ({"argv": None}, "The 'argv' trait"),
+        ({"argv": ["python", 1]}, "argv is no list of texts"),
+        ({"env": {"A": 1}}, "env has values that are no texts"),
+    ],
+)
+def test_a_malformed_kernelspec_is_named(
+    install: Install, fields: dict[str, Any], fault: str
+) -> None:
+    """With what is wrong in it, and the remedy."""
+    install("mine", **{"argv": ["python"], **fields})
+    with pytest.raises(KernelStartError) as caught:
+        find_kernel_spec("mine")
+    text = str(caught.value)
+    assert text.startswith(f"the kernelspec of 'mine' cannot be read: {fault}")
+    assert text.endswith("install it again with: python -m ipykernel install --user --name mine")
+
+
 def test_a_missing_executable_is_named(install: Install) -> None:
     """The environment that a kernelspec points to may have been deleted."""
     install("mine", ["/gone/bin/python", "-m", "ipykernel_launcher"])

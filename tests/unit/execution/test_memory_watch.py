@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +18,6 @@ from pytest_nbgroups.execution.process_memory import (
     Portion,
     ProcessMemory,
     ProcReader,
-    PsutilReader,
 )
 from pytest_nbgroups.units import Size
 
@@ -370,13 +367,15 @@ def test_what_was_there_in_the_last_second(processes: Processes) -> None:
 
 
 def test_a_process_that_was_lost(processes: Processes) -> None:
-    """One that was seen and has ended since."""
+    """One that was seen and has ended since this was last asked."""
     processes.set(5, 10)
     processes.set(6, 10, pss=10)
     processes.watch.sample()
     assert not processes.watch.has_lost_a_process()
     processes.end(6)
     assert processes.watch.has_lost_a_process()
+    processes.watch.sample()
+    assert not processes.watch.has_lost_a_process()
 
 
 class Elsewhere:
@@ -408,52 +407,17 @@ def test_elsewhere(
     assert (reaped.peak_bytes, reaped.cpu_s) == (400 * MIB, 9)
 
 
-def test_psutil_knows_this_process() -> None:
-    """And says nothing of one that is not there."""
-    found = PsutilReader().memory(os.getpid())
-    assert found is not None
-    assert found.peak_rss_bytes >= found.rss_bytes > MIB
-    assert found.cpu_s > 0
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    assert PsutilReader().memory(ended.pid) is None
-
-
-def test_proc_knows_this_process() -> None:
-    """Alone with most of its pages; and a zombie has none."""
-    reader = ProcReader()
-    found, portion = reader.memory(os.getpid()), reader.portion(os.getpid())
-    assert found is not None
-    assert portion is not None
-    assert MIB < portion.proportional_bytes <= portion.rss_bytes <= 1.05 * found.rss_bytes
-    with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
-        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-        assert reader.memory(zombie.pid) is None
-        assert reader.portion(zombie.pid) == Portion()
-    assert reader.portion(zombie.pid) == Portion()
-
-
-def test_it_samples_while_it_is_entered() -> None:
-    """At once and a last time, of the real processes below this one."""
-    samples: list[Sample] = []
-    with MemoryWatch(os.getppid(), Holding(on_sample=samples.append)) as watch:
-        pass
-    usage = watch.usage(None)
-    assert usage is not None
-    assert usage.peak_bytes > MIB
-    assert not watch.warnings
-
-
 def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a sample takes, sampling takes no more than its share: it becomes rarer."""
+    took_s = 0.003  # more than its share of the usual pause
     enough, ends = threading.Event(), list[float]()
 
     def busy(_root: int, **_: object) -> list[int]:
-        end = time.thread_time() + 0.005
+        end = time.thread_time() + took_s
         while time.thread_time() < end:
             pass
         ends.append(time.monotonic())
-        if len(ends) == 3:
+        if len(ends) == 2:
             enough.set()
         return []
 
@@ -461,5 +425,5 @@ def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     with MemoryWatch(1, Holding()) as watch:
         assert enough.wait(60)
         lasted_s = ends[-1] - ends[0]
-    assert watch.cpu_s >= 3 * 0.005
-    assert 2 * 0.005 / lasted_s <= 0.0071
+    assert watch.cpu_s >= 2 * took_s
+    assert took_s / lasted_s <= 0.0071

@@ -95,6 +95,8 @@ def test_the_warning() -> None:
 
 def test_what_was_lost_is_told() -> None:
     """With what may have been the reason."""
+    (warning,) = left_out_warnings("A: 1.ipynb, cell 2", LeftOut(lost_messages=1), LIMIT)
+    assert "at least 1 of its outputs was lost: its kernel dropped it because " in warning
     assert list(left_out_warnings("A: 1.ipynb, cell 2", LeftOut(lost_messages=40), LIMIT)) == [
         (
             "A: 1.ipynb, cell 2: at least 40 of its outputs were lost: its kernel dropped them because the "

@@ -177,8 +177,11 @@ def test_json_that_is_no_notebook_is_named(write: Write, content: str) -> None:
             document(code_cell("a = '\ud83d'")),
             "cell 1 has half of a character in its source, at 5",
         ),
-        (document(kept_cell([{"text": "x"}])), "cell 1 has outputs that are none"),
-        (document(kept_cell([{"output_type": "stream"}])), "cell 1 has outputs that are none"),
+        (document(kept_cell([{"text": "x"}])), "cell 1 has outputs that are no outputs"),
+        (
+            document(kept_cell([{"output_type": "stream"}])),
+            "cell 1 has outputs that are no outputs",
+        ),
         (document(code_cell(metadata={"tags": None})), "cell 1 has tags that are no list"),
         (document(code_cell(metadata={"tags": "x"})), "cell 1 has tags that are no list"),
         (document(metadata={"kernelspec": None}), "metadata.kernelspec is no object"),

@@ -35,20 +35,44 @@ def test_what_is_shown_meanwhile_is_written(tmp_path: Path) -> None:
         async with copy.kept_up_to_date(every_s=0.01):
             for count, text in enumerate(["one\n", "two\n"], start=1):
                 printing(made, text)
-                expected = "one\ntwo\n"[: 4 * count]
-                async with asyncio.timeout(10):
-                    while not shows(expected):  # noqa: ASYNC110  a file tells nobody of its change
-                        await asyncio.sleep(0.01)
-
-    def shows(text: str) -> bool:
-        if not copy.path.exists():
-            return False
-        return bool(read(copy.path, as_version=4).cells[0].outputs[0].text == text)
+                await written(copy, "text", "one\ntwo\n"[: 4 * count])
 
     asyncio.run(run())
     assert [output.text for output in made.cells[0].outputs] == ["one\n", "two\n"]
     assert copy.save() == ""
     assert [path.name for path in copy.path.parent.iterdir()] == ["1-load.ipynb"]
+
+
+async def written(copy: ExecutedCopy, name: str, value: object) -> None:
+    """Wait until the copy's one output has a value: a file tells nobody of its change."""
+
+    def shows() -> bool:
+        if not copy.path.exists():
+            return False
+        (output,) = read(copy.path, as_version=4).cells[0].outputs
+        return bool(output[name] == value)
+
+    async with asyncio.timeout(10):
+        while not shows():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def test_what_takes_the_place_of_another_is_written(tmp_path: Path) -> None:
+    """As a picture that is drawn again and again: by an update, or cleared and shown anew."""
+    made = notebook()
+    copy = copy_of(made, tmp_path)
+    outputs = made.cells[0].outputs
+
+    async def run() -> None:
+        async with copy.kept_up_to_date(every_s=0.01):
+            outputs.append(new_output("display_data", data={"text/plain": "one"}))
+            await written(copy, "data", {"text/plain": "one"})
+            outputs[0]["data"] = {"text/plain": "two"}
+            await written(copy, "data", {"text/plain": "two"})
+            outputs[:] = [new_output("display_data", data={"text/plain": "three"})]
+            await written(copy, "data", {"text/plain": "three"})
+
+    asyncio.run(run())
 
 
 def test_what_cannot_be_written_is_told_in_the_end(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ import contextlib
 import copy
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,23 +171,6 @@ def test_very_large_files_and_cells_are_passed_over(
 def test_magics(write: Write, source: str, found: list[tuple[int, int, str]]) -> None:
     """What runs Python is read; what runs something else is not."""
     assert signs(write(document(cell(source)))) == found
-
-
-def test_ipython_is_imported_only_where_it_is_needed(write: Write) -> None:
-    """It takes longer than reading a hundred notebooks."""
-    plain = write(document(cell("x = 5 % 2\nprint('Ready?!')"), cell("%%time\nm.cuda()")))
-    magic = write(document(cell("%matplotlib inline\nf(n_jobs=2)")), "2.ipynb")
-    program = (
-        "import sys; from pathlib import Path; from pytest_nbgroups.model import *; "
-        "from pytest_nbgroups.execution.scanning import scan; "
-        "run = lambda path: scan(Experiment(name='A', directory=path, "
-        "notebooks=(Notebook(path=path),))); "
-        "hints = [run(Path(path)) for path in sys.argv[1:]]; "
-        "print(hints[0].wants_gpu, 'IPython' in sys.modules, 'nbformat' in sys.modules)"
-    )
-    for paths, loaded in (([plain], "True False False"), ([plain, magic], "True True False")):
-        command = [sys.executable, "-c", program, *map(str, paths)]
-        assert subprocess.check_output(command, text=True).split() == loaded.split()
 
 
 pieces = st.sampled_from(

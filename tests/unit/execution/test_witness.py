@@ -31,7 +31,9 @@ class Watch:
     has_lost: bool = False
 
     def has_lost_a_process(self) -> bool:
-        return self.has_lost
+        """Tells it once."""
+        lost, self.has_lost = self.has_lost, False
+        return lost
 
 
 @dataclass
@@ -127,6 +129,7 @@ def test_a_kill_beside_it(scene: Scene) -> None:
 def test_children_that_end_are_no_reason(scene: Scene) -> None:
     """Most of them end because they are done."""
     scene.children_ended(7)
+    scene.watch.has_lost = True
     scene.witness.cell_ended(1)
     scene.kills = 1
     scene.witness.cell_ended(2)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -303,57 +301,6 @@ def test_release(pool: LeasePool) -> None:
             held.release()
             assert [each.experiment for each in pool.snapshot().holders] == ["B"]
         assert other.released_at is not None
-
-
-@pytest.mark.skipif(os.name == "nt", reason="a lock is its process's alone")
-def test_heir(pool: LeasePool) -> None:
-    """A process that inherits a descriptor keeps the lease that was given back, until it ends."""
-    with pool.lease(claim("A", locks=("x",)), admission=admission) as held:
-        heir = subprocess.Popen(
-            [sys.executable, "-c", "import sys; sys.stdin.read()"],
-            stdin=subprocess.PIPE,
-            pass_fds=held.descriptors,
-        )
-    assert [each.experiment for each in pool.snapshot().holders] == ["A"]
-    heir.communicate()
-    with pool.lease(claim("B", locks=("x",)), admission=admission, wait_s=0):
-        pass
-    assert files(pool) == ["gate"]
-
-
-def test_death(pool: LeasePool) -> None:
-    """What a killed process held and waited for is free at once."""
-    program = """
-import os, sys
-from pathlib import Path
-from pytest_nbgroups.admission import Grant
-from pytest_nbgroups.machine import waiting
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.resources import Claim, Need
-need = Need(cpus=1, ram_bytes=0, ram_source="declared", exclusive=True)
-wanted = Claim(need=need, experiment="dead", session="t")
-with LeasePool(Path(sys.argv[1])).lease(wanted, admission=lambda *_: Grant()):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(pool.folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        with (
-            pytest.raises(LeaseTimeoutError, match=f"waits for dead .pid {process.pid}"),
-            pool.lease(claim("A"), admission=admission, wait_s=0),
-        ):
-            pass
-        process.kill()
-        process.wait()
-    with pool.lease(claim("A"), admission=admission, wait_s=0):
-        pass
-    assert files(pool) == ["gate"]
 
 
 def test_unreadable_holder(pool: LeasePool) -> None:

@@ -207,27 +207,6 @@ def test_not_inherited(create: Create) -> None:
     assert not os.get_inheritable(create().descriptor)
 
 
-@posix
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_forked_child(create: Create, tmp_path: Path) -> None:
-    """A forked child does not keep alive what its parent gives back."""
-    ticket = create()
-    started, go = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(started[1], b"x")
-        os.read(go[0], 1)
-        os._exit(0)
-    os.read(started[0], 1)
-    ticket.end()
-    left = list(tmp_path.iterdir())
-    os.write(go[1], b"x")
-    os.waitpid(child, 0)
-    for end in (*started, *go):
-        os.close(end)
-    assert left == []
-
-
 def test_the_last_number(create: Create, tmp_path: Path) -> None:
     """Who comes after the last number there can be has a ticket all the same, which all others see."""
     (tmp_path / f"waiting-{'9' * 60}-1-ab").touch()

@@ -1,0 +1,71 @@
+"""What a Python tells of itself and of what it has installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_nbgroups.errors import CheckpointError
+from pytest_nbgroups.execution import interpreter
+from pytest_nbgroups.execution.interpreter import Interpreters, ask
+
+
+def test_a_python_tells_what_it_has() -> None:
+    """Its version and prefix, and distributions under their normalized names."""
+    told = ask(sys.executable)
+    version = "{}.{}.{}".format(*sys.version_info)
+    assert told.interpreter.endswith(f"{version} in {sys.prefix}")
+    assert {"pytest-nbgroups", "nbclient", "typing-extensions"} <= told.distributions.keys()
+
+
+def test_a_python_that_is_not_there_does_not_tell() -> None:
+    """The reason is the system's."""
+    with pytest.raises(
+        CheckpointError, match=r"^/no/such/python does not tell what is installed: "
+    ):
+        ask("/no/such/python")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a script")
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo one >&2; echo last >&2; exit 3", "it ended with status 3: last"),
+        ("exit 1", "it ended with status 1"),
+        ("echo nonsense", "Expecting value: line 1 column 1 (char 0)"),
+        ("exec sleep 60", "no answer within 0.2 s"),
+    ],
+)
+def test_a_python_that_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    """Whatever is the matter with it is told in one line, without the program that was to ask it."""
+    monkeypatch.setattr(interpreter, "_PATIENCE_S", 0.2 if "sleep" in script else 60.0)
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o700)
+    with pytest.raises(CheckpointError) as caught:
+        ask(str(python))
+    assert str(caught.value) == f"{python} does not tell what is installed: {reason}"
+
+
+def test_a_python_is_asked_again_when_something_was_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that it imports from has changed then."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    interpreters = Interpreters()
+    first = interpreters.installation(sys.executable)
+    assert interpreters.installation(sys.executable) is first
+    info = tmp_path / "Some_Thing-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Some.Thing\nVersion: 1.5\n")
+    (info / "direct_url.json").write_text('{"url": "file:///x"}')
+    os.utime(tmp_path, (1, 1))
+    second = interpreters.installation(sys.executable)
+    added = dict(second.distributions.items() - first.distributions.items())
+    assert added.keys() == {"some-thing"}
+    assert added["some-thing"].startswith("1.5 ")
