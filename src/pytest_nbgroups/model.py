@@ -173,6 +173,8 @@ class NotebookResult:
     reason: str | None = None
     duration_s: float = 0.0
     kernel: str | None = None
+    plain_start: str | None = None
+    """Why its kernel was not forked from a warm process; None where it was, or where none came up."""
     cells_total: int = 0
     cells_executed: int = 0
     executed_path: Path | None = None

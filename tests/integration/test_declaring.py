@@ -585,6 +585,8 @@ def test_precedence_of_deadlines(experiment: Write, pytester: pytest.Pytester) -
         ("experiment_order", "random", "expected natural or lexicographic"),
         ("experiment_unmet", "error", "expected skip or fail"),
         ("experiment_transport", "udp", "expected auto or ipc or tcp"),
+        ("experiment_kernel_start", "hot", "expected warm or plain"),
+        ("experiment_preload", "num-py", 'expected names of modules, such as "numpy" or "sklearn*'),
         ("experiment_cpus", "-2", "expected a number above zero, such as 4 or 0.5"),
         ("experiment_timeout", "soon", 'expected a duration such as "90s", "30min"*'),
         ("experiment_default_ram", "2XB", 'expected a size such as "4GB"*'),

@@ -52,6 +52,13 @@ def test_a_python_that_does_not_tell(
     assert str(caught.value) == f"{python} does not tell what is installed: {reason}"
 
 
+def test_a_python_that_greets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a start-up file prints does not matter."""
+    (tmp_path / "sitecustomize.py").write_text("print('welcome to the cluster')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert ask(sys.executable).interpreter.startswith("CPython")
+
+
 def test_a_python_is_asked_again_when_something_was_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

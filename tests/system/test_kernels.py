@@ -19,7 +19,7 @@ import psutil  # noqa: TID253  to look at processes
 import pytest
 
 from pytest_nbgroups.errors import KernelHostError, KernelStartError
-from pytest_nbgroups.execution import kernels as module
+from pytest_nbgroups.execution import ending
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
@@ -297,7 +297,7 @@ def test_a_busy_kernel_is_not_asked(room: Room, how: str) -> None:
         if how == "cancel":
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert time.monotonic() - begun < module.SHUTDOWN_S
+        assert time.monotonic() - begun < ending.SHUTDOWN_S
         assert task.cancelled() == (how == "cancel")
         assert not psutil.pid_exists(trees[0])
 
@@ -331,7 +331,7 @@ def test_a_kernel_that_does_not_end_when_asked_is_killed(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exit handler may not hold up the run."""
-    monkeypatch.setattr(module, "SHUTDOWN_S", 0.3)
+    monkeypatch.setattr(ending, "SHUTDOWN_S", 0.3)
     code = "import atexit, time; atexit.register(time.sleep, 600); answer = 1"
 
     async def scene() -> None:
@@ -398,7 +398,7 @@ def test_what_cannot_be_killed_is_named() -> None:
 
     async def scene() -> None:
         with pytest.raises(KernelHostError) as caught:
-            await module._kill(Helpless(), "python3")
+            await ending.kill(Helpless(), "python3")
         assert str(caught.value) == (
             "processes that kernel 'python3' started cannot be killed: "
             "python3 (pid 4242, uninterruptible)"

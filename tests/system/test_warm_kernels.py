@@ -15,6 +15,7 @@ from typing import Any
 import psutil  # noqa: TID253  to look at processes
 import pytest
 from jupyter_client.manager import AsyncKernelManager  # noqa: TID253  what nbclient uses
+from workbench import Tree
 
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.execution import warm_start
@@ -128,6 +129,13 @@ def host() -> Iterator[KernelHost]:
 @pytest.fixture
 def visit(host: KernelHost, tmp_path: Path) -> Visit:
     return Visit(host, tmp_path)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    tree = Tree(tmp_path)
+    yield tree
+    tree.close()
 
 
 class Visit:
@@ -487,3 +495,47 @@ def test_what_is_started_plainly() -> None:
     command = command_of(argv)
     assert command.interpreter == (sys.executable, "-O", "-X", "dev")
     assert (command.module, command.arguments) == ("ipykernel_launcher", ("-f", "x"))
+
+
+def test_a_session(tree: Tree) -> None:
+    """Workers find the chosen modules imported; ``-v`` tells which kernels were not forked, and why."""
+    code = "import sys; assert 'wave' in sys.modules; print(len(sys.argv))"
+    for name in ("one", "two"):
+        tree.notebook(name, "1-a.ipynb", code)
+        tree.notebook(name, "2-b.ipynb", code)
+    argv = [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"]
+    tree.kernelspec("bash", argv, language="bash")
+    tree.notebook("bash", "1-a.ipynb", "echo on", kernel="bash", language="bash")
+    run = tree.pytest("-n2", "-v", "-o", "experiment_preload=wave json.tool")
+    assert run.returncode == 0, run.text
+    starts = {
+        name: {n["plain_start"] for n in run.notebooks(name)} for name in ("one", "two", "bash")
+    }
+    assert starts == {"one": {None}, "two": {None}, "bash": {"it does not run ipykernel"}}
+    assert "started plainly (it does not run ipykernel)" in run.text
+    assert run.text.count("started plainly") == 1
+
+
+def test_a_session_without(tree: Tree) -> None:
+    """The ini key has every kernel started plainly."""
+    tree.notebook(
+        "one",
+        "1-a.ipynb",
+        "import os; assert 'fork_server' not in open('/proc/self/cmdline').read()",
+    )
+    run = tree.pytest("-n0", "-v", "-o", "experiment_kernel_start=plain")
+    assert run.returncode == 0, run.text
+    assert "started plainly (experiment_kernel_start = plain)" in run.text
+
+
+def test_a_module_that_is_not_there_is_told_once(tree: Tree) -> None:
+    """In the summary, with the name of the key; everything runs."""
+    for name in ("one", "two"):
+        tree.notebook(name, "1-a.ipynb", "pass")
+    run = tree.pytest("-n0", "-o", "experiment_preload=nump")
+    assert run.returncode == 0, run.text
+    told = (
+        "experiment_preload: cannot import 'nump': ModuleNotFoundError: No module named 'nump'; "
+        "kernels are started without these modules"
+    )
+    assert run.text.count(told) == 1

@@ -63,6 +63,7 @@ notebook_result = st.builds(
     reason=st.none() | text,
     duration_s=number,
     kernel=st.none() | text,
+    plain_start=st.none() | text,
     cells_total=count,
     cells_executed=count,
     executed_path=st.none() | path,

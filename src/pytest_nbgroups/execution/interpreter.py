@@ -82,7 +82,8 @@ def ask(executable: str) -> Installation:
             check=True,
             env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         ).stdout
-        interpreter, folders, distributions = json.loads(output)
+        last = output.splitlines()[-1:]  # a start-up file may print something before
+        interpreter, folders, distributions = json.loads(b"".join(last))
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
         told = f"{executable} does not tell what is installed: {_reason(exc)}"
         raise CheckpointError(told) from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,8 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.allowance import LeftOut
+from pytest_nbgroups.execution.ending import asked_to_end, kill, uncancelled
 from pytest_nbgroups.execution.endpoint import Endpoint, open_endpoint
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
@@ -35,8 +35,6 @@ from pytest_nbgroups.execution.startup import (
 from pytest_nbgroups.settings import OUTPUT_LIMIT, Transport
 from pytest_nbgroups.units import Size
 
-SHUTDOWN_S = 3.0
-"""How long a kernel may take for its exit handlers when asked to end; Jupyter gives them 2.5 s."""
 __all__ = ["RunningKernel", "find_kernel_spec", "running_kernel"]
 
 _NOTHING = Holding()
@@ -183,10 +181,10 @@ async def _kernel(host: KernelHost, launch: _Launch) -> AsyncIterator[RunningKer
     ):
         try:
             kernel = await _start(_manager(host, launch, endpoint, context), launch)
-            async with _asked_to_end(kernel):
+            async with asked_to_end(kernel):
                 yield kernel
         finally:
-            await _uncancelled(_kill(host, launch.name))
+            await uncancelled(kill(host, launch.name))
 
 
 def _manager(
@@ -275,51 +273,3 @@ def _exited(process: KernelProcess) -> asyncio.Future[int]:
         lambda done: done.cancelled() or done.exception()
     )  # seen, if by no one else
     return future
-
-
-@asynccontextmanager
-async def _asked_to_end(kernel: RunningKernel) -> AsyncIterator[None]:
-    """Ask the kernel to end and give it time to, unless it is dead, abandoned or the task cancelled."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        kernel.abandon()
-        raise
-    finally:
-        if kernel.can_be_asked:
-            _ask_to_end(kernel)
-            await asyncio.wait({kernel.exited}, timeout=SHUTDOWN_S)
-
-
-def _ask_to_end(kernel: RunningKernel) -> None:
-    """Over the control channel, as the protocol would have it; ipykernel over the shell channel.
-
-    Asked over control on a busy machine, one ipykernel in fifty goes on for ten seconds: its main thread waits for
-    the control thread, which waits for a third one, which has ended, to flush what was printed.
-    """
-    if not runs_ipykernel(kernel.spec.argv):
-        kernel.client.shutdown()
-        return
-    message = kernel.client.session.msg("shutdown_request", {"restart": False})
-    kernel.client.shell_channel.send(message)
-
-
-async def _kill(host: KernelHost, name: str) -> None:
-    if left := await host.kill_tree():
-        raise KernelHostError(
-            f"processes that kernel {name!r} started cannot be killed: {', '.join(left)}"
-        )
-
-
-async def _uncancelled(work: Coroutine[Any, Any, None]) -> None:
-    """Finish ``work`` even when cancelled meanwhile; then be cancelled."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    task.result()
-    if cancelled is not None:
-        raise cancelled

@@ -64,6 +64,7 @@ class _Progress:
     notebook: NotebookNode | None = None
     copy: ExecutedCopy | None = None
     kernel: str | None = None
+    plain_start: str | None = None
     log_path: Path | None = None
     cells_executed: int = 0
     memory: MemoryWatch | None = None
@@ -141,6 +142,7 @@ def _result(
         outcome=_outcome(progress),
         duration_s=duration_s,
         kernel=progress.kernel,
+        plain_start=progress.plain_start,
         cells_total=len(progress.notebook.cells) if progress.notebook else 0,
         cells_executed=progress.cells_executed,
         executed_path=executed,
@@ -189,6 +191,9 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
             output_limit=around.settings.output_limit,
             preload=_preload(around.settings),
         ) as kernel:
+            progress.plain_start = kernel.plainly
+            if kernel.warning:
+                progress.warnings.append(kernel.warning)
             if trouble := around.holding.on_start(kernel.process.pid):
                 progress.warnings.append(f"{notebook.name}: {trouble}")
             progress.memory = MemoryWatch(

@@ -14,13 +14,14 @@ from pytest_nbgroups.integration.option_values import (
     read_duration,
     read_flag,
     read_gpus,
+    read_module,
     read_ram,
     read_shard,
     read_size,
     read_text,
 )
 
-IniType: TypeAlias = Literal["string", "paths"]
+IniType: TypeAlias = Literal["string", "paths", "args"]
 
 
 # Without the methods that nothing here calls: this class is made in every run of pytest.
@@ -31,7 +32,7 @@ class Option:
     name: str
     """Name of the ini key; the option's is the same with dashes."""
     read: Callable[[str], Any]
-    """Reads the text of either; ValueError says what is accepted."""
+    """Reads the text of either, of a list each text in it; ValueError says what is accepted."""
     help: str
     default_text: str
     metavar: str | None = None
@@ -208,6 +209,21 @@ OPTIONS: tuple[Option, ...] = (
         default_text="50MB",
         has_flag=False,
         help="How much of what a notebook prints and shows is kept; what is over it is left out, and the notebook runs on.",
+    ),
+    Option(
+        name="experiment_kernel_start",
+        read=partial(read_choice, choices=("warm", "plain")),
+        default_text="warm",
+        has_flag=False,
+        help="How to start Python kernels: warm forks them from a process that has ipykernel imported (Linux), plain starts a new Python for each.",
+    ),
+    Option(
+        name="experiment_preload",
+        read=read_module,
+        default_text="none",
+        has_flag=False,
+        ini_type="args",
+        help="Modules such as numpy that are imported once for all warm kernels, each of which then finds them imported.",
     ),
     Option(
         name="experiment_transport",

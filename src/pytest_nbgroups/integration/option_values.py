@@ -76,6 +76,12 @@ def read_gpus(value: str) -> GpuSelection:
     )
 
 
+def read_module(value: str) -> str:
+    if not all(part.isidentifier() for part in value.split(".")):
+        raise ValueError('expected names of modules, such as "numpy" or "sklearn.linear_model"')
+    return value
+
+
 def _whole(value: str) -> int | None:
     """A whole number of at most nine digits; int() refuses thousands of them in words of its own."""
     return int(value) if value.isdecimal() and len(value) < 10 else None  # noqa: PLR2004

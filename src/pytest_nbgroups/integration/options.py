@@ -89,17 +89,23 @@ def _read_ini(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
         raise pytest.UsageError(f"{file}: {exc}; write the value in quotes") from exc
     if value is None or value == "":
         return None
+    if option.ini_type == "args":
+        return tuple(_read_ini_text(file, option, text) for text in value)
+    return _read_ini_text(file, option, str(value))
+
+
+def _read_ini_text(file: str, option: Option, text: str) -> Any:  # noqa: ANN401
     try:
-        return option.read(str(value))
+        return option.read(text)
     except ValueError as exc:
-        raise pytest.UsageError(f"{file}: {option.name} = {value!r}: {exc}") from exc
+        raise pytest.UsageError(f"{file}: {option.name} = {text!r}: {exc}") from exc
 
 
 def read_settings(config: pytest.Config) -> Settings:
     """Resolve the command line and the ini file. Raises pytest.UsageError for a bad value."""
     from pytest_nbgroups.settings import Deadlines, Settings
 
-    ini = {o.name: _read_ini(config, o) for o in OPTIONS if o.has_ini and o.ini_type == "string"}
+    ini = {o.name: _read_ini(config, o) for o in OPTIONS if o.has_ini and o.ini_type != "paths"}
     given = {o.name: config.getoption(o.name) for o in OPTIONS if o.flag is not None}
     either = {name: _either(given.get(name), ini[name]) for name in ini}
 
@@ -115,6 +121,8 @@ def read_settings(config: pytest.Config) -> Settings:
         "unmet": ini["experiment_unmet"],
         "default_ram": ini["experiment_default_ram"],
         "transport": ini["experiment_transport"],
+        "kernel_start": ini["experiment_kernel_start"],
+        "preload": ini["experiment_preload"],
         "output_limit": ini["experiment_output_limit"],
         "ram_budget": either["experiment_ram"],
         "gpus": either["experiment_gpus"],

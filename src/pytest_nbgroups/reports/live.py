@@ -27,6 +27,8 @@ def _prefix(worker: str) -> str:
 def _became(result: NotebookResult) -> str:
     peak = peak_text(result.usage)
     took = f"{format_duration(result.duration_s)}{', ' if peak else ''}{peak}"
+    if result.plain_start:
+        took += f", started plainly ({result.plain_start})"
     match result.outcome:
         case NotebookOutcome.SKIPPED | NotebookOutcome.NOT_RUN | NotebookOutcome.REUSED:
             said = result.outcome.value.replace("_", " ")

@@ -135,6 +135,9 @@ _NOTEBOOK = _object(
         "reason": _or_null(_text("Why it was skipped.")),
         "duration_s": _number("How long it took, in seconds."),
         "kernel": _or_null(_text("The name of its kernel; null where none was chosen.")),
+        "plain_start": _or_null(
+            _text("Why its kernel was started plainly; null where it was forked or never came up.")
+        ),
         "cells_total": _count("How many cells it has, those that are not code included."),
         "cells_executed": _count("How many cells ran to their end."),
         "executed_path": _or_null(_text(f"The notebook as executed, {_INSIDE}.")),

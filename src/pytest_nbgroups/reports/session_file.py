@@ -136,6 +136,7 @@ def _notebook(notebook: NotebookResult, rootdir: Path) -> dict[str, Any]:
         "reason": _text(notebook.reason),
         "duration_s": notebook.duration_s,
         "kernel": notebook.kernel,
+        "plain_start": _text(notebook.plain_start),
         "cells_total": notebook.cells_total,
         "cells_executed": notebook.cells_executed,
         "executed_path": _path(notebook.executed_path, rootdir),

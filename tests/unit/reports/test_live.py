@@ -33,6 +33,10 @@ from pytest_nbgroups.reports.progress import Running
         (passed(), "Heart 2/3 1-load.ipynb passed in 3.21s"),
         (passed(usage=usage()), "Heart 2/3 1-load.ipynb passed in 3.21s, 6 GiB"),
         (
+            passed(usage=usage(), plain_start="it does not run ipykernel"),
+            "Heart 2/3 1-load.ipynb passed in 3.21s, 6 GiB, started plainly (it does not run ipykernel)",
+        ),
+        (
             failed(usage=usage(is_upper_bound=True), failure=None),
             "Heart 2/3 2-fit.ipynb failed in 1m11s, <= 6 GiB",
         ),

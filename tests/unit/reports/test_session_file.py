@@ -127,6 +127,7 @@ def test_the_record_of_a_failure() -> None:
         "reason": None,
         "duration_s": 71.0,
         "kernel": "python3",
+        "plain_start": None,
         "cells_total": 12,
         "cells_executed": 4,
         "executed_path": ".experiments/notebooks/Heart/2-fit.ipynb",
