@@ -441,10 +441,13 @@ def test_jupyters_manager(visit: Visit) -> None:
     """Starts, interrupts, restarts and shuts down a forked kernel as any other, and sees how it ended."""
 
     async def scene() -> None:
-        manager = AsyncKernelManager(kernel_name="python3")
+        manager = AsyncKernelManager(
+            kernel_name="python3", connection_file=str(visit.folder / "connection.json")
+        )
         provisioner = HostProvisioner(
             host=visit.host,
             log_path=visit.log,
+            scratch=None,
             holding=Holding(),
             preload=(),
             prepare_timeout_s=None,

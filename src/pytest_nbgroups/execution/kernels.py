@@ -200,6 +200,7 @@ def _manager(
     manager.provisioner = HostProvisioner(
         host=host,
         log_path=launch.log_path,
+        scratch=endpoint.folder,
         holding=launch.holding,
         preload=launch.preload,
         prepare_timeout_s=launch.left_s(),

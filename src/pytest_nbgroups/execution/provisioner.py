@@ -32,12 +32,13 @@ class HostProvisioner(KernelProvisionerBase):
         *,
         host: KernelHost,
         log_path: Path | None,
+        scratch: Path | None,
         holding: Holding,
         preload: tuple[str, ...] | None,
         prepare_timeout_s: float | None,
         **traits: Any,  # noqa: ANN401
     ) -> None:
-        """With ``preload`` a kernel is forked where that is possible, with these modules imported."""
+        """``scratch`` is a folder that goes with the kernel, whatever becomes of this process. With ``preload`` a kernel is forked where that is possible, with these modules imported."""
         super().__init__(**traits)
         self._preload = preload
         self._prepare_timeout_s = prepare_timeout_s
@@ -47,6 +48,7 @@ class HostProvisioner(KernelProvisionerBase):
         self._holding = holding
         self._host = host
         self._log_path = log_path
+        self._scratch = scratch
         self.process: KernelProcess | None = None
 
     @property
@@ -77,7 +79,7 @@ class HostProvisioner(KernelProvisionerBase):
             env=env,
             descriptors=self._holding.descriptors,
             log_path=self._log_path,
-            scratch=Path(self._manager.connection_file).parent,
+            scratch=self._scratch,
         )
         try:
             self.process = await self._forked(start, await self._prepare(command, cwd, env))

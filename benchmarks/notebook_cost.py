@@ -1,0 +1,163 @@
+"""What a tool costs for each notebook: ``python benchmarks/notebook_cost.py``.
+
+Runs the same notebooks of four trivial cells by this plugin and by each of its rivals, in turn, so that a machine that
+slows down slows all of them, and prints the wall time of the whole command for each notebook, the median of the rounds,
+and its ratio to this plugin's. Every tool executes with one process for each notebook and writes what it has
+executed where it can. papermill and nbclient, which have no command for many notebooks, are looped over in one Python
+process: their command for each would cost that much more.
+
+With two workers, nbmake and nbval run under pytest-xdist, and the others as two processes with half of the notebooks
+each. ``--profile`` tells instead what this plugin does in that time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import nbformat  # noqa: TID253  to write notebooks
+from nbformat.v4 import new_code_cell, new_notebook  # noqa: TID253
+
+PYTHON = sys.executable
+CELLS = ("x = 1", "y = x + 1", "print(y)", "y")
+NBCLIENT = """
+import sys, nbformat
+from nbclient import NotebookClient
+for path in sys.argv[1:]:
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, resources={"metadata": {"path": "."}}).execute()
+    nbformat.write(notebook, path + ".executed")
+"""
+PAPERMILL = """
+import sys, papermill
+for path in sys.argv[1:]:
+    papermill.execute_notebook(path, path + ".executed", progress_bar=False, log_output=False)
+"""
+PYTEST = (PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+Commands = Callable[[Sequence[Sequence[str]]], list[Sequence[str]]]
+"""Lots of notebooks, one for each worker -> the commands that run them, at the same time."""
+
+
+def ours(lots: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    return [[*PYTEST, "--run-experiments", *_workers(lots)]]
+
+
+def plugin(*options: str) -> Commands:
+    def commands(lots: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+        paths = [path for lot in lots for path in lot]
+        return [[*PYTEST, "-p", "no:nbgroups", *options, *_workers(lots), *paths]]
+
+    return commands
+
+
+def each(*command: str) -> Commands:
+    """One process for each lot."""
+    return lambda lots: [[*command, *lot] for lot in lots]
+
+
+def _workers(lots: Sequence[Sequence[str]]) -> list[str]:
+    return ["-n0"] if len(lots) == 1 else ["-n", str(len(lots)), "--dist", "load"]
+
+
+OURS = "pytest-nbgroups"
+TOOLS: dict[str, Commands] = {
+    OURS: ours,
+    "nbmake": plugin("--nbmake"),
+    "nbclient": each(PYTHON, "-c", NBCLIENT),
+    "nbconvert --execute": each(
+        PYTHON,
+        "-m",
+        "jupyter",
+        "nbconvert",
+        "--log-level=ERROR",
+        "--to=notebook",
+        "--execute",
+        "--inplace",
+    ),
+    "papermill": each(PYTHON, "-W", "ignore", "-c", PAPERMILL),
+    "nbval": plugin("--nbval-lax"),
+}
+
+
+@contextmanager
+def notebooks(count: int, workers: int) -> Iterator[tuple[Path, list[list[str]]]]:
+    """A fresh project with so many notebooks, in one directory for each worker."""
+    with tempfile.TemporaryDirectory(prefix="nb-") as scratch:
+        root = Path(scratch)
+        (root / "pytest.ini").write_text("[pytest]\n")
+        lots = [
+            [f"experiments/{lot}/{n}-a.ipynb" for n in range(lot, count, workers)]
+            for lot in range(workers)
+        ]
+        for path in (root / name for lot in lots for name in lot):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+            cells = [new_code_cell(source) for source in CELLS]
+            nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": spec}), path)
+        yield root, lots
+
+
+def seconds(tool: Commands, count: int, workers: int) -> float:
+    """Wall time of the commands for so many notebooks. Ends the program where one fails."""
+    with notebooks(count, workers) as (root, lots):
+        commands = tool(lots)
+        begun = time.perf_counter()
+        running = [
+            subprocess.Popen(
+                command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            for command in commands
+        ]
+        said = [process.communicate()[0] for process in running]
+        took_s = time.perf_counter() - begun
+        for process, text in zip(running, said, strict=True):
+            if process.returncode:
+                sys.exit(f"{' '.join(process.args[:8])} failed:\n{text}")  # type: ignore[index]
+    return took_s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--notebooks", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="TOOL")
+    args = parser.parse_args()
+    columns = [(tool, workers) for workers in args.workers for tool in args.tools]
+    times: dict[tuple[str, int], list[float]] = {column: [] for column in columns}
+    for _ in range(args.rounds):
+        for tool, workers in columns:
+            times[tool, workers].append(seconds(TOOLS[tool], args.notebooks, workers))
+    print(
+        f"ms per notebook, {args.notebooks} notebooks of {len(CELLS)} cells, median of {args.rounds} rounds"
+    )
+    print(
+        f"{'':<22}"
+        + "".join(f"{f'{w} worker' + 's' * (w > 1):>12}{'ours is':>9}" for w in args.workers)
+    )
+    for tool in args.tools:
+        print(
+            f"{tool:<22}" + "".join(map(partial(cell, times, tool, args.notebooks), args.workers))
+        )
+
+
+def cell(times: dict[tuple[str, int], list[float]], tool: str, count: int, workers: int) -> str:
+    """Milliseconds, and what part of them this plugin takes."""
+    median_s = statistics.median(times[tool, workers])
+    ours_s = statistics.median(times.get((OURS, workers), [median_s]))
+    return f"{1000 * median_s / count:>9.0f} ms{ours_s / median_s:>8.2f}x"
+
+
+if __name__ == "__main__":
+    main()
