@@ -78,7 +78,7 @@ def format_size(count: int) -> str:
     """Render bytes with a binary unit and one decimal: ``17.2 GiB``."""
     amount, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
-    while amount >= 1024 and unit != "TiB":  # noqa: PLR2004  the step between binary units
+    while round(amount, 1) >= 1024 and unit != "TiB":  # noqa: PLR2004  the step between binary units
         amount, unit = amount / 1024, next(units)
     number = f"{amount:.1f}".removesuffix(".0")
     return f"{number} {unit}"

@@ -105,6 +105,7 @@ def test_sizes_are_equal_when_their_bytes_are() -> None:
         (2 * 10**9, "1.9 GiB"),
         (17 * 2**30 + 2**28, "17.2 GiB"),
         (2**50, "1024 TiB"),
+        (2**30 - 1, "1 GiB"),
     ],
 )
 def test_format_size(count: int, text: str) -> None:

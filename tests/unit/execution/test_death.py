@@ -87,8 +87,8 @@ def test_many_neighbours() -> None:
     """Five are named."""
     many = [Neighbour(experiment=f"E{n}", used_bytes=GIB - n) for n in range(7)]
     found = explain(after=KILLED, recent_bytes=GIB, neighbours=tuple(many))
-    assert found.evidence[3].startswith("beside it ran E0 (1 GiB), E1 (1024 MiB), ")
-    assert found.evidence[3].endswith(", E4 (1024 MiB) and 2 more")
+    assert found.evidence[3].startswith("beside it ran E0 (1 GiB), E1 (1 GiB), ")
+    assert found.evidence[3].endswith(", E4 (1 GiB) and 2 more")
 
 
 def test_something_else_took_the_memory() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import GB, budget, need
 
+from pytest_nbgroups import simulation
 from pytest_nbgroups.backlog import Unit
 from pytest_nbgroups.planning import Job, most_at_once
 from pytest_nbgroups.reports.outlook import (
@@ -23,6 +24,12 @@ from pytest_nbgroups.reports.outlook import (
 from pytest_nbgroups.resources import Budget, Need
 
 SMALL = need(cpus=0.5, ram=0.1)
+
+
+@pytest.fixture(autouse=True)
+def _quick_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No order here gets better by long trying."""
+    monkeypatch.setattr(simulation, "_MOVES", 200)
 
 
 def unit(
