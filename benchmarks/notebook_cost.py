@@ -65,7 +65,7 @@ def each(*command: str) -> Commands:
 
 
 def _workers(lots: Sequence[Sequence[str]]) -> list[str]:
-    return ["-n0"] if len(lots) == 1 else ["-n", str(len(lots)), "--dist", "load"]
+    return ["-n0"] if len(lots) == 1 else ["-n", str(len(lots))]
 
 
 OURS = "pytest-nbgroups"
@@ -84,7 +84,7 @@ TOOLS: dict[str, Commands] = {
         "--inplace",
     ),
     "papermill": each(PYTHON, "-W", "ignore", "-c", PAPERMILL),
-    "nbval": plugin("--nbval-lax"),
+    "nbval": plugin("--nbval-lax", "--dist=loadscope"),  # all cells of a file on one worker
 }
 
 

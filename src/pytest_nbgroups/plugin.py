@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         refuse_plan_alone(config)
         refuse_item_arguments(config)
         return
-    from pytest_nbgroups.integration import session
+    from pytest_nbgroups.integration.as_installed import session
 
     session.configure(config)
 
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if not config.getoption("run_experiments"):
         return None
-    from pytest_nbgroups.integration import session
+    from pytest_nbgroups.integration.as_installed import session
 
     return session.auto_num_workers(config)
 
@@ -68,6 +68,6 @@ def run_experiment(request: pytest.FixtureRequest) -> Callable[..., ExperimentRe
     """
     if not request.config.getoption("run_experiments"):
         pytest.skip("needs --run-experiments")
-    from pytest_nbgroups.integration import session
+    from pytest_nbgroups.integration.as_installed import session
 
     return session.fixture_for(request)

@@ -70,3 +70,22 @@ def test_blocked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> 
     result = pytester.runpytest_subprocess("-p", "no:nbgroups", "--run-experiments")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*unrecognized arguments: --run-experiments"])
+
+
+@pytest.mark.usefixtures("registered")
+def test_assertions_are_not_rewritten(pytester: pytest.Pytester) -> None:
+    """The modules that run experiments are imported with the bytecode of their installation."""
+    pytester.makepyfile(
+        test_look="""
+        import sys
+
+        def test_modules():
+            ours = [m for n, m in sys.modules.items() if n.startswith("pytest_nbgroups.")]
+            rewritten = {m.__name__ for m in ours if "Rewriting" in type(m.__loader__).__name__}
+            assert "pytest_nbgroups.integration.session" in sys.modules
+            assert len(rewritten) < 10, rewritten
+            assert not any(n.startswith("pytest_nbgroups.execution") for n in rewritten)
+        """
+    )
+    result = pytester.runpytest_subprocess("--run-experiments", "-p", "no:xdist", "test_look.py")
+    result.assert_outcomes(passed=1)
