@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nbformat  # noqa: TID253  to write notebooks
 from nbformat.v4 import new_code_cell, new_notebook  # noqa: TID253
@@ -69,6 +70,7 @@ def _workers(lots: Sequence[Sequence[str]]) -> list[str]:
 
 
 OURS = "pytest-nbgroups"
+WHOLE = "a notebook in all"
 TOOLS: dict[str, Commands] = {
     OURS: ours,
     "nbmake": plugin("--nbmake"),
@@ -121,8 +123,47 @@ def seconds(tool: Commands, count: int, workers: int) -> float:
         took_s = time.perf_counter() - begun
         for process, text in zip(running, said, strict=True):
             if process.returncode:
-                sys.exit(f"{' '.join(process.args[:8])} failed:\n{text}")  # type: ignore[index]
+                sys.exit(f"{process.args!r} failed:\n{text}")
     return took_s
+
+
+def phases(count: int) -> None:
+    """Print where the time of a notebook goes, by timing the functions that it passes through."""
+    from pytest_nbgroups import run_experiment
+    from pytest_nbgroups.execution import ending, experiment, kernels, notebook
+
+    spent: dict[str, list[float]] = {}
+
+    def timed(place: Any, name: str, label: str) -> None:  # noqa: ANN401  a module or a class
+        function = getattr(place, name)
+
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  any function
+            begun = time.perf_counter()
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                spent.setdefault(label, []).append(1000 * (time.perf_counter() - begun))
+
+        setattr(place, name, wrapper)
+
+    timed(experiment, "run_notebook", WHOLE)
+    timed(kernels, "_launch", "fork the kernel, write its connection file")
+    timed(kernels, "await_ready", "the kernel sets itself up and answers")
+    timed(notebook, "_execute", f"its {len(CELLS)} cells, through nbclient")
+    timed(ending, "wait_for_end", "exit handlers, and the end of the interpreter")
+    timed(kernels, "kill", "make sure that nothing is left")
+    with notebooks(count, 1) as (root, _):
+        result = run_experiment("experiments/0", rootdir=root)
+    if result.outcome.value != "passed":
+        sys.exit(str(result))
+    medians = {label: statistics.median(times[1:]) for label, times in spent.items()}
+    rest = 2 * medians[WHOLE] - sum(medians.values())
+    print(
+        f"Where the time of a notebook goes, ms, median of {count - 1} (the first one starts the fork server):"
+    )
+    for label, took in [*medians.items(), ("the rest", rest)]:
+        print(f"{took:>9.1f}  {took / medians[WHOLE]:>4.0%}  {label}")
+    print(f"{spent[WHOLE][0]:>9.1f}        {WHOLE}, the first one")
 
 
 def main() -> None:
@@ -133,7 +174,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="TOOL")
+    parser.add_argument(
+        "--profile", action="store_true", help="only tell what this plugin does in that time"
+    )
     args = parser.parse_args()
+    if args.profile:
+        phases(args.notebooks)
+        return
     columns = [(tool, workers) for workers in args.workers for tool in args.tools]
     times: dict[tuple[str, int], list[float]] = {column: [] for column in columns}
     for _ in range(args.rounds):

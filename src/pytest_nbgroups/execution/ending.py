@@ -29,7 +29,12 @@ async def asked_to_end(kernel: RunningKernel) -> AsyncIterator[None]:
     finally:
         if kernel.can_be_asked:
             _ask_to_end(kernel)
-            await asyncio.wait({kernel.exited}, timeout=SHUTDOWN_S)
+            await wait_for_end(kernel)
+
+
+async def wait_for_end(kernel: RunningKernel) -> None:
+    """Give its exit handlers time."""
+    await asyncio.wait({kernel.exited}, timeout=SHUTDOWN_S)
 
 
 def _ask_to_end(kernel: RunningKernel) -> None:
