@@ -56,7 +56,7 @@ def select(
     kept = [name for name in names if name not in excluded]
     if order is not None:
         return Selection(names=_explicit(kept, order, excluded), excluded=excluded)
-    natural, plain = sorted(kept, key=natural_key), sorted(kept)
+    natural, plain = kept, sorted(kept)
     chosen = natural if mode == "natural" else plain
     notes = () if independent else tuple(_remarks(natural, plain, mode))
     return Selection(names=tuple(chosen), excluded=excluded, notes=notes)

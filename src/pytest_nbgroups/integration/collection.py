@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 import pytest
 
-from pytest_nbgroups.directory import SUFFIX, notebook_names
+from pytest_nbgroups.directory import SUFFIX, listed_notebooks
 from pytest_nbgroups.integration.failures import ExperimentFailed, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
 from pytest_nbgroups.integration.sharding import own_shard
@@ -32,6 +31,8 @@ class ExperimentCollection:
     def __init__(self, scope: Scope, runner: Runner) -> None:
         self.scope = scope
         self.runner = runner
+        self.listing: _Experiments | None = None
+        """The directory whose files pytest goes through now."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collect_directory(
@@ -49,10 +50,23 @@ class ExperimentCollection:
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
     ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-        """Keep the notebooks of claimed directories from other plugins."""
+        """Keep a notebook that an argument names from other plugins: it is not asked for below."""
         collected = yield
-        claimed = isinstance(parent, _Experiments) and file_path.suffix == SUFFIX
-        return [] if claimed else collected
+        if not isinstance(parent, _Experiments) or file_path.suffix != SUFFIX:
+            return collected
+        parent.offered.add(file_path)
+        return []
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_ignore_collect")
+    def take_notebook(self, collection_path: Path) -> Generator[None, bool | None, bool | None]:
+        """Ask once whether a notebook is ignored, and offer it to no other plugin."""
+        is_ignored = yield
+        if is_ignored or self.listing is None or collection_path.suffix != SUFFIX:
+            return is_ignored
+        if not collection_path.is_file():
+            return is_ignored
+        self.listing.offered.add(collection_path)
+        return True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -137,20 +151,36 @@ def _refuse_shared_names(items: Iterable[pytest.Item], artifacts: Path) -> None:
 def _may_hold_notebooks(path: Path) -> bool:
     """Whether a look into it is worth while. An unreadable directory is, so that it is told of."""
     try:
-        return bool(notebook_names(path, lambda _path: False))
+        return bool(listed_notebooks(path))
     except OSError:
         return True
 
 
 class _Experiments:
-    """What makes a directory node yield its experiments before everything else in it."""
+    """What makes a directory node give its experiments before everything else in it."""
 
     collection: ExperimentCollection
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self.offered: set[Path] = set()
+        """The notebooks that pytest has come upon and does not ignore."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        self.collection.listing = self
+        try:
+            others = list(super().collect())  # type: ignore[misc]
+        finally:
+            self.collection.listing = None
+        return [*self._items(), *others]
 
     def _items(self: Any) -> Iterator[ExperimentItem]:
         hook = self.session.gethookproxy(self.path)
         customization = customize(self.config, hook, self.collection.scope.customization.patterns)
-        is_ignored = partial(_is_ignored, self.config, hook, self.session)
+
+        def is_ignored(path: Path) -> bool:
+            return path not in self.offered and _is_ignored(self.config, hook, self.session, path)
+
         for experiment in read(self.collection.scope, self.path, customization, is_ignored):
             yield ExperimentItem.from_parent(
                 self,
@@ -176,17 +206,9 @@ def _is_ignored(
 class ExperimentDirectory(_Experiments, pytest.Dir):  # type: ignore[misc]  # final, but a directory all the same
     """A directory with notebooks."""
 
-    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        yield from self._items()
-        yield from super().collect()
-
 
 class ExperimentPackage(_Experiments, pytest.Package):
     """A directory with notebooks that is a Python package as well."""
-
-    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        yield from self._items()
-        yield from super().collect()
 
 
 class ExperimentItem(pytest.Item):
