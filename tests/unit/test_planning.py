@@ -12,10 +12,10 @@ from machines import GB, budget, need
 from pytest_nbgroups.planning import (
     Ground,
     Job,
+    Queue,
     dominant_share,
     most_at_once,
     ordered,
-    worth_trying,
 )
 from pytest_nbgroups.resources import Budget, Need
 from pytest_nbgroups.settings import Schedule
@@ -140,10 +140,12 @@ def test_nothing_that_would_start_is_passed_over(asked: list[Need], running: int
         careful.start(each)
         plain.start(each)
     started = []
-    for (index, each), refuse in worth_trying(enumerate(asked), need_of=lambda pair: pair[1]):
-        if careful.start(each) is None:
+    queue = Queue(range(len(asked)), need_of=asked.__getitem__)
+    for index, refuse in queue.worth_trying():
+        if careful.start(asked[index]) is None:
             refuse()
         else:
+            queue.remove(index)
             started.append(index)
     assert started == [i for i, each in enumerate(asked) if plain.start(each) is not None]
 
