@@ -121,19 +121,18 @@ class Queue(Generic[T]):
         limits = [math.inf] * len(self._shapes)
         for item, (shape, ram_bytes) in [*self._waiting.items()]:
             if ram_bytes < limits[shape]:
-                yield item, partial(self._refuse, item, limits)
+                yield item, partial(self._refuse, shape, ram_bytes, limits)
 
     def _numbers(self, item: T) -> tuple[int, int]:
         need = self._need_of(item)
         shape = replace(need, ram_bytes=0)
         return self._shapes.setdefault(shape, len(self._shapes)), need.ram_bytes
 
-    def _refuse(self, item: T, limits: list[float]) -> None:
-        need = self._need_of(item)
-        refused = replace(need, ram_bytes=0)
-        for shape, number in self._shapes.items():
-            if _asks_no_less(shape, refused):
-                limits[number] = min(limits[number], need.ram_bytes)
+    def _refuse(self, shape: int, ram_bytes: int, limits: list[float]) -> None:
+        shapes = [*self._shapes]
+        for number, other in enumerate(shapes):
+            if _asks_no_less(other, shapes[shape]):
+                limits[number] = min(limits[number], ram_bytes)
 
 
 Refuse = Callable[[], None]
