@@ -31,12 +31,12 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """
     # Without the suffix: "fit" comes before "fit2", while "fit.ipynb" would not.
     parts = _DIGITS.split(unicodedata.normalize("NFC", name.removesuffix(".ipynb")))
-    key = tuple(
+    key = [
         (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
         for part in parts
         if part
-    )
-    return key, name
+    ]
+    return tuple(key), name
 
 
 def select(

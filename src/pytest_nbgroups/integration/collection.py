@@ -38,12 +38,12 @@ class ExperimentCollection:
     def pytest_collect_directory(
         self, path: Path, parent: pytest.Collector
     ) -> pytest.Collector | None:
-        if not self.scope.claims(path) or not _may_hold_notebooks(path):
+        if not self.scope.claims(path) or (listed := _listed(path)) == frozenset():
             return None
         is_package = (path / "__init__.py").is_file()
         cls: type[Any] = ExperimentPackage if is_package else ExperimentDirectory
         node: ExperimentDirectory | ExperimentPackage = cls.from_parent(parent, path=path)
-        node.collection = self
+        node.collection, node.listed = self, listed or frozenset()
         return node
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -58,12 +58,12 @@ class ExperimentCollection:
         return []
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_ignore_collect")
-    def take_notebook(self, collection_path: Path) -> Generator[None, bool | None, bool | None]:
+    def pytest_take_notebook(
+        self, collection_path: Path
+    ) -> Generator[None, bool | None, bool | None]:
         """Ask once whether a notebook is ignored, and offer it to no other plugin."""
         is_ignored = yield
-        if is_ignored or self.listing is None or collection_path.suffix != SUFFIX:
-            return is_ignored
-        if not collection_path.is_file():
+        if is_ignored or self.listing is None or collection_path.name not in self.listing.listed:
             return is_ignored
         self.listing.offered.add(collection_path)
         return True
@@ -148,18 +148,20 @@ def _refuse_shared_names(items: Iterable[pytest.Item], artifacts: Path) -> None:
         own[nodeid].experiment = replace(own[nodeid].experiment, problem=problem)
 
 
-def _may_hold_notebooks(path: Path) -> bool:
-    """Whether a look into it is worth while. An unreadable directory is, so that it is told of."""
+def _listed(path: Path) -> frozenset[str] | None:
+    """The notebooks in it; None where it cannot be listed, which is to be told of."""
     try:
-        return bool(listed_notebooks(path))
+        return frozenset(listed_notebooks(path))
     except OSError:
-        return True
+        return None
 
 
 class _Experiments:
     """What makes a directory node give its experiments before everything else in it."""
 
     collection: ExperimentCollection
+    listed: frozenset[str]
+    """The notebooks that lie in it, ignored or not."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
