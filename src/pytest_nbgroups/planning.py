@@ -99,34 +99,37 @@ class Queue(Generic[T]):
     def __init__(self, items: Iterable[T], *, need_of: Callable[[T], Need]) -> None:
         self._need_of = need_of
         self._shapes: dict[Need, int] = {}
-        self._waiting = {item: self._numbers(item) for item in items}
+        self._waiting = [self._entry(item) for item in items]
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self._waiting)
+        return (item for item, _, _ in self._waiting)
 
     def remove(self, item: T) -> None:
-        del self._waiting[item]
+        del self._waiting[next(n for n, (other, _, _) in enumerate(self._waiting) if other == item)]
 
     def put_first(self, item: T) -> None:
-        self._waiting = {item: self._numbers(item), **self._waiting}
+        self._waiting.insert(0, self._entry(item))
 
     def worth_trying(self) -> Iterator[tuple[T, Refuse]]:
         """Go through it, passing over what asks for no less than what was refused already.
 
-        Each comes with a function to call where it is refused. It may be removed meanwhile.
+        Each comes with a function to call where it is refused. Only itself may be removed meanwhile.
         """
-        limits = [math.inf] * len(self._shapes)
-        for item, (shape, ram_bytes) in [*self._waiting.items()]:
+        limits, index = [math.inf] * len(self._shapes), 0
+        while index < len(self._waiting):
+            entry = item, shape, ram_bytes = self._waiting[index]
             if ram_bytes < limits[shape]:
                 yield item, partial(self._refuse, shape, ram_bytes, limits)
+            if index < len(self._waiting) and self._waiting[index] is entry:
+                index += 1
 
-    def _numbers(self, item: T) -> tuple[int, int]:
+    def _entry(self, item: T) -> tuple[T, int, int]:
         need = self._need_of(item)
         shape = replace(need, ram_bytes=0)
-        return self._shapes.setdefault(shape, len(self._shapes)), need.ram_bytes
+        return item, self._shapes.setdefault(shape, len(self._shapes)), need.ram_bytes
 
     def _refuse(self, shape: int, ram_bytes: int, limits: list[float]) -> None:
         shapes = [*self._shapes]
