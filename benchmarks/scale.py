@@ -252,13 +252,14 @@ def main() -> None:
             if not before:
                 print(f"{'experiments':>11}" + "".join(f"{kind:>18}" for kind in found))
             cells = [_cell(kind, value, before) for kind, value in found.items()]
-            print(f"{count:>11}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+            row = f"{count:>11}" + "".join(f"{cell:>18}" for cell in cells)
+            print(row.rstrip(), flush=True)
             before = found
 
 
 def _cell(kind: str, value: float, before: Mapping[str, float]) -> str:
-    factor = f" x{value / before[kind]:.1f}" if before else ""
-    return f"{value:.{1 if kind in _SIZES else 2}f} {_SIZES.get(kind, 's')}{factor:>6}"
+    factor = f" x{value / before[kind]:.1f}" if before else " " * 5
+    return f"{value:.{1 if kind in _SIZES else 2}f} {_SIZES.get(kind, 's')}{factor}"
 
 
 if __name__ == "__main__":
