@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from pytest_nbgroups.planning import Job, worth_trying
+from pytest_nbgroups.planning import Job, Queue
 from pytest_nbgroups.resources import Budget, Need
 from pytest_nbgroups.settings import Schedule
 from pytest_nbgroups.simulation import sequence
@@ -46,20 +46,30 @@ class Backlog(Generic[W]):
     """
 
     def __init__(self, units: Iterable[Unit]) -> None:
-        self.waiting = list(units)
+        listed = list(units)
         self.running: dict[W, Running] = {}
+        self._jobs = Queue((unit for unit in listed if unit.job), need_of=_need)
+        self._tests = [unit for unit in listed if unit.job is None]
         self._families: dict[str, list[Unit]] = {}
-        for unit in sorted(self.waiting, key=lambda unit: unit.indices[0]):
+        for unit in sorted(listed, key=lambda unit: unit.indices[0]):
             if unit.family is not None:
                 self._families.setdefault(unit.family, []).append(unit)
 
     @property
+    def waiting(self) -> list[Unit]:
+        return [*self._jobs, *self._tests]
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._jobs or self._tests)
+
+    @property
     def is_empty(self) -> bool:
-        return not self.waiting and not self.running
+        return not self.has_waiting and not self.running
 
     def next_for(self, worker: W, verdict: Callable[[Unit], Verdict]) -> Unit | None:
         """What the worker should run now, marked as running; None leaves it free."""
-        tests = next(self._eligible(jobs=False), None)
+        tests = next(filter(self._eligibility(), self._tests), None)
         if tests and all(running.unit.job for running in self.running.values()):
             return self._start(worker, tests)
         job, is_patient = self._next_job(verdict)
@@ -73,18 +83,22 @@ class Backlog(Generic[W]):
 
     def _next_job(self, verdict: Callable[[Unit], Verdict]) -> tuple[Unit | None, bool]:
         """The first that may start; else one to stand in the pool's queue, and True."""
+        first: Unit | None = None
         patient: Unit | None = None
-        eligible = list(self._eligible(jobs=True))
-        for unit, refuse in worth_trying(eligible, need_of=_need):
+        is_eligible = self._eligibility()
+        for unit, refuse in self._jobs.worth_trying():
+            if not is_eligible(unit):
+                continue
+            first = first or unit
             answer = verdict(unit)
             if answer == "start":
                 return unit, False
             if answer == "others":
                 patient = patient or unit
             refuse()
-        if patient is None and eligible and not self.running:
+        if patient is None and not self.running:
             # Nothing of ours will ever make room for it: the pool has the last word.
-            patient = eligible[0]
+            patient = first
         return patient, True
 
     def finish(self, worker: W, index: int) -> bool:
@@ -106,7 +120,7 @@ class Backlog(Generic[W]):
             return None
         crashed = lost.unit.indices.pop(0)
         if lost.unit.indices:
-            self.waiting.insert(0, lost.unit)
+            self._insert_first(lost.unit)
         else:
             self._leave_family(lost.unit)
         return crashed
@@ -119,12 +133,15 @@ class Backlog(Generic[W]):
 
     def put_back(self, unit: Unit) -> None:
         """Have an item run once more, before all others."""
-        self.waiting.insert(0, unit)
+        self._insert_first(unit)
         if unit.family is not None:
             self._families.setdefault(unit.family, []).insert(0, unit)
 
     def _start(self, worker: W, unit: Unit, *, waits_for_others: bool = False) -> Unit:
-        self.waiting.remove(unit)
+        if unit.job is None:
+            self._tests.remove(unit)
+        else:
+            self._jobs.remove(unit)
         self.running[worker] = Running(unit=unit, waits_for_others=waits_for_others)
         return unit
 
@@ -132,15 +149,22 @@ class Backlog(Generic[W]):
         if unit.family is not None:
             self._families[unit.family].remove(unit)
 
-    def _eligible(self, *, jobs: bool) -> Iterator[Unit]:
-        """Those that wait, of each family the first one as long as none of it runs."""
+    def _insert_first(self, unit: Unit) -> None:
+        if unit.job is None:
+            self._tests.insert(0, unit)
+        else:
+            self._jobs.put_first(unit)
+
+    def _eligibility(self) -> Callable[[Unit], bool]:
+        """Whether one may run now: of each family the first one, as long as none of it runs."""
         busy = {running.unit.family for running in self.running.values()}
-        for unit in self.waiting:
-            is_next = unit.family is None or (
+
+        def is_eligible(unit: Unit) -> bool:
+            return unit.family is None or (
                 unit.family not in busy and self._families[unit.family][0] is unit
             )
-            if is_next and (unit.job is not None) is jobs:
-                yield unit
+
+        return is_eligible
 
 
 def _need(unit: Unit) -> Need:

@@ -15,9 +15,14 @@ IsIgnored: TypeAlias = Callable[[Path], bool]
 
 def notebook_names(directory: Path, is_ignored: IsIgnored) -> list[str]:
     """File names of the notebooks directly in a directory, unordered. Raises OSError."""
+    return [name for name in listed_notebooks(directory) if not is_ignored(directory / name)]
+
+
+def listed_notebooks(directory: Path) -> list[str]:
+    """`notebook_names` of which nothing is ignored."""
     with os.scandir(directory) as entries:
         found = [e.name for e in entries if e.name.endswith(SUFFIX) and _is_notebook(e)]
-    return [n for n in found if not n.startswith(".") and not is_ignored(directory / n)]
+    return [name for name in found if not name.startswith(".")]
 
 
 def _is_notebook(entry: os.DirEntry[str]) -> bool:

@@ -32,12 +32,12 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """
     # Without the suffix: "fit" comes before "fit2", while "fit.ipynb" would not.
     parts = _DIGITS.split(unicodedata.normalize("NFC", name.removesuffix(SUFFIX)))
-    key = tuple(
+    key = [
         (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
         for part in parts
         if part
-    )
-    return key, name
+    ]
+    return tuple(key), name
 
 
 def select(
@@ -57,7 +57,7 @@ def select(
     kept = [name for name in names if name not in excluded]
     if order is not None:
         return Selection(names=_explicit(kept, order, excluded), excluded=excluded)
-    natural, plain = sorted(kept, key=natural_key), sorted(kept)
+    natural, plain = kept, sorted(kept)
     chosen = natural if mode == "natural" else plain
     notes = () if independent else tuple(_remarks(natural, plain, mode))
     return Selection(names=tuple(chosen), excluded=excluded, notes=notes)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, count
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pytest_nbgroups.admission import Grant, admit
 from pytest_nbgroups.resources import Budget, Claim, Gpu, Need
@@ -89,27 +89,64 @@ def dominant_share(need: Need, budget: Budget, workers: int) -> float:
     return min(max(shares), 1.0)
 
 
-def worth_trying(queue: Iterable[T], *, need_of: Callable[[T], Need]) -> Iterator[tuple[T, Refuse]]:
-    """Go through a queue, passing over what asks for no less than what was refused already.
+class Queue(Generic[T]):
+    """Items that wait, each of them once, in the order in which to try them.
 
-    Each comes with a function to call where it is refused.
+    Who schedules goes through all of it whenever something has ended. So what an item needs is kept
+    as two numbers, its RAM and that of its *shape*, all else that it needs, of which few differ.
     """
-    refused: list[Need] = []
-    for item in queue:
-        need = need_of(item)
-        if not any(_asks_no_less(need, other) for other in refused):
-            yield item, partial(refused.append, need)
+
+    def __init__(self, items: Iterable[T], *, need_of: Callable[[T], Need]) -> None:
+        self._need_of = need_of
+        self._shapes: dict[Need, int] = {}
+        self._waiting = [self._entry(item) for item in items]
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[T]:
+        return (item for item, _, _ in self._waiting)
+
+    def remove(self, item: T) -> None:
+        del self._waiting[next(n for n, (other, _, _) in enumerate(self._waiting) if other == item)]
+
+    def put_first(self, item: T) -> None:
+        self._waiting.insert(0, self._entry(item))
+
+    def worth_trying(self) -> Iterator[tuple[T, Refuse]]:
+        """Go through it, passing over what asks for no less than what was refused already.
+
+        Each comes with a function to call where it is refused. Only itself may be removed meanwhile.
+        """
+        limits, index = [math.inf] * len(self._shapes), 0
+        while index < len(self._waiting):
+            entry = item, shape, ram_bytes = self._waiting[index]
+            if ram_bytes < limits[shape]:
+                yield item, partial(self._refuse, shape, ram_bytes, limits)
+            if index < len(self._waiting) and self._waiting[index] is entry:
+                index += 1
+
+    def _entry(self, item: T) -> tuple[T, int, int]:
+        need = self._need_of(item)
+        shape = replace(need, ram_bytes=0)
+        return item, self._shapes.setdefault(shape, len(self._shapes)), need.ram_bytes
+
+    def _refuse(self, shape: int, ram_bytes: int, limits: list[float]) -> None:
+        shapes = [*self._shapes]
+        for number, other in enumerate(shapes):
+            if _asks_no_less(other, shapes[shape]):
+                limits[number] = min(limits[number], ram_bytes)
 
 
 Refuse = Callable[[], None]
 
 
 def _asks_no_less(need: Need, other: Need) -> bool:
+    """Whether that is so of all but RAM."""
     if (need.gpu_share_bytes is None) != (other.gpu_share_bytes is None) and other.gpus:
         return False
     return (
         need.cpus >= other.cpus
-        and need.ram_bytes >= other.ram_bytes
         and need.gpus >= other.gpus
         and need.gpu_min_bytes >= other.gpu_min_bytes
         and (need.gpu_share_bytes or 0) >= (other.gpu_share_bytes or 0)
@@ -128,11 +165,15 @@ def most_at_once(needs: Sequence[Need], budget: Budget, *, max_parallel: int | N
     smallest = sorted(needs, key=lambda need: (need.exclusive, dominant_share(need, budget, 10**6)))
     ground = Ground(budget=budget)
     limit = ""
-    for need, refuse in worth_trying(smallest, need_of=lambda need: need):
+    queue = Queue(range(len(smallest)), need_of=smallest.__getitem__)
+    for index, refuse in queue.worth_trying():
+        need = smallest[index]
         if max_parallel is not None and len(ground.running) >= max_parallel:
             limit = "--experiment-max-parallel"
             break
-        if ground.start(need) is None:
+        if ground.start(need) is not None:
+            queue.remove(index)
+        else:
             refuse()
             limit = limit or _limit(need, ground.running.values(), budget)
     fit = _largest_set(needs, max(len(ground.running), 1), budget, max_parallel)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pytest_nbgroups.planning import Ground, Job, ordered, worth_trying
+from pytest_nbgroups.planning import Ground, Job, Queue, ordered
 from pytest_nbgroups.resources import Budget
 from pytest_nbgroups.settings import Schedule
 
@@ -126,11 +126,12 @@ def _load(times: Sequence[float], shares: Sequence[float]) -> float:
 
 
 def _simulate(
-    queue: list[Job], *, workers: int, budget: Budget, max_parallel: int | None
+    queue: Sequence[Job], *, workers: int, budget: Budget, max_parallel: int | None
 ) -> Prediction:
     run = _Run(ground=Ground(budget), places=min(workers, max_parallel or workers))
-    while queue:
-        queue = run.start_from(queue)
+    waiting = Queue(range(len(queue)), need_of=lambda index: queue[index].need)
+    while waiting:
+        run.start_from(waiting, queue)
         run.until_next_end()
     while run.ends:
         run.until_next_end()
@@ -155,23 +156,21 @@ class _Run:
     """What each job that runs is expected to need at its peak, by the number of its start."""
     peak_ram_bytes: int = 0
 
-    def start_from(self, queue: Sequence[Job]) -> list[Job]:
-        """Start what is admitted, first fit; give what is left."""
-        started: set[int] = set()
-        numbered = enumerate(queue)
-        for (index, job), refuse in worth_trying(numbered, need_of=lambda each: each[1].need):
+    def start_from(self, waiting: Queue[int], jobs: Sequence[Job]) -> None:
+        """Start what is admitted, first fit."""
+        for index, refuse in waiting.worth_trying():
             if len(self.ends) == self.places:
                 break
+            job = jobs[index]
             number = self.ground.start(job.need)
             if number is None:
                 refuse()
                 continue
-            started.add(index)
+            waiting.remove(index)
             self.starts.append(Start(job=job, at_s=self.now_s))
             self.used_bytes[number] = _peak_bytes(job)
             heapq.heappush(self.ends, (self.now_s + (job.duration_s or 0.0), number))
         self.peak_ram_bytes = max(self.peak_ram_bytes, sum(self.used_bytes.values()))
-        return [job for index, job in enumerate(queue) if index not in started]
 
     def until_next_end(self) -> None:
         self.now_s, number = heapq.heappop(self.ends)

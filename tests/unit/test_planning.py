@@ -12,10 +12,10 @@ from machines import GB, budget, need
 from pytest_nbgroups.planning import (
     Ground,
     Job,
+    Queue,
     dominant_share,
     most_at_once,
     ordered,
-    worth_trying,
 )
 from pytest_nbgroups.resources import Budget, Need
 from pytest_nbgroups.settings import Schedule
@@ -140,12 +140,38 @@ def test_nothing_that_would_start_is_passed_over(asked: list[Need], running: int
         careful.start(each)
         plain.start(each)
     started = []
-    for (index, each), refuse in worth_trying(enumerate(asked), need_of=lambda pair: pair[1]):
-        if careful.start(each) is None:
+    queue = Queue(range(len(asked)), need_of=asked.__getitem__)
+    for index, refuse in queue.worth_trying():
+        if careful.start(asked[index]) is None:
             refuse()
         else:
+            queue.remove(index)
             started.append(index)
     assert started == [i for i, each in enumerate(asked) if plain.start(each) is not None]
+
+
+def test_of_a_thousand_that_wait_one_of_each_kind_is_tried() -> None:
+    """Where none fits, how many wait makes no difference."""
+    kinds = [need(cpus=cpus, ram=ram) for cpus in (3, 2, 1) for ram in (2, 1)]
+    asked = [kinds[index % len(kinds)] for index in range(1000)]
+    tried = []
+    for index, refuse in Queue(range(1000), need_of=asked.__getitem__).worth_trying():
+        tried.append(index)
+        refuse()
+    assert [asked[index] for index in tried] == kinds
+
+
+def test_a_queue_keeps_its_order() -> None:
+    """What is put first is tried first, what is removed no more."""
+    asked = {"a": need(cpus=1), "b": need(cpus=2), "c": need(cpus=1)}
+    queue = Queue("ab", need_of=asked.__getitem__)
+    queue.put_first("c")
+    assert list(queue) == [item for item, _ in queue.worth_trying()] == ["c", "a", "b"]
+    queue.remove("a")
+    assert list(queue) == ["c", "b"]
+    queue.remove("c")
+    queue.remove("b")
+    assert not queue
 
 
 def test_what_has_ended_makes_room() -> None:

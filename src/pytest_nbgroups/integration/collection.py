@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from pytest_nbgroups.integration.failures import ExperimentFailed, interrupting,
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
 from pytest_nbgroups.integration.sharding import own_shard
 from pytest_nbgroups.integration.shared_names import find_ignores_case, shared_names
-from pytest_nbgroups.listing import notebook_names
+from pytest_nbgroups.listing import listed_notebooks
 from pytest_nbgroups.model import SUFFIX, Experiment
 from pytest_nbgroups.reports.properties import properties
 
@@ -32,27 +31,42 @@ class ExperimentCollection:
     def __init__(self, scope: Scope, runner: Runner) -> None:
         self.scope = scope
         self.runner = runner
+        self.listing: _Experiments | None = None
+        """The directory whose files pytest goes through now."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collect_directory(
         self, path: Path, parent: pytest.Collector
     ) -> pytest.Collector | None:
-        if not self.scope.claims(path) or not _may_hold_notebooks(path):
+        if not self.scope.claims(path) or (listed := _listed(path)) == frozenset():
             return None
         is_package = (path / "__init__.py").is_file()
         cls: type[Any] = ExperimentPackage if is_package else ExperimentDirectory
         node: ExperimentDirectory | ExperimentPackage = cls.from_parent(parent, path=path)
-        node.collection = self
+        node.collection, node.listed = self, listed or frozenset()
         return node
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
     ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-        """Keep the notebooks of claimed directories from other plugins."""
+        """Keep a notebook that an argument names from other plugins: it is not asked for below."""
         collected = yield
-        claimed = isinstance(parent, _Experiments) and file_path.suffix == SUFFIX
-        return [] if claimed else collected
+        if not isinstance(parent, _Experiments) or file_path.suffix != SUFFIX:
+            return collected
+        parent.offered.add(file_path)
+        return []
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_ignore_collect")
+    def pytest_take_notebook(
+        self, collection_path: Path
+    ) -> Generator[None, bool | None, bool | None]:
+        """Ask once whether a notebook is ignored, and offer it to no other plugin."""
+        is_ignored = yield
+        if is_ignored or self.listing is None or collection_path.name not in self.listing.listed:
+            return is_ignored
+        self.listing.offered.add(collection_path)
+        return True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -134,23 +148,41 @@ def _refuse_shared_names(items: Iterable[pytest.Item], artifacts: Path) -> None:
         own[nodeid].experiment = replace(own[nodeid].experiment, problem=problem)
 
 
-def _may_hold_notebooks(path: Path) -> bool:
-    """Whether a look into it is worth while. An unreadable directory is, so that it is told of."""
+def _listed(path: Path) -> frozenset[str] | None:
+    """The notebooks in it; None where it cannot be listed, which is to be told of."""
     try:
-        return bool(notebook_names(path, lambda _path: False))
+        return frozenset(listed_notebooks(path))
     except OSError:
-        return True
+        return None
 
 
 class _Experiments:
-    """What makes a directory node yield its experiments before everything else in it."""
+    """What makes a directory node give its experiments before everything else in it."""
 
     collection: ExperimentCollection
+    listed: frozenset[str]
+    """The notebooks that lie in it, ignored or not."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self.offered: set[Path] = set()
+        """The notebooks that pytest has come upon and does not ignore."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        self.collection.listing = self
+        try:
+            others = list(super().collect())  # type: ignore[misc]
+        finally:
+            self.collection.listing = None
+        return [*self._items(), *others]
 
     def _items(self: Any) -> Iterator[ExperimentItem]:
         hook = self.session.gethookproxy(self.path)
         customization = customize(self.config, hook, self.collection.scope.customization.patterns)
-        is_ignored = partial(_is_ignored, self.config, hook, self.session)
+
+        def is_ignored(path: Path) -> bool:
+            return path not in self.offered and _is_ignored(self.config, hook, self.session, path)
+
         for experiment in read(self.collection.scope, self.path, customization, is_ignored):
             yield ExperimentItem.from_parent(
                 self,
@@ -176,17 +208,9 @@ def _is_ignored(
 class ExperimentDirectory(_Experiments, pytest.Dir):  # type: ignore[misc]  # final, but a directory all the same
     """A directory with notebooks."""
 
-    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        yield from self._items()
-        yield from super().collect()
-
 
 class ExperimentPackage(_Experiments, pytest.Package):
     """A directory with notebooks that is a Python package as well."""
-
-    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        yield from self._items()
-        yield from super().collect()
 
 
 class ExperimentItem(pytest.Item):

@@ -183,7 +183,7 @@ class ExperimentScheduler:
 
     def _groups(self) -> Iterator[list[int]]:
         """An experiment by itself; ordinary tests by file, a very long one in parts."""
-        items, files = self._items(), dict[str, list[int]]()
+        whole_files, files = frozenset(self._items().whole_files), dict[str, list[int]]()
         for index, nodeid in enumerate(self._collection or ()):
             if self._declared(nodeid):
                 yield [index]
@@ -191,7 +191,7 @@ class ExperimentScheduler:
                 files.setdefault(nodeid.partition("::")[0], []).append(index)
         total = sum(map(len, files.values()))
         for file, indices in files.items():
-            if file in items.whole_files:
+            if file in whole_files:
                 yield indices
             else:
                 yield from fair_chunks(indices, total=total, workers=self._expected)
@@ -225,8 +225,9 @@ class ExperimentScheduler:
             self._backlog.note_leases(look.holds)
             if (unit := self._backlog.next_for(node, partial(self._verdict, look))) is not None:
                 self._send(node, unit)
-            elif self._backlog.waiting:
+            elif self._backlog.has_waiting:
                 has_idle = True
+                break  # what this one may not start, no other one may
             else:
                 node.shutdown()
         self._set_alarm(is_needed=has_idle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -45,8 +46,9 @@ class Scope:
         return path in bases or any(parent in bases for parent in path.parents)
 
     def is_artifacts(self, path: Path) -> bool:
-        artifacts = self.settings.artifacts
-        return path == artifacts or artifacts in path.parents
+        # As text, since it is asked of every path that pytest comes upon.
+        text, folder = os.path.normcase(path), os.path.normcase(self.settings.artifacts)
+        return text == folder or text.startswith(folder + os.sep)
 
 
 def find_scope(config: pytest.Config, settings: Settings, customization: Customization) -> Scope:

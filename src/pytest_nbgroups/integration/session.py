@@ -19,12 +19,10 @@ from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.integration import channel, scheduling, signals
 from pytest_nbgroups.integration.annotations import OneAnnotation
 from pytest_nbgroups.integration.collection import ExperimentCollection
-from pytest_nbgroups.integration.debugging import KernelPrompt
 from pytest_nbgroups.integration.fixture import RunExperiment
 from pytest_nbgroups.integration.gpu_default import GpuDefault
 from pytest_nbgroups.integration.idle import IdleWorker
 from pytest_nbgroups.integration.options import read_settings
-from pytest_nbgroups.integration.plan import PlanOnly, without_workers
 from pytest_nbgroups.integration.runner import Deliver, Runner
 from pytest_nbgroups.integration.scope import (
     Scope,
@@ -53,6 +51,8 @@ from pytest_nbgroups.sharding import ORDINARY
 
 if TYPE_CHECKING:
     from pytest_nbgroups.history.store import History
+    from pytest_nbgroups.integration.debugging import KernelPrompt
+    from pytest_nbgroups.integration.plan import PlanOnly
 
 Role: TypeAlias = Literal["alone", "controller", "worker"]
 
@@ -203,12 +203,17 @@ def configure(config: pytest.Config) -> None:
 def _prompt(config: pytest.Config) -> KernelPrompt | None:
     if not config.getoption("usepdb", False):  # noqa: FBT003  -p no:debugging
         return None
+    from pytest_nbgroups.integration.debugging import KernelPrompt
+
     prompt = KernelPrompt(config)
     config.pluginmanager.register(prompt, "nbgroups-kernel-prompt")
     return prompt
 
 
 def _plan_only(config: pytest.Config, prepared: Prepared) -> PlanOnly:
+    # Brings in what reads notebooks, as the prompt above does what starts kernels.
+    from pytest_nbgroups.integration.plan import PlanOnly, without_workers
+
     return PlanOnly(
         config,
         without_workers(config),

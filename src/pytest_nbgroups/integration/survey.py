@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -151,8 +151,8 @@ def _unmet(resources: Resources, planner: Planner) -> str:
     return f"{'fails' if planner.settings.unmet == 'fail' else 'skipped'}: {reason}"
 
 
-def _env(experiment: Experiment) -> dict[str, str]:
-    return {**os.environ, **experiment.env}
+def _env(experiment: Experiment) -> Mapping[str, str]:
+    return ChainMap({**experiment.env}, os.environ)
 
 
 def _running(experiment: Experiment) -> int:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pytest
 from _pytest.outcomes import OutcomeException
@@ -19,6 +20,7 @@ from pytest_nbgroups.events import (
     NotebookFinished,
     NotebookStarted,
 )
+from pytest_nbgroups.integration.record_keeping import RecordKeeping
 from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.integration.sharding import exit_status
 from pytest_nbgroups.integration.summary import Summary
@@ -73,6 +75,10 @@ class Telling:
     _exit: BaseException | None = None
     """Raised by `pytest_experiment_event` in a thread where it could end nothing."""
 
+    @cached_property
+    def _keeping(self) -> RecordKeeping:
+        return RecordKeeping(lambda: self.summary.save(self.record), self._lock)
+
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
         """Take an event in: record it, say it, and hand it to the hook."""
         with self._lock:
@@ -81,7 +87,7 @@ class Telling:
             self._call_hook(event)
             if isinstance(event, ExperimentFinished):
                 self.summary.warn(*warnings_of(event.result))
-                self.summary.save(self.record)
+                self._keeping.keep_up()
 
     def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> ExperimentResult | None:
         """Record what a worker took down with it; None where that was no experiment."""
@@ -92,7 +98,7 @@ class Telling:
                     candidate, worker, message, time.time(), experiment=experiment
                 )
                 if result is not None:
-                    self.summary.save(self.record)
+                    self._keeping.keep_up()
                     return result
         return None
 
@@ -155,6 +161,7 @@ class Telling:
             thread.start()
             self.config.add_cleanup(thread.join)
         self.config.add_cleanup(self._ended.set)
+        self.config.add_cleanup(self._keeping.finish)
 
     def _tick(self) -> None:
         while not self._ended.wait(MINUTE_S):
@@ -232,6 +239,7 @@ class Telling:
                 self.on_cut_off(result)
             if (left := self.not_run()) and self.summary.exit_status != pytest.ExitCode.INTERRUPTED:
                 self.summary.warn(f"not run, since no worker was left: {', '.join(left)}")
+            self._keeping.forget()
             self.summary.show(self.record, terminalreporter)
 
 

@@ -10,7 +10,7 @@ GAP = "..."
 
 def display_width(text: str) -> int:
     """Columns that a text takes: wide East Asian characters take two, combining marks none."""
-    return sum(map(_character_width, text))
+    return len(text) if text.isascii() else sum(map(_character_width, text))
 
 
 def _character_width(character: str) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -96,8 +97,9 @@ def predict(units: Sequence[Unit], workers: int, around: Circumstances) -> Predi
 
     A lock that only they share keeps those of a family from overlapping.
     """
+    sizes = Counter(unit.family for unit in units)
     return simulate(
-        map(_kept_apart, tried(units, workers, around)),
+        (_kept_apart(unit, sizes) for unit in tried(units, workers, around)),
         workers=workers,
         budget=around.budget,
         schedule="collection",
@@ -116,9 +118,9 @@ def tried(units: Sequence[Unit], workers: int, around: Circumstances) -> list[Un
     )
 
 
-def _kept_apart(unit: Unit) -> Job:
+def _kept_apart(unit: Unit, sizes: Mapping[str | None, int]) -> Job:
     (job,) = _jobs([unit])
-    if unit.family is None:
+    if unit.family is None or sizes[unit.family] == 1:
         return job
     locks = (*job.need.locks, f"family {unit.family}")
     return replace(job, need=replace(job.need, locks=locks))

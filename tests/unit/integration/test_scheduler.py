@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from machines import budget
 
+from pytest_nbgroups.backlog import Verdict
 from pytest_nbgroups.integration import scheduler as module
 from pytest_nbgroups.integration.items import CollectedItems, Declared
 from pytest_nbgroups.integration.scheduler import ExperimentScheduler
 from pytest_nbgroups.machine.pool import LeasePool
 from pytest_nbgroups.needs import SlowStart
 from pytest_nbgroups.planner import Knowledge, Planner
-from pytest_nbgroups.resources import Estimate, Resources
+from pytest_nbgroups.resources import Claim, Estimate, Resources
 from pytest_nbgroups.settings import Settings
 from pytest_nbgroups.units import Size
 
@@ -314,3 +315,22 @@ def test_alarms_end_with_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [alarm.is_set for alarm in alarms] == [False, True]
     made.finish(first)
     assert [alarm.is_set for alarm in alarms] == [False, False]
+
+
+def test_what_one_worker_may_not_start_is_asked_once(
+    session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many workers are free and however much waits: no other one may start it either."""
+    made = session(*(f"E{number}" for number in range(40)), workers=9)
+    asked: list[str] = []
+
+    def one_at_a_time(claim: Claim, ours: Sequence[Claim], _around: object) -> Verdict:
+        asked.append(claim.experiment)
+        return "no" if ours else "start"
+
+    monkeypatch.setattr(made.planner, "verdict", one_at_a_time)
+    first, *others = made.begin()
+    assert not any(other.sent for other in others)
+    asked.clear()
+    made.finish(first)
+    assert asked == ["E1", "E2"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from machines import GB, budget, need
 
-from pytest_nbgroups import simulation
+from pytest_nbgroups import planning, simulation
+from pytest_nbgroups.admission import Grant, Obstacle, admit
 from pytest_nbgroups.backlog import Unit
 from pytest_nbgroups.planning import Job, most_at_once
 from pytest_nbgroups.reports.outlook import (
@@ -225,3 +228,20 @@ def test_what_is_not_known(durations: list[float | None], line: str) -> None:
 def test_what_is_not_counted(tests: int, line: str) -> None:
     """Where all is known, that alone."""
     assert grounds(look(1, 1), tests=tests) == [line]
+
+
+def test_what_lies_in_no_other_experiment_is_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one does not fit, none that needs the same is tried: each has a family of its own."""
+    asked = 0
+
+    def counting(*arguments: Any, **more: Any) -> Grant | Obstacle:
+        nonlocal asked
+        asked += 1
+        return admit(*arguments, **more)
+
+    monkeypatch.setattr(planning, "admit", counting)
+    of = need(cpus=2)
+    units = [unit(index, 1 + index, of, family=f"experiments/E{index}") for index in range(100)]
+    found = predict(units, 8, around())
+    assert found.wall_s >= sum(range(1, 101)) / 2
+    assert asked <= 100 + 100  # a grant for each, and a refusal whenever one has ended
