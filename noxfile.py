@@ -92,6 +92,13 @@ def compatibility(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def speed(session: nox.Session) -> None:
+    """Measure what this plugin and others take; ``nox -s speed -- --write`` puts it into the docs."""
+    session.install(".", "-r", "benchmarks/requirements.txt")
+    session.run("python", "benchmarks/speed.py", *session.posargs)
+
+
+@nox.session(default=False)
 def large_outputs(session: nox.Session) -> None:
     """Run cells that print 200 MB, and one that prints for a minute."""
     session.install("-e", ".", *group("tests"))

@@ -71,9 +71,14 @@ def installation(name: str) -> str:
 
 def runs_ipykernel(argv: Sequence[str]) -> bool:
     """Whether a Python on this machine runs ipykernel; not so under docker, ssh and their like."""
-    if not argv or not PurePath(argv[0]).name.lower().startswith(("python", "pypy")):
-        return False
-    return any(flag == "-m" and module in _IPYKERNEL_MODULES for flag, module in pairwise(argv))
+    return runs_python(argv) and any(
+        flag == "-m" and module in _IPYKERNEL_MODULES for flag, module in pairwise(argv)
+    )
+
+
+def runs_python(argv: Sequence[str]) -> bool:
+    """Whether it is a program in Python: kernels in it, of whatever language, are built on ipykernel."""
+    return bool(argv) and PurePath(argv[0]).name.lower().startswith(("python", "pypy"))
 
 
 def _check(name: str, spec: KernelSpec) -> None:

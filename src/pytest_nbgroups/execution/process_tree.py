@@ -28,6 +28,7 @@ _OOM_SCORE_ABOVE = 500
 """As if a kernel used half of the memory more: it is ended before pytest and the kernel host are."""
 _OOM_SCORE_MOST = 1000
 _FIRST_PAUSE_S = 0.002
+_SERVER_S = 1.0
 _LONGEST_PAUSE_S = 0.05
 
 
@@ -107,11 +108,14 @@ class PosixTree:
         self._childless = False
 
     def end_server(self) -> None:
-        """Kill it and wait for its end."""
-        if self.server_pid is not None:  # so it has not been reaped
-            os.kill(self.server_pid, signal.SIGKILL)
-            os.waitpid(self.server_pid, 0)
-            self.server_pid = None
+        """Kill it and wait for its end. One that does not end is from now on of the tree, and told of there."""
+        pid, self.server_pid = self.server_pid, None
+        if pid is None:  # it has been reaped
+            return
+        os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + _SERVER_S
+        while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+            time.sleep(_FIRST_PAUSE_S)
 
     def _spawn(
         self,

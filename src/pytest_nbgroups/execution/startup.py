@@ -24,7 +24,8 @@ from pytest_nbgroups.text import last_lines, plain_text
 from pytest_nbgroups.units import format_duration
 
 _ASK_AGAIN_S = 1.0
-_IOPUB_S = 0.5
+_IOPUB_S = 0.2
+_STATUS_S = 0.05
 _TAIL_BYTES = 8192
 _TAIL_LINES = 20
 _CLASH = re.compile(r"address (already )?in use|EADDRINUSE|only one usage of each", re.IGNORECASE)
@@ -112,13 +113,18 @@ async def _hears_status(client: AsyncKernelClient, requests: set[str]) -> bool:
         with contextlib.suppress(Empty):
             message = await client.get_iopub_msg(timeout=left_s)
             heard = True
-            if _is_idle(message) and message["parent_header"].get("msg_id") in requests:
+            if _is_idle_after(message, requests):
                 return True
+            if (
+                message["msg_type"] == "iopub_welcome"
+            ):  # the status was either sent before it, or comes now
+                end = min(end, time.monotonic() + _STATUS_S)
     return heard
 
 
-def _is_idle(message: dict[str, Any]) -> bool:
-    return bool(message["msg_type"] == "status" and message["content"]["execution_state"] == "idle")
+def _is_idle_after(message: dict[str, Any], requests: set[str]) -> bool:
+    is_idle = message["msg_type"] == "status" and message["content"]["execution_state"] == "idle"
+    return is_idle and message["parent_header"].get("msg_id") in requests
 
 
 def ended_early(

@@ -149,6 +149,34 @@ def test_a_kernel_is_ready_when_iopub_speaks(monkeypatch: pytest.MonkeyPatch) ->
     assert client.handled["msg_type"] == "kernel_info_reply"
 
 
+class Welcoming(FakeClient):
+    """A kernel that greets its subscriber, whose status had been sent before that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timeouts: list[float] = []
+
+    async def get_shell_msg(self, timeout: float) -> dict[str, Any]:  # noqa: ARG002, ASYNC109
+        return {"msg_type": "kernel_info_reply", "content": {}}
+
+    async def get_iopub_msg(self, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109
+        self.timeouts.append(timeout)
+        if len(self.timeouts) > 1:
+            await asyncio.sleep(timeout)
+            raise Empty
+        return {"msg_type": "iopub_welcome", "content": {}, "parent_header": {}}
+
+
+def test_a_welcome_shortens_the_wait() -> None:
+    """Nothing can be lost after it: the status either comes at once, or has been missed."""
+    client = Welcoming()
+    process = KernelProcess(pid=1, exited=Future())
+    assert asyncio.run(startup.await_ready(cast("Any", client), process, 5)) == {}
+    assert len(client.requests) == 1
+    assert len(client.timeouts) == 2
+    assert client.timeouts[1] <= 0.05
+
+
 def test_a_refusal_of_the_system_is_passed_on() -> None:
     """The reason is the system's own."""
     reason = FileNotFoundError(2, "No such file or directory", "/gone")
