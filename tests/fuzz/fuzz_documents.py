@@ -41,9 +41,14 @@ from pytest_nbgroups.weights import read_weights, write_weights
 
 @contextlib.asynccontextmanager
 async def _kernel(*_args: object, **_named: object) -> AsyncIterator[Any]:
-    process = SimpleNamespace(pid=os.getpid())
     yield SimpleNamespace(
-        process=process, manager=None, client=None, language_info={"name": "x"}, left_out={}
+        process=SimpleNamespace(pid=os.getpid(), server_pid=None),
+        manager=None,
+        client=None,
+        language_info={"name": "x"},
+        left_out={},
+        plainly=None,
+        warning=None,
     )
 
 
