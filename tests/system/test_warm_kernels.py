@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import os
 import sys
 import time
@@ -488,15 +489,46 @@ def test_jupyters_manager(visit: Visit) -> None:
     run(scene())
 
 
+def test_flags_of_a_kernelspec(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold for the fork server, so for its kernels."""
+    monkeypatch.setenv("JUPYTER_PATH", str(visit.folder / "jupyter"))
+    spec = visit.folder / "jupyter" / "kernels" / "flagged" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [
+        sys.executable,
+        "-O",
+        "-W",
+        "ignore::UserWarning",
+        "-m",
+        "ipykernel_launcher",
+        "-f",
+        "{connection_file}",
+    ]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "f", "language": "python"}))
+    code = "import sys; answer = sys.flags, sys.warnoptions, sys.orig_argv[:6], len(sys.orig_argv), __debug__"
+
+    async def scene() -> None:
+        answers = []
+        for preload in (None, ()):
+            async with visit.kernel(preload=preload, name="flagged") as kernel:
+                assert (kernel.plainly is None) == (preload == ())
+                answers.append(await ask(kernel, code))
+        assert answers[0] == answers[1]
+        assert "False" in answers[0]
+
+    run(scene())
+
+
 def test_what_is_started_plainly() -> None:
     """Another Python may have another version of everything."""
     with pytest.raises(NotForkedError, match="it runs in another Python, /usr/bin/python3"):
         command_of(["/usr/bin/python3", "-m", "ipykernel_launcher"])
     with pytest.raises(NotForkedError, match="it does not run ipykernel"):
         command_of(["bash", "-c", "kernel"])
-    argv = [sys.executable, "-O", "-X", "dev", "-m", "ipykernel_launcher", "-f", "x"]
+    other_name = str(Path(sys.executable).with_name(f"python{sys.version_info[0]}"))
+    argv = [other_name, "-O", "-X", "dev", "-m", "ipykernel_launcher", "-f", "x"]
     command = command_of(argv)
-    assert command.interpreter == (sys.executable, "-O", "-X", "dev")
+    assert command.interpreter == (other_name, "-O", "-X", "dev")
     assert (command.module, command.arguments) == ("ipykernel_launcher", ("-f", "x"))
 
 

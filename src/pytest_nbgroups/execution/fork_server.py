@@ -2,9 +2,9 @@
 
 Run as a file, ``python fork_server.py SOCKET MODULE...``, by the interpreter of the kernels, with their flags and in
 their environment. It imports nothing of this package, as its kernels have what it has imported. It writes {importing}
-before each module, {} once all are there, or {error}. Then the kernel host writes requests, one line each, {module, arguments, cwd,
-env, unset}, which bring the kernel's standard output and the descriptors that it inherits; the answer is {pid} or
-{error, errno, filename}. It ends with its socket.
+before each module, {} once all are there, or {error}. Then the kernel host writes requests, one line each, {module,
+arguments, cwd, env, unset}, which bring the kernel's standard output and the descriptors that it inherits; the answer is
+{pid} or {error, errno, filename}. It ends with its socket.
 
 A kernel is a child of the kernel host, which is a child subreaper: the process between the two ends at once.
 """
@@ -60,9 +60,8 @@ def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> No
         with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
             importlib.import_module(name)
     backend = os.environ.get(_BACKEND)
-    os.environ[_BACKEND] = (
-        backend or _INLINE
-    )  # as before a kernel's first cell: matplotlib looks once
+    # matplotlib looks once, which in a kernel is after this has been set.
+    os.environ[_BACKEND] = backend or _INLINE
     for name in modules:
         say({"importing": name})
         _import(name)
@@ -150,8 +149,8 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
     os.environ.update(request["env"])
     if not sys.flags.safe_path:
         sys.path.insert(0, str(Path.cwd()))
+    sys.orig_argv[-len(sys.argv) :] = ["-m", request["module"], *request["arguments"]]
     sys.argv[1:] = request["arguments"]
-    sys.orig_argv[:] = [sys.orig_argv[0], "-m", request["module"], *request["arguments"]]
     threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # noqa: SLF001  3.12 and older forget it
     _share_nothing()
 

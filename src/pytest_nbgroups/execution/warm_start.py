@@ -121,12 +121,18 @@ def command_of(argv: Sequence[str]) -> Command:
         raise NotForkedError("this Linux does not list the children of a process")
     if not runs_ipykernel(argv):
         raise NotForkedError("it does not run ipykernel")
-    if os.path.abspath(argv[0]) != sys.executable:  # noqa: PTH100  a link is another environment
+    if not _is_this_python(Path(argv[0])):
         raise NotForkedError(f"it runs in another Python, {argv[0]}")
     at = argv.index("-m")
     return Command(
         interpreter=tuple(argv[:at]), module=argv[at + 1], arguments=tuple(argv[at + 2 :])
     )
+
+
+def _is_this_python(program: Path) -> bool:
+    """The same program under whatever name, but in the same folder: a link elsewhere is another environment."""
+    this = Path(sys.executable)
+    return program.parent == this.parent and program.resolve() == this.resolve()
 
 
 def _depends_on_directory(env: Mapping[str, str]) -> bool:
