@@ -203,6 +203,8 @@ def test_a_worker_is_killed(tree: Tree, mode: str) -> None:
     assert "crashed while running" in finished.failure("a")["message"]
     rerun = "rerun: pytest --run-experiments --experiment-resume experiments/a::notebooks"
     assert rerun in summary.read_text()
+    assert rerun in finished.text
+    assert "interrupted: 2-block.ipynb\nnot run: 3" in finished.text
     names = sorted(case.attrib["classname"] for case in finished.junit.iter("testcase"))
     assert len(names) == 3, names
     table = finished.section("experiments").splitlines()

@@ -14,6 +14,7 @@ import pytest
 from pytest_nbgroups import events
 from pytest_nbgroups.events import Event
 from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.integration.failures import failure_repr
 from pytest_nbgroups.integration.items import CollectedItems, describe
 from pytest_nbgroups.integration.scheduler import ExperimentScheduler
 from pytest_nbgroups.integration.scope_schedulers import mended_scheduler
@@ -24,6 +25,8 @@ from pytest_nbgroups.sharding import ShardRecord
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
+
+    from pytest_nbgroups.model import ExperimentResult
 
 CHANNEL = "nbgroups_channel"
 KNOWLEDGE = "nbgroups_knowledge"
@@ -38,7 +41,10 @@ class Receiver(Protocol):
 
     def receive(self, event: Event, *, nodeid: str, worker: str) -> None: ...
 
-    def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> None: ...
+    def worker_crashed(
+        self, nodeid: str, *, worker: str, message: str
+    ) -> tuple[str, ExperimentResult] | None:
+        """Give the node id and the result of the experiment that was lost with a worker, if one was."""
 
 
 class Controller:
@@ -96,8 +102,14 @@ class Controller:
         report: pytest.TestReport,
         sched: Any,  # noqa: ANN401  any of xdist's schedulers
     ) -> None:
-        worker = report.node.gateway.id
-        self._receiver.worker_crashed(crashitem, worker=worker, message=str(report.longrepr))
+        worker, message = report.node.gateway.id, str(report.longrepr)
+        lost = self._receiver.worker_crashed(crashitem, worker=worker, message=message)
+        if lost is not None:
+            nodeid, result = lost
+            gpus_visible = bool(self._planner().budget.gpus)
+            report.longrepr = failure_repr(
+                self._config, result, nodeid=nodeid, gpus_visible=gpus_visible
+            )
         if isinstance(sched, ExperimentScheduler) and self._is_to_be_retried(crashitem):
             self._retried.add(crashitem)
             report.outcome = RERUN

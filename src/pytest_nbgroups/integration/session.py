@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pytest_nbgroups.history.store import History
     from pytest_nbgroups.integration.debugging import KernelPrompt
     from pytest_nbgroups.integration.plan import PlanOnly
+    from pytest_nbgroups.model import ExperimentResult
 
 Role: TypeAlias = Literal["alone", "controller", "worker"]
 
@@ -285,10 +286,13 @@ class _Audience:
         if not worker:
             self.prepared.planner.learn(event)
 
-    def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> None:
-        result = self.telling.worker_crashed(nodeid, worker=worker, message=message)
-        if result is not None:
-            self.prepared.history.record_experiment(result, nodeid=nodeid, worker=worker)
+    def worker_crashed(
+        self, nodeid: str, *, worker: str, message: str
+    ) -> tuple[str, ExperimentResult] | None:
+        lost = self.telling.worker_crashed(nodeid, worker=worker, message=message)
+        if lost is not None:
+            self.prepared.history.record_experiment(lost[1], nodeid=lost[0], worker=worker)
+        return lost
 
 
 def fixture_for(request: pytest.FixtureRequest) -> RunExperiment:

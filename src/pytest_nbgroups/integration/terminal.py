@@ -89,8 +89,10 @@ class Telling:
                 self.summary.warn(*warnings_of(event.result))
                 self._keeping.keep_up()
 
-    def worker_crashed(self, nodeid: str, *, worker: str, message: str) -> ExperimentResult | None:
-        """Record what a worker took down with it; None where that was no experiment."""
+    def worker_crashed(
+        self, nodeid: str, *, worker: str, message: str
+    ) -> tuple[str, ExperimentResult] | None:
+        """Record what a worker took down with it; its node id and result, None where that was no experiment."""
         with self._lock:
             for candidate in _without_group(nodeid):
                 experiment = self._experiment_of(candidate)
@@ -99,7 +101,7 @@ class Telling:
                 )
                 if result is not None:
                     self._keeping.keep_up()
-                    return result
+                    return candidate, result
         return None
 
     def _experiment_of(self, nodeid: str) -> Experiment | None:
