@@ -16,12 +16,12 @@ from typing import Any
 import psutil  # noqa: TID253  to look at processes
 import pytest
 from jupyter_client.manager import AsyncKernelManager  # noqa: TID253  what nbclient uses
-from workbench import Tree
+from workbench import ENDED_S, Tree
 
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.execution import warm_start
 from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
 from pytest_nbgroups.execution.host_connection import NotForkedError
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.provisioner import HostProvisioner
@@ -167,6 +167,9 @@ class Visit:
         ) as kernel:
             yield kernel
 
+    def below_host(self) -> list[int]:
+        return [process.pid for process in psutil.Process(self.host.pid).children(recursive=True)]
+
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(work)
@@ -281,11 +284,19 @@ def test_chosen_modules_are_there(visit: Visit) -> None:
             "import threading; threading.Thread(target=threading.Event().wait, name='reader', daemon=True).start()",
             "importing 'mine' starts a thread ('reader'), which a forked kernel would not have",
         ),
+        (
+            "import subprocess; child = subprocess.Popen(['sleep', '600'], start_new_session=True)",
+            "importing 'mine' starts a process, which would be no child of a forked kernel",
+        ),
+        (
+            "import os, subprocess; child = subprocess.Popen(['sleep', '600']); os._exit(3)",
+            "the process that kernels are forked from ended while it imported mine",
+        ),
     ],
-    ids=["missing", "raises", "crashes", "threads"],
+    ids=["missing", "raises", "crashes", "threads", "processes", "crashes with a child"],
 )
 def test_modules_that_cannot_be_preloaded(visit: Visit, text: str | None, complaint: str) -> None:
-    """Are told once; kernels are forked without them."""
+    """Are told once; kernels are forked without them, and what they have started is gone."""
     if text is not None:
         (visit.folder / "mine.py").write_text(text)
     visit.env["PYTHONPATH"] = str(visit.folder)
@@ -296,11 +307,27 @@ def test_modules_that_cannot_be_preloaded(visit: Visit, text: str | None, compla
             async with visit.kernel(preload=("wave", "mine")) as kernel:
                 assert kernel.plainly is None
                 assert await ask(kernel, "import sys; answer = 'wave' in sys.modules") == "False"
+                assert visit.below_host() == [kernel.process.server_pid, kernel.process.pid]
                 warnings.append(kernel.warning)
         assert warnings == [
             f"experiment_preload: {complaint}; kernels are started without these modules",
             None,
         ]
+
+    run(scene())
+
+
+def test_modules_whose_processes_have_ended(visit: Visit) -> None:
+    """Are preloaded as any other, though nobody has waited for the process."""
+    (visit.folder / "mine.py").write_text(
+        "import os, subprocess; child = subprocess.Popen(['true']); os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)"
+    )
+    visit.env["PYTHONPATH"] = str(visit.folder)
+
+    async def scene() -> None:
+        async with visit.kernel(preload=("mine",)) as kernel:
+            assert kernel.warning is None
+            assert await ask(kernel, "import sys; answer = 'mine' in sys.modules") == "True"
 
     run(scene())
 
@@ -374,6 +401,39 @@ def test_a_server_that_hangs_costs_no_kernel(visit: Visit) -> None:
     run(scene())
 
 
+def test_a_server_that_hangs_holds_nobody_up(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives a start up, as Ctrl-C does, still ends in time."""
+    asked = asyncio.Event()
+    start = visit.host.start
+
+    def note(*args: Any, **kwargs: Any) -> Coroutine[Any, Any, KernelProcess]:
+        asked.set()
+        return start(*args, **kwargs)
+
+    async def scene() -> None:
+        async with visit.kernel() as kernel:
+            server = psutil.Process(kernel.process.server_pid)
+        server.suspend()
+        monkeypatch.setattr(visit.host, "start", note)
+
+        async def begin() -> None:
+            async with visit.kernel():
+                pass
+
+        task = asyncio.ensure_future(begin())
+        await asked.wait()
+        await asyncio.sleep(0)  # it is sent now
+        began = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - began < ENDED_S
+        assert not server.is_running()
+        assert visit.below_host() == []
+
+    run(scene())
+
+
 def test_another_environment_has_another_server(visit: Visit) -> None:
     """Libraries read variables such as OMP_NUM_THREADS when they are imported, and Python reads its own at its start."""
     code = "import os, sys; answer = os.environ['OMP_NUM_THREADS'], sys.flags.dont_write_bytecode"
@@ -392,10 +452,7 @@ def test_another_environment_has_another_server(visit: Visit) -> None:
                 assert await ask(kernel, "answer = os.environ['NBGROUPS_NOTEBOOK']") == repr(
                     notebook
                 )
-                assert psutil.Process(visit.host.pid).children() == [
-                    psutil.Process(servers[-1]),
-                    psutil.Process(kernel.process.pid),
-                ]
+                assert visit.below_host() == [servers[-1], kernel.process.pid]
         assert servers[0] == servers[1] != servers[2]
 
     run(scene())
@@ -417,6 +474,31 @@ def test_where_modules_are_looked_for(visit: Visit, variables: dict[str, str]) -
                 assert (kernel.plainly is None) == (preload == ())
                 answers.append(await ask(kernel, "import sys; answer = sys.path"))
         assert answers[0] == answers[1]
+
+    run(scene())
+
+
+def test_flags_of_a_kernelspec(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Are those of the kernel, and of what it starts."""
+    folder = visit.folder / "kernels" / "optimized"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("JUPYTER_PATH", str(visit.folder))
+    flags = ["-O", "-X", "dev", "-W", "ignore::ImportWarning", "-I"]
+    argv = [sys.executable, *flags, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "optimized", "language": "python", "env": {"MINE": "1"}}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    code = "import os, subprocess, sys; answer = (sys.orig_argv[:-2], subprocess._args_from_interpreter_flags(), "
+    code += "sys.flags, sys._xoptions, sys.warnoptions, os.environ['MINE'], sys.path)"
+
+    async def scene() -> None:
+        answers = []
+        for preload in (None, ()):
+            async with visit.kernel(preload=preload, name="optimized") as kernel:
+                assert (kernel.plainly is None) == (preload == ())
+                answers.append(await ask(kernel, code))
+        assert answers[0] == answers[1]
+        for flag in flags:
+            assert repr(flag) in answers[0]
 
     run(scene())
 
@@ -485,36 +567,6 @@ def test_jupyters_manager(visit: Visit) -> None:
         assert second.exited.result() == -9
         assert not await manager.is_alive()
         client.stop_channels()
-
-    run(scene())
-
-
-def test_flags_of_a_kernelspec(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold for the fork server, so for its kernels."""
-    monkeypatch.setenv("JUPYTER_PATH", str(visit.folder / "jupyter"))
-    spec = visit.folder / "jupyter" / "kernels" / "flagged" / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    argv = [
-        sys.executable,
-        "-O",
-        "-W",
-        "ignore::UserWarning",
-        "-m",
-        "ipykernel_launcher",
-        "-f",
-        "{connection_file}",
-    ]
-    spec.write_text(json.dumps({"argv": argv, "display_name": "f", "language": "python"}))
-    code = "import sys; answer = sys.flags, sys.warnoptions, sys.orig_argv[:6], len(sys.orig_argv), __debug__"
-
-    async def scene() -> None:
-        answers = []
-        for preload in (None, ()):
-            async with visit.kernel(preload=preload, name="flagged") as kernel:
-                assert (kernel.plainly is None) == (preload == ())
-                answers.append(await ask(kernel, code))
-        assert answers[0] == answers[1]
-        assert "False" in answers[0]
 
     run(scene())
 

@@ -44,11 +44,13 @@ _ALWAYS = (
     "tornado.platform.asyncio",
 )
 """What every kernel imports while it starts."""
+_PYTHON = sys.orig_argv[: -len(sys.argv)]
+"""The program and its flags."""
 _BACKEND = "MPLBACKEND"
 _INLINE = "module://matplotlib_inline.backend_inline"
 _RECEIVE_BYTES = 65536
 _DESCRIPTORS = 16
-_ADOPTION_S = 10.0
+_ADOPTION_S = 5.0
 _PAUSE_S = 0.0002
 _PR_SET_PDEATHSIG = 1
 
@@ -80,6 +82,17 @@ def _import(name: str) -> None:
         raise ImportError(
             f"importing {name!r} starts a thread ({others[0]!r}), which a forked kernel would not have"
         )
+    if _has_children():
+        raise ImportError(
+            f"importing {name!r} starts a process, which would be no child of a forked kernel"
+        )
+
+
+def _has_children() -> bool:
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 def serve(channel: socket.socket, host_pid: int) -> Mapping[str, Any] | None:
@@ -98,9 +111,9 @@ def serve(channel: socket.socket, host_pid: int) -> Mapping[str, Any] | None:
                 _be_adopted(host_pid)
                 become_kernel(request, descriptors)
                 return request
-            channel.sendall(answer)
-            while descriptors:
+            while descriptors:  # before the answer: a server that is stopped holds no lease
                 os.close(descriptors.pop())
+            channel.sendall(answer)
 
 
 def fork(request: Mapping[str, Any]) -> bytes | None:
@@ -149,16 +162,17 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
     os.environ.update(request["env"])
     if not sys.flags.safe_path:
         sys.path.insert(0, str(Path.cwd()))
-    sys.orig_argv[-len(sys.argv) :] = ["-m", request["module"], *request["arguments"]]
     sys.argv[1:] = request["arguments"]
+    sys.orig_argv[:] = [*_PYTHON, "-m", request["module"], *request["arguments"]]
     threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # noqa: SLF001  3.12 and older forget it
     _share_nothing()
 
 
 def _be_adopted(host_pid: int) -> None:
     """Wait for the kernel host to be the parent, and end with it."""
-    end = time.monotonic() + _ADOPTION_S
-    while os.getppid() != host_pid and time.monotonic() < end:
+    between, end = os.getppid(), time.monotonic() + _ADOPTION_S
+    # Another parent than these is who takes in the orphans of a host that has ended.
+    while os.getppid() == between != host_pid and time.monotonic() < end:
         time.sleep(_PAUSE_S)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != host_pid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,10 @@ from pytest_nbgroups.execution.kernel_output import KernelOutput
 from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
 
 _PROGRAM = Path(__file__).with_name("fork_server.py")
-_ANSWER_S = 10.0
-"""A fork takes milliseconds."""
+_ANSWER_S = 3.0
+"""A fork takes milliseconds. The kernel host does nothing else meanwhile, and Ctrl-C has to end pytest in time."""
 _RECEIVE_BYTES = 65536
-_KIND = ("interpreter", "modules", "env", "cwd")
+_KIND = ("interpreter", "modules", "env", "cwd", "installed")
 """Fields of a request that tell which server it needs."""
 
 
@@ -45,7 +46,8 @@ class _Server:
     kind: Message
     channel: socket.socket
     output: KernelOutput | None
-    """What it writes while it imports."""
+    """What it writes while it imports; None once that is over."""
+    is_ready: bool = False
     waiting: list[int] = field(default_factory=list)
     """Requests that are answered when it is ready or has failed."""
     lines: LineBuffer = field(default_factory=LineBuffer)
@@ -61,14 +63,6 @@ class _Server:
                 raise ConnectionResetError("it has ended")
             messages += self.lines.feed(data)
         yield from messages
-
-    @property
-    def is_ready(self) -> bool:
-        return self.output is None
-
-    def copy_output(self) -> None:
-        if self.output is not None:
-            self.output.copy()
 
 
 class ForkServers:
@@ -125,33 +119,30 @@ class ForkServers:
         if server is None:
             return
         self._selector.unregister(server.channel)
-        self._imports_done(server)
+        self._close_output(server)
         server.channel.close()
         self._nursery.end_server()
         self._tell(server, reason)
 
     def _started(self, kind: Message, log_path: str) -> _Server:
         """Raises OSError."""
-        output = KernelOutput(log_path)
         ours, theirs = socket.socketpair()
-        with theirs:
-            argv = [*kind["interpreter"], str(_PROGRAM), str(theirs.fileno()), *kind["modules"]]
-            try:
-                self._nursery.start_server(
-                    argv,
-                    cwd=kind["cwd"],
-                    env=kind["env"],
-                    channel=theirs.fileno(),
-                    output=output,
-                )
-            except OSError:
-                ours.close()
-                output.close()
-                raise
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(ours.close)
+            output = KernelOutput(log_path)
+            unless_started.callback(output.close)
+            self._nursery.start_server(
+                [*kind["interpreter"], str(_PROGRAM), str(theirs.fileno()), *kind["modules"]],
+                cwd=kind["cwd"],
+                env=kind["env"],
+                channel=theirs.fileno(),
+                output=output,
+            )
+            unless_started.pop_all()
         ours.settimeout(_ANSWER_S)
         server = _Server(kind=kind, channel=ours, output=output)
         self._selector.register(ours, selectors.EVENT_READ, partial(self._hear, server))
-        self._selector.register(output, selectors.EVENT_READ, server.copy_output)
+        self._selector.register(output, selectors.EVENT_READ, partial(self._copy_output, server))
         return server
 
     def _hear(self, server: _Server) -> None:
@@ -173,10 +164,15 @@ class ForkServers:
         elif "importing" in message:
             server.importing = message["importing"]
         else:
-            self._imports_done(server)
+            server.is_ready = True
+            self._close_output(server)
             self._tell(server, None)
 
-    def _imports_done(self, server: _Server) -> None:
+    def _copy_output(self, server: _Server) -> None:
+        if server.output is not None and not server.output.copy():
+            self._close_output(server)  # nobody writes any more, but it may import for long
+
+    def _close_output(self, server: _Server) -> None:
         if server.output is not None:
             self._selector.unregister(server.output)
             server.output.close()

@@ -8,7 +8,7 @@ the parent can hold the socket open, and a parent can close the socket and live 
 Requests: ``start`` {argv, fork, cwd, env, log_path, scratch, descriptor_count} -> {pid, server_pid} | {error, errno,
 filename}, with so many descriptors, which the kernel inherits and the host keeps until the tree is gone; with ``fork``
 {module, arguments} the kernel is forked instead, from the server of that ``prepare`` {interpreter, modules, env, cwd,
-log_path} -> {obstacle} which came last; ``forget`` -> {} ends that;
+installed, log_path} -> {obstacle} which came last; ``forget`` -> {} ends that;
 ``signal`` {signum} -> {delivered}; ``kill_tree`` {deadline_s} -> {left, reaped}, once the whole tree is gone and reaped.
 Event: ``exited`` {pid, returncode}, at once when the kernel ends; a negative returncode is a signal.
 """
@@ -36,6 +36,7 @@ _WINDOWS_POLL_S = 0.05
 """There no signal tells of a kernel's end."""
 _LAST_KILL_S = 8.0
 """Within the ten seconds after which nothing may be left."""
+_STRAY_KILL_S = 1.0
 _RECEIVE_BYTES = 65536
 _DESCRIPTORS = 16
 """More than a request ever brings."""
@@ -98,6 +99,8 @@ class Host:
         self._servers = ForkServers(tree, self._selector, self._send)
         self._scratch: str | None = None
         self._serving = True
+        self._is_taken = False
+        """A kernel has been started whose tree has not been killed."""
 
     def serve(self) -> None:
         """Answer until there is no one left to answer to, then leave nothing behind."""
@@ -190,6 +193,7 @@ class Host:
     def _kill_tree(self, deadline_s: float) -> Message:
         left = self._tree.kill(deadline_s, self._tell_exit)
         if not left:
+            self._is_taken = False
             self._let_go()
         return {"left": left, "reaped": self._tree.reaped()}
 
@@ -219,7 +223,7 @@ class Host:
         count = request["descriptor_count"]
         descriptors, self._received = self._received[:count], self._received[count:]
         self._collect()
-        if not self._tree.is_empty():
+        if not self._is_vacant():
             _close(descriptors)
             return {"error": "the processes of an earlier kernel are still alive; kill them first"}
         try:
@@ -227,11 +231,18 @@ class Host:
         except (OSError, ValueError, TypeError, ForkError) as exc:
             _close(descriptors)
             return _error(exc)
+        self._is_taken = True
         self._let_go()
         self._held = descriptors
         self._follow_output()
         self._scratch = request["scratch"]
         return {"pid": pid, "server_pid": self._tree.server_pid}
+
+    def _is_vacant(self) -> bool:
+        """Whether nothing is left of an earlier kernel. What a fork server has left behind is killed."""
+        if self._tree.is_empty():
+            return True
+        return not self._is_taken and not self._tree.kill(_STRAY_KILL_S, lambda _: None)
 
     def _started(self, request: Message, descriptors: Sequence[int]) -> int:
         """Raises OSError as Popen does."""

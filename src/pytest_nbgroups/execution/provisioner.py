@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,21 +82,11 @@ class HostProvisioner(KernelProvisionerBase):
             scratch=self._scratch,
         )
         try:
-            self.process = await self._forked(start, await self._prepare(command, cwd, env))
+            self.process = await start(fork=await self._prepare(command, cwd, env))
         except NotForkedError as exc:
             self.plainly = str(exc)
             self.process = await start()
         return self.connection_info
-
-    async def _forked(
-        self, start: Callable[..., Awaitable[KernelProcess]], command: Command
-    ) -> KernelProcess:
-        """Raises NotForkedError, when nothing can come of it any more, and what ``start`` raises."""
-        try:
-            return await start(fork=command)
-        except NotForkedError:
-            await self._host.kill_tree()
-            raise
 
     async def _prepare(self, command: list[str], cwd: Path, env: Mapping[str, str]) -> Command:
         """Raises NotForkedError, TimeoutError, KernelHostError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import site
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from pytest_nbgroups.units import format_duration
 PREPARE_S = 300.0
 """What the imports of a server may take: cold ones, from a disk on the network, take minutes."""
 _OF_ONE_NOTEBOOK = ("NBGROUPS_EXPERIMENT", "NBGROUPS_NOTEBOOK")
+_FLAGS_WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class Wanted:
             "modules": self.preload,
             "env": {n: text for n, text in self.env.items() if n not in _OF_ONE_NOTEBOOK},
             "cwd": str(self.cwd) if _depends_on_directory(self.env) else os.sep,
+            "installed": _installed(),
             "log_path": str(self.log_path or os.devnull),
         }
 
@@ -124,6 +127,8 @@ def command_of(argv: Sequence[str]) -> Command:
     if not _is_this_python(Path(argv[0])):
         raise NotForkedError(f"it runs in another Python, {argv[0]}")
     at = argv.index("-m")
+    if not _are_flags(argv[1:at]):
+        raise NotForkedError("its command runs something else before ipykernel")
     return Command(
         interpreter=tuple(argv[:at]), module=argv[at + 1], arguments=tuple(argv[at + 2 :])
     )
@@ -133,6 +138,22 @@ def _is_this_python(program: Path) -> bool:
     """The same program under whatever name, but in the same folder: a link elsewhere is another environment."""
     this = Path(sys.executable)
     return program.parent == this.parent and program.resolve() == this.resolve()
+
+
+def _are_flags(words: Sequence[str]) -> bool:
+    rest = iter(words)
+    for word in rest:
+        if word in _FLAGS_WITH_VALUE:
+            next(rest, None)
+        elif not word.startswith("-") or word == "-c":
+            return False
+    return True
+
+
+def _installed() -> list[int]:
+    """Changes when a package comes or goes: Python reads at its start alone what an editable one leaves behind."""
+    folders = [*site.getsitepackages(), site.getusersitepackages()]
+    return [os.stat(folder).st_mtime_ns for folder in folders if os.path.isdir(folder)]  # noqa: PTH112, PTH116
 
 
 def _depends_on_directory(env: Mapping[str, str]) -> bool:

@@ -25,6 +25,7 @@ class FakeTree:
         self.ended: list[tuple[int, int]] = []
         self.empty = True
         self.left: list[str] = []
+        self.kills = 0
         self.refusal: Exception | None = None
 
     def start(
@@ -76,6 +77,7 @@ class FakeTree:
         deadline_s: float,  # noqa: ARG002
         on_reaped: Callable[[tuple[int, int]], None],
     ) -> list[str]:
+        self.kills += 1
         if (ended := self.reap()) is not None:
             on_reaped(ended)
         return self.left
@@ -145,9 +147,26 @@ def test_start_is_refused_while_a_tree_lives(
     ask: Callable[[Message], list[Message]], tree: FakeTree
 ) -> None:
     """One kernel at a time, its children included."""
+    ask({"id": 1, **START})
     tree.empty = False
-    (answer,) = ask({"id": 1, **START})
+    (answer,) = ask({"id": 2, **START})
     assert "still alive" in answer["error"]
+    assert tree.kills == 0
+
+
+def test_what_no_kernel_has_started_is_killed(
+    ask: Callable[[Message], list[Message]], tree: FakeTree
+) -> None:
+    """A fork server has left it behind; only where that fails is a kernel refused."""
+    ask({"id": 1, **START})
+    ask({"id": 2, "op": "kill_tree", "deadline_s": 1})
+    tree.empty, tree.left = False, ["x (pid 5, uninterruptible)"]
+    (answer,) = ask({"id": 3, **START})
+    assert "still alive" in answer["error"]
+    tree.left = []
+    (answer,) = ask({"id": 4, **START})
+    assert answer["pid"] == 4242
+    assert tree.kills == 3
 
 
 def test_the_exit_is_told_before_the_end_of_the_tree(
