@@ -271,6 +271,89 @@ def test_chosen_modules_are_there(visit: Visit) -> None:
     run(scene())
 
 
+MINE = """
+import builtins, importlib, os, sys
+import IPython
+from IPython.core.interactiveshell import InteractiveShell
+shell = IPython.get_ipython()
+found = [
+    shell.__class__.__name__, str(type(shell)), isinstance(shell, InteractiveShell), "IPKernelApp" in shell.config,
+    hasattr(shell, "kernel"), InteractiveShell.initialized(), get_ipython() is shell,
+    hasattr(builtins, "__IPYTHON__"), hasattr(builtins, "display"),
+    hasattr(sys, "ps1"), hasattr(sys.modules["__main__"], "__file__"), os.environ.get("MPLBACKEND"),
+    sys.stdout.isatty(), sys.stderr.encoding.lower(),
+]
+kept = sys.stdout, sys.stderr
+"""
+
+
+def test_what_modules_look_at_when_they_are_imported(visit: Visit) -> None:
+    """Tells them of a notebook also where they are preloaded, and leaves no trace."""
+    (visit.folder / "mine.py").write_text(MINE)
+    visit.env["PYTHONPATH"] = str(visit.folder)
+    after = "import builtins; answer = mine.found, sorted(dir(builtins)), mine.IPython.get_ipython() is get_ipython()"
+
+    async def scene() -> None:
+        answers = []
+        for preload in (None, ("mine",)):
+            async with visit.kernel(preload=preload) as kernel:
+                assert (kernel.plainly, kernel.warning) in {
+                    (None, None),
+                    ("experiment_kernel_start = plain", None),
+                }
+                answers.append(await ask(kernel, f"import mine\n{after}"))
+        assert answers[0] == answers[1]
+
+    run(scene())
+
+
+def test_streams_that_modules_keep(visit: Visit) -> None:
+    """Are those of the notebook, though the module was imported before it was there."""
+    (visit.folder / "mine.py").write_text("import sys\nkept = sys.stdout, sys.stderr")
+    visit.env["PYTHONPATH"] = str(visit.folder)
+    code = "import mine\nfor each in mine.kept: print('on', file=each)\nmine.kept[0].flush()"
+
+    async def scene() -> None:
+        async with visit.kernel(preload=("mine",)) as kernel:
+            shown = []
+            kernel.outputs.begin_cell()
+            kernel.client.execute(code)
+            while not kernel.outputs.has_ended:
+                message = await kernel.client.get_iopub_msg(timeout=60)
+                if message["msg_type"] == "stream":
+                    shown.append((message["content"]["name"], message["content"]["text"]))
+            assert sorted(shown) == [("stderr", "on\n"), ("stdout", "on\n")]
+        assert not visit.log.read_text()
+
+    run(scene())
+
+
+def test_settings_of_matplotlib(visit: Visit) -> None:
+    """Those of the experiment's directory hold, though matplotlib was imported elsewhere."""
+    # What matplotlib does at import, without having it.
+    (visit.folder / "lib").mkdir()
+    (visit.folder / "lib" / "matplotlib.py").write_text(
+        "from pathlib import Path\n"
+        "def rc_params():\n"
+        "    file = Path('matplotlibrc')\n"
+        "    return {'width': file.read_text() if file.exists() else 'default', 'backend': 'file'}\n"
+        "rcParams = {**rc_params(), 'backend': 'inline'}\nrcParamsOrig = dict(rcParams)"
+    )
+    (visit.folder / "matplotlibrc").write_text("mine")
+    visit.env["PYTHONPATH"] = str(visit.folder / "lib")
+    code = "import matplotlib; answer = matplotlib.rcParams, matplotlib.rcParamsOrig"
+
+    async def scene() -> None:
+        for preload in (None, ("matplotlib",)):
+            async with visit.kernel(preload=preload) as kernel:
+                assert ast.literal_eval(await ask(kernel, code)) == (
+                    {"width": "mine", "backend": "inline"},
+                    {"width": "mine", "backend": "inline"},
+                )
+
+    run(scene())
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -292,8 +375,12 @@ def test_chosen_modules_are_there(visit: Visit) -> None:
             "import os, subprocess; child = subprocess.Popen(['sleep', '600']); os._exit(3)",
             "the process that kernels are forked from ended while it imported mine",
         ),
+        (
+            "try: get_ipython().events.register('post_execute', print)\nexcept AttributeError: pass",
+            "importing 'mine' uses the shell of the kernel ('events'), which is not there yet",
+        ),
     ],
-    ids=["missing", "raises", "crashes", "threads", "processes", "crashes with a child"],
+    ids=["missing", "raises", "crashes", "threads", "processes", "crashes with a child", "shell"],
 )
 def test_modules_that_cannot_be_preloaded(visit: Visit, text: str | None, complaint: str) -> None:
     """Are told once; kernels are forked without them, and what they have started is gone."""

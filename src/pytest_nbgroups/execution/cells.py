@@ -63,9 +63,9 @@ def is_run(cell: NotebookNode) -> bool:
 
 def client_on(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
     """An nbclient on a kernel that is ours: nbclient neither starts, signals nor ends it."""
-    from nbclient import NotebookClient
+    from pytest_nbgroups.execution.cell_client import CellClient
 
-    client = NotebookClient(notebook, km=kernel.manager, log=_log, iopub_timeout=_NO_LIMIT_S)
+    client = CellClient(notebook, km=kernel.manager, log=_log, iopub_timeout=_NO_LIMIT_S)
     client.kc = kernel.client
     client.reset_execution_trackers()
     if kernel.language_info:

@@ -14,6 +14,7 @@ import sys
 if not sys.flags.safe_path:
     del sys.path[0]  # the folder of this file: nobody looks for modules there
 
+import builtins
 import contextlib
 import ctypes
 import gc
@@ -27,7 +28,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,43 @@ _PYTHON = sys.orig_argv[: -len(sys.argv)]
 """The program and its flags."""
 _BACKEND = "MPLBACKEND"
 _INLINE = "module://matplotlib_inline.backend_inline"
+_ABSENT = object()
 _RECEIVE_BYTES = 65536
 _DESCRIPTORS = 16
 _ADOPTION_S = 5.0
 _PAUSE_S = 0.0002
 _PR_SET_PDEATHSIG = 1
+
+
+class _Shell:
+    """What modules see of a kernel's shell while they are imported: that there is one."""
+
+    def __init__(self, kind: type) -> None:
+        self.missed: list[str] = []
+        self.config: dict[str, Any] = {"IPKernelApp": {}}
+        self.kernel = object()
+        self._kind = kind
+        for name in ("__module__", "__name__", "__qualname__"):
+            setattr(type(self), name, getattr(kind, name))
+
+    @property  # type: ignore[misc]  # what isinstance asks
+    def __class__(self) -> type:
+        return self._kind
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        self.missed.append(name)
+        raise AttributeError(name)
+
+
+class _Stream:
+    """A standard stream, whichever that is: a module that keeps it writes to that of the kernel, in the kernel."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        stream = getattr(sys, self._name)
+        return getattr(getattr(sys, f"__{self._name}__") if stream is self else stream, name)
 
 
 def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> None:
@@ -61,19 +94,15 @@ def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> No
         # Of another version of ipykernel or IPython. And a kernel has its outputs in place when it imports debugpy.
         with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
             importlib.import_module(name)
-    backend = os.environ.get(_BACKEND)
-    # matplotlib looks once, which in a kernel is after this has been set.
-    os.environ[_BACKEND] = backend or _INLINE
-    for name in modules:
-        say({"importing": name})
-        _import(name)
-    if backend is None:
-        del os.environ[_BACKEND]
+    with _as_in_a_kernel() as shell:
+        for name in modules:
+            say({"importing": name})
+            _import(name, shell)
     gc.collect()
     gc.freeze()  # pages that the collector does not write to stay shared
 
 
-def _import(name: str) -> None:
+def _import(name: str, shell: _Shell) -> None:
     try:
         importlib.import_module(name)
     except BaseException as exc:
@@ -86,6 +115,10 @@ def _import(name: str) -> None:
         raise ImportError(
             f"importing {name!r} starts a process, which would be no child of a forked kernel"
         )
+    if shell.missed:
+        raise ImportError(
+            f"importing {name!r} uses the shell of the kernel ({shell.missed[0]!r}), which is not there yet"
+        )
 
 
 def _has_children() -> bool:
@@ -93,6 +126,42 @@ def _has_children() -> bool:
         return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:
         return False
+
+
+@contextlib.contextmanager
+def _as_in_a_kernel() -> Iterator[_Shell]:
+    """Let modules find what they look at, when they are imported, to learn that they are in a notebook."""
+    from ipykernel.zmqshell import ZMQInteractiveShell
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.display import display
+
+    shell = _Shell(ZMQInteractiveShell)
+    inside: list[tuple[MutableMapping[str, Any], str, Any]] = [
+        (os.environ, _BACKEND, os.environ.get(_BACKEND) or _INLINE),  # matplotlib looks once
+        (builtins.__dict__, "get_ipython", lambda: shell),
+        (builtins.__dict__, "__IPYTHON__", True),
+        (builtins.__dict__, "display", display),
+        (sys.modules["__main__"].__dict__, "__file__", _ABSENT),
+        (sys.__dict__, "ps1", "In : "),
+        (sys.__dict__, "stdout", _Stream("stdout")),
+        (sys.__dict__, "stderr", _Stream("stderr")),
+    ]
+    before = [(place, name, place.get(name, _ABSENT)) for place, name, _ in inside]
+    _put(inside)
+    InteractiveShell._instance = shell  # type: ignore[assignment]  # noqa: SLF001  where get_ipython looks
+    try:
+        yield shell
+    finally:
+        del InteractiveShell._instance  # noqa: SLF001
+        _put(before)
+
+
+def _put(values: Sequence[tuple[MutableMapping[str, Any], str, Any]]) -> None:
+    for place, name, value in values:
+        if value is _ABSENT:
+            place.pop(name, None)
+        else:
+            place[name] = value
 
 
 def serve(channel: socket.socket, host_pid: int) -> Mapping[str, Any] | None:
@@ -166,6 +235,7 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
     sys.orig_argv[:] = [*_PYTHON, "-m", request["module"], *request["arguments"]]
     threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # noqa: SLF001  3.12 and older forget it
     _share_nothing()
+    _read_settings()
 
 
 def _be_adopted(host_pid: int) -> None:
@@ -189,6 +259,18 @@ def _share_nothing() -> None:
     if process := modules.get("multiprocessing.process"):
         process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]  # it is there
         process.current_process().authkey = os.urandom(32)
+
+
+def _read_settings() -> None:
+    """Let matplotlib have those of the directory, where it looks for them when it is imported."""
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is None or not Path("matplotlibrc").is_file():
+        return
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # of a file that cannot be read
+        warnings.simplefilter("ignore")
+        settings = {n: text for n, text in matplotlib.rc_params().items() if n != "backend"}
+        for found in (matplotlib.rcParams, matplotlib.rcParamsOrig):
+            found.update(settings)
 
 
 def main() -> str | None:
