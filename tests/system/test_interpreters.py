@@ -6,10 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+import psutil  # noqa: TID253  to look at processes
 import pytest
 
 from pytest_nbgroups.errors import CheckpointError
 from pytest_nbgroups.execution import interpreter
+from pytest_nbgroups.execution.file_contents import ReadingStoppedError
 from pytest_nbgroups.execution.interpreter import Interpreters, ask
 
 
@@ -76,3 +78,14 @@ def test_a_python_is_asked_again_when_something_was_installed(
     added = dict(second.distributions.items() - first.distributions.items())
     assert added.keys() == {"some-thing"}
     assert added["some-thing"].startswith("1.5 ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a script")
+def test_a_python_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
+    """Once the run is stopped it is killed, long before its time is over."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    python.chmod(0o700)
+    with pytest.raises(ReadingStoppedError):
+        ask(str(python), (tmp_path / "pid").exists)
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

@@ -14,7 +14,7 @@ from pytest_nbgroups.checkpoint import FileState, Fingerprint
 from pytest_nbgroups.errors import CheckpointError
 from pytest_nbgroups.execution.directory_state import Walk
 from pytest_nbgroups.execution.file_contents import FileContents
-from pytest_nbgroups.execution.interpreter import Installation, Interpreters
+from pytest_nbgroups.execution.interpreter import Installation, InstallationOf
 from pytest_nbgroups.execution.kernelspecs import (
     executable_of,
     find_kernel_spec,
@@ -40,7 +40,7 @@ def read_fingerprint(
     experiment: Experiment,
     settings: Settings,
     *,
-    interpreters: Interpreters,
+    installation: InstallationOf,
     data: Mapping[str, FileState],
 ) -> Fingerprint:
     """Read a notebook's fingerprint as it is now; ``data`` is what `read_data` gives.
@@ -50,7 +50,7 @@ def read_fingerprint(
     content = read_notebook(notebook.path)
     kernel = choose_kernel(content, notebook.kernel, settings)
     spec = find_kernel_spec(kernel)
-    installed = _installation(kernel, spec, interpreters)
+    installed = _installation(kernel, spec, installation)
     cells = [cell for cell in content.cells if cell.cell_type == "code"]
     return Fingerprint(
         code=_digest([cell.source for cell in cells]),
@@ -79,13 +79,13 @@ def _folder(spec: KernelSpec) -> str | None:
     return spec.resource_dir if any("{resource_dir}" in str(text) for text in spoken) else None
 
 
-def _installation(name: str, spec: KernelSpec, interpreters: Interpreters) -> Installation:
+def _installation(name: str, spec: KernelSpec, installation: InstallationOf) -> Installation:
     if spec.language.lower() != "python":
         return _NO_PYTHON
     executable = executable_of(spec.argv[0])
     if executable is None or "{" in executable or not runs_ipykernel(spec.argv):
         raise CheckpointError(f"what the kernel {name} has installed cannot be told")
-    return interpreters.installation(executable)
+    return installation(executable)
 
 
 def _noticed(experiment: Experiment) -> dict[str, str]:

@@ -6,14 +6,19 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from pytest_nbgroups.errors import CheckpointError
+from pytest_nbgroups.execution.file_contents import ReadingStoppedError
 from pytest_nbgroups.text import plain_text
 
 _PATIENCE_S = 60.0
+_LOOK_S = 0.2
 
 # For any Python that ipykernel runs on. Of two distributions of one name imports find the first.
 _PROGRAM = """
@@ -44,6 +49,14 @@ class Installation:
     """When the folders in which they lie last changed."""
 
 
+InstallationOf: TypeAlias = Callable[[str], Installation]
+"""Tells what a Python has. Raises CheckpointError where it does not tell."""
+
+
+def _never() -> bool:
+    return False
+
+
 class Interpreters:
     """Asks each Python once, and again when something has been installed."""
 
@@ -51,12 +64,14 @@ class Interpreters:
         self._known: dict[str, Installation] = {}
         self._lock = threading.Lock()
 
-    def installation(self, executable: str) -> Installation:
-        """What a Python has. Raises CheckpointError where it does not tell."""
+    def installation(
+        self, executable: str, is_stopped: Callable[[], bool] = _never
+    ) -> Installation:
+        """What a Python has. Raises CheckpointError where it does not tell, ReadingStoppedError."""
         with self._lock:
             known = self._known.get(executable)
             if known is None or any(_changed(*each) for each in known.watched.items()):
-                known = self._known[executable] = ask(executable)
+                known = self._known[executable] = ask(executable, is_stopped)
             return known
 
 
@@ -71,17 +86,13 @@ def _modified(folder: str) -> int:
         return 0
 
 
-def ask(executable: str) -> Installation:
-    """Start a Python to find out. Raises CheckpointError."""
+def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installation:
+    """Start a Python to find out.
+
+    Raises CheckpointError, and ReadingStoppedError soon after ``is_stopped`` says so: a Python may hang.
+    """
     try:
-        output = subprocess.run(  # noqa: S603  the user's own kernel
-            [executable, "-c", _PROGRAM],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE_S,
-            check=True,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        ).stdout
+        output = _output(executable, is_stopped)
         last = output.splitlines()[-1:]  # a start-up file may print something before
         interpreter, folders, distributions = json.loads(b"".join(last))
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
@@ -92,6 +103,33 @@ def ask(executable: str) -> Installation:
         distributions=distributions,
         watched={folder: _modified(folder) for folder in folders},
     )
+
+
+def _output(executable: str, is_stopped: Callable[[], bool]) -> bytes:
+    """Raises ReadingStoppedError, OSError, subprocess.SubprocessError."""
+    command = [executable, "-c", _PROGRAM]
+    end = time.monotonic() + _PATIENCE_S
+    with subprocess.Popen(  # noqa: S603  the user's own kernel
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    ) as process:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    output, errors = process.communicate(timeout=_LOOK_S)
+                    break
+                if is_stopped():
+                    raise ReadingStoppedError
+                if time.monotonic() > end:
+                    raise subprocess.TimeoutExpired(command, _PATIENCE_S)
+        finally:
+            process.kill()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output, errors)
+    return output
 
 
 def _reason(exc: Exception) -> str:

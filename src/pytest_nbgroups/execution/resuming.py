@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from pytest_nbgroups.artifacts import Artifacts, has_content, write_atomically
@@ -70,9 +70,11 @@ class Attempt:
         self._data: Mapping[str, FileState] = {}
         self._unreadable = ""
         self._is_written = False
-        self._contents = FileContents(
-            lambda: cancellation is not None and cancellation.reason is not None
-        )
+        self._cancellation = cancellation
+        self._contents = FileContents(self._is_stopped)
+
+    def _is_stopped(self) -> bool:
+        return self._cancellation is not None and self._cancellation.reason is not None
 
     @property
     def is_whole(self) -> bool:
@@ -150,7 +152,7 @@ class Attempt:
                 notebook,
                 self._experiment,
                 self._settings,
-                interpreters=_INTERPRETERS,
+                installation=partial(_INTERPRETERS.installation, is_stopped=self._is_stopped),
                 data=self._data,
             )
         except NbgroupsError as exc:

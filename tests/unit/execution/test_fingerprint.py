@@ -15,7 +15,7 @@ from pytest_nbgroups.checkpoint import Fingerprint
 from pytest_nbgroups.errors import CheckpointError, NbgroupsError
 from pytest_nbgroups.execution.file_contents import FileContents
 from pytest_nbgroups.execution.fingerprint import read_data, read_fingerprint
-from pytest_nbgroups.execution.interpreter import Installation, Interpreters
+from pytest_nbgroups.execution.interpreter import Installation
 from pytest_nbgroups.model import Experiment, Notebook
 from pytest_nbgroups.settings import Settings
 
@@ -23,11 +23,9 @@ Install = Callable[..., None]
 IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
 
-class OnePython(Interpreters):
+def installation(executable: str) -> Installation:
     """Says which program it was asked about."""
-
-    def installation(self, executable: str) -> Installation:
-        return Installation(interpreter=f"asked {executable}")
+    return Installation(interpreter=f"asked {executable}")
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +63,7 @@ def fingerprint(folder: Path, kernel: str = "python3", source: str = "1") -> Fin
     settings = Settings(rootdir=folder, artifacts=folder)
     notebook = Notebook(path=path, kernel=kernel)
     return read_fingerprint(
-        notebook, experiment(folder), settings, interpreters=OnePython(), data={}
+        notebook, experiment(folder), settings, installation=installation, data={}
     )
 
 

@@ -145,7 +145,8 @@ class FakeInterpreters:
     def __init__(self) -> None:
         self.told: Installation | None = PYTHON
 
-    def installation(self, executable: str) -> Installation:
+    def installation(self, executable: str, is_stopped: Callable[[], bool]) -> Installation:
+        assert not is_stopped()
         if self.told is None:
             raise CheckpointError(f"{Path(executable).stem} is mute")
         return self.told
