@@ -18,6 +18,7 @@ import psutil  # noqa: TID253  to look at processes
 import pytest
 
 from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution import host_client
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess, Reaped
 
 if sys.platform == "win32":
@@ -343,6 +344,32 @@ def test_the_end_of_the_host_is_told(stage: Stage) -> None:
             await stage.host.kill_tree()
         assert_gone_in_time(process.pid)
         assert await (await stage.start("true")).wait() == 0
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments"),
+    [("signal", {"signum": signal.SIGINT}), ("kill_tree", {"deadline_s": 0.2})],
+    ids=["signal", "kill_tree"],
+)
+def test_a_host_that_is_mute(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str, arguments: dict[str, Any]
+) -> None:
+    """Is given up, for else no deadline would hold; the kernel goes with it, the next one has another host."""
+    monkeypatch.setattr(host_client, "_ANSWER_MARGIN_S", 0.2)
+
+    async def scene() -> None:
+        process, _ = await stage.play("tell(1)" + FOREVER)
+        host = stage.host.pid
+        assert host is not None
+        os.kill(host, signal.SIGSTOP)
+        with pytest.raises(KernelHostError, match="did not answer and was killed"):
+            await getattr(stage.host, what)(**arguments)
+        assert_gone_in_time(host, process.pid)
+        assert process.returncode == -9
+        assert await (await stage.start("true")).wait() == 0
+        assert stage.host.pid != host
 
     run(scene())
 

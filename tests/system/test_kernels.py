@@ -182,7 +182,7 @@ def test_auto_takes_ipc_for_ipykernel(room: Room) -> None:
         async with room.kernel() as kernel:
             assert kernel.manager.transport == "ipc"
             await execute(kernel, "import os; answer = os.write(2, b'raw\\n')")
-            assert kernel.log_tail() == "raw"
+            assert kernel.log_tail().splitlines()[-1] == "raw"  # older ones warn of their debugger
 
     run(scene())
 

@@ -112,6 +112,7 @@ import multiprocessing.spawn
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 """
 BEFORE_IMPORTS = ("sys.modules", "__main__", "names of the user", "threads", "atexit", "loggers")
+NOTHING = Holding()
 RANDOM = """
 import multiprocessing, os, random, sys, tempfile, uuid, numpy.random, torch
 answer = [numpy.random.state, torch.default_generator.state, random.random(), uuid.uuid4(), os.urandom(4)]
@@ -155,6 +156,7 @@ class Visit:
         preload: tuple[str, ...] | None = (),
         ends_at: float | None = None,
         name: str = "python3",
+        holding: Holding = NOTHING,
     ) -> AsyncIterator[RunningKernel]:
         async with running_kernel(
             self.host,
@@ -164,6 +166,7 @@ class Visit:
             log_path=self.log,
             preload=preload,
             ends_at=ends_at,
+            holding=holding,
         ) as kernel:
             yield kernel
 
@@ -248,6 +251,27 @@ def test_forks_share_nothing_random(visit: Visit) -> None:
         first, second = (ast.literal_eval(text).splitlines() for text in answers)
         assert len(first) == 7
         assert not set(first) & set(second)
+
+    run(scene())
+
+
+def test_a_lease_is_with_the_kernel(visit: Visit) -> None:
+    """And with what it executes, but never with the server, which lives on when the lease is given back."""
+    lease = visit.folder / "lease"
+    code = f"import os, psutil\nanswer = os.system(f'ls -l /proc/self/fd | grep -q {lease}'), "
+    code += f"[each.path for each in psutil.Process().open_files()].count({str(lease)!r})"
+
+    async def scene() -> None:
+        with lease.open("w") as file:
+            holding = Holding(descriptors=(file.fileno(),))
+            async with visit.kernel(holding=holding) as kernel:
+                assert kernel.plainly is None
+                assert await ask(kernel, code) == "(0, 1)"
+                server = psutil.Process(kernel.process.server_pid)
+                assert server.open_files() == []
+        async with visit.kernel() as kernel:
+            assert await ask(kernel, code) == "(256, 0)"
+            assert kernel.process.server_pid == server.pid
 
     run(scene())
 

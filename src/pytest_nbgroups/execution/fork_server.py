@@ -3,8 +3,8 @@
 Run as a file, ``python fork_server.py SOCKET MODULE...``, by the interpreter of the kernels, with their flags and in
 their environment. It imports nothing of this package, as its kernels have what it has imported. It writes {importing}
 before each module, {} once all are there, or {error}. Then the kernel host writes requests, one line each, {module,
-arguments, cwd, env, unset}, which bring the kernel's standard output and the descriptors that it inherits; the answer is
-{pid} or {error, errno, filename}. It ends with its socket.
+arguments, cwd, env}, which bring the kernel's standard output and the descriptors that it inherits; the answer is {pid} or
+{error, errno, filename}. It ends with its socket.
 
 A kernel is a child of the kernel host, which is a child subreaper: the process between the two ends at once.
 """
@@ -226,8 +226,6 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
     os.close(output)
     for descriptor in inherited:
         os.set_inheritable(descriptor, True)  # noqa: FBT003  it takes no keyword
-    for name in request["unset"]:
-        os.environ.pop(name, None)
     os.environ.update(request["env"])
     if not sys.flags.safe_path:
         sys.path.insert(0, str(Path.cwd()))

@@ -98,9 +98,8 @@ class ForkServers:
         server = self._server
         if server is None or not server.is_ready:
             raise ForkError("the process that kernels are forked from has ended")
-        message = encode(
-            {**request["fork"], "cwd": request["cwd"], **_changes(server, request["env"])}
-        )
+        env = _changes(server, request["env"])
+        message = encode({**request["fork"], "cwd": request["cwd"], "env": env})
         try:
             sent = socket.send_fds(server.channel, [message], [output, *descriptors])
             server.channel.sendall(message[sent:])
@@ -183,8 +182,7 @@ class ForkServers:
             self._answer({"id": server.waiting.pop(), "obstacle": obstacle})
 
 
-def _changes(server: _Server, env: Mapping[str, str]) -> Message:
-    """What the environment of a kernel has other than its server's had."""
+def _changes(server: _Server, env: Mapping[str, str]) -> dict[str, str]:
+    """What a kernel has besides the environment of its server: all of that was wanted when it was prepared."""
     before = server.kind["env"]
-    changed = {name: value for name, value in env.items() if before.get(name) != value}
-    return {"env": changed, "unset": [name for name in before if name not in env]}
+    return {name: value for name, value in env.items() if before.get(name) != value}

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -105,21 +106,22 @@ class KernelHost:
         return await self._warm_starts.prepare(self._connected(), wanted, timeout_s)
 
     async def signal(self, signum: int) -> bool:
-        """Signal the kernel's process group; False if the kernel has ended."""
+        """Signal the kernel's process group; False if the kernel has ended. Raises KernelHostError."""
         if self._connection is None:
             return False
         request = self._connection.request("signal", signum=int(signum))
-        return bool((await asyncio.wrap_future(request))["delivered"])
+        return bool((await _answered(self._connection, request, _ANSWER_MARGIN_S))["delivered"])
 
     async def kill_tree(self, *, deadline_s: float = _KILL_S) -> tuple[str, ...]:
         """Kill the kernel and everything that it has started, and wait until all of it is gone.
 
-        Describes what is left after the deadline.
+        Describes what is left after the deadline. Raises KernelHostError.
         """
         if self._connection is None:
             return ()
         request = self._connection.request("kill_tree", deadline_s=deadline_s)
-        return self._ended(await asyncio.wrap_future(request))
+        timeout_s = deadline_s + _ANSWER_MARGIN_S
+        return self._ended(await _answered(self._connection, request, timeout_s))
 
     def kill_tree_soon(self) -> None:
         """Have the tree killed, waiting for nothing. Raises KernelHostError if the host has ended."""
@@ -158,3 +160,14 @@ class KernelHost:
             if self._connection is None:
                 self._connection = HostConnection()
             return self._connection
+
+
+async def _answered(
+    connection: HostConnection, request: Future[Message], timeout_s: float
+) -> Message:
+    """Raises KernelHostError, also where the host is mute: a deadline holds although a kernel stops its host."""
+    answer = asyncio.wrap_future(request)
+    done, _ = await asyncio.wait({answer}, timeout=timeout_s)
+    if not done:
+        connection.give_up()
+    return await answer

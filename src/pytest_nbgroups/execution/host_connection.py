@@ -66,6 +66,7 @@ class HostConnection:
         self._expected = _Expected()
         self._next_id = 0
         self._closing = False
+        self._is_given_up = False
         self.ended: KernelHostError | None = None
         self._socket, theirs = socket.socketpair()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the connection
@@ -105,6 +106,11 @@ class HostConnection:
                 del self._expected.answers[self._next_id]
                 raise
         return future
+
+    def give_up(self) -> None:
+        """Kill a host that is mute, and its kernel with it; whoever waits is told."""
+        self._is_given_up = True
+        self.process.kill()
 
     def close(self) -> None:
         """Shut down rather than close: a forked child may hold the socket too."""
@@ -163,6 +169,8 @@ class HostConnection:
     def _farewell(self) -> str:
         if self._closing:
             return "the kernel host was closed"
+        if self._is_given_up:
+            return "the kernel host did not answer and was killed"
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_CLOSE_S)
         self._stderr.seek(0)
