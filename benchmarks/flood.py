@@ -66,14 +66,14 @@ def run(source: str, limit_s: float | None) -> tuple[int, float, int, int]:
         with subprocess.Popen([*command, *limit], cwd=root, stdout=subprocess.DEVNULL) as process:
             peak_bytes = 0
             while process.poll() is None:
-                peak_bytes = max(peak_bytes, _peak_bytes(process.pid))
+                peak_bytes = max(peak_bytes, peak_rss_bytes(process.pid))
                 time.sleep(LOOK_S)
         took_s = time.monotonic() - begun
         size = sum(p.stat().st_size for p in (root / ".experiments").rglob("*") if p.is_file())
     return process.returncode, took_s, peak_bytes, size
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_rss_bytes(pid: int) -> int:
     if sys.platform != "linux":
         with suppress(psutil.Error):
             return int(psutil.Process(pid).memory_info().rss)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 SOURCES = ("nbclient", "nbconvert")
@@ -36,10 +37,13 @@ print(json.dumps(said))
 """
 
 
-def download(folder: Path, versions: dict[str, str]) -> list[Path]:
+def download(
+    folder: Path, versions: Mapping[str, str], names: Sequence[str] = SOURCES
+) -> list[Path]:
     """Fetch and unpack the source distributions; give their folders."""
-    wanted = [f"{name}=={versions[name]}" if name in versions else name for name in SOURCES]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    wanted = [f"{name}=={versions[name]}" if name in versions else name for name in names]
+    only = ["--no-deps", "--no-binary", ",".join(names)]  # of what builds them a wheel will do
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", *only]
     subprocess.run([*pip, "--dest", str(folder), *wanted], check=True)
     for archive in folder.glob("*.tar.gz"):
         with tarfile.open(archive) as tar:
@@ -47,10 +51,10 @@ def download(folder: Path, versions: dict[str, str]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
-def lay_out(sources: list[Path], experiments: Path) -> None:
+def lay_out(sources: Iterable[Path], experiments: Path, pattern: str = "tests/**/*.ipynb") -> None:
     """Copy each folder that holds notebooks, with the files beside them."""
     for source in sources:
-        for folder in sorted({path.parent for path in source.rglob("tests/**/*.ipynb")}):
+        for folder in sorted({path.parent for path in source.rglob(pattern)}):
             name = "-".join(folder.relative_to(source.parent).parts)
             shutil.copytree(
                 folder,
