@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from pytest_nbgroups.execution.forking import ForkError, ForkServers
+from pytest_nbgroups.execution.forking import ForkError, ForkServers, Nursery
 from pytest_nbgroups.execution.kernel_output import KernelOutput
 from pytest_nbgroups.execution.parent import is_parent, open_pidfd
 from pytest_nbgroups.execution.signal_wakeups import signal_wakeups
@@ -42,7 +42,7 @@ _DESCRIPTORS = 16
 """More than a request ever brings."""
 
 
-class ProcessTree(Protocol):
+class ProcessTree(Nursery, Protocol):
     """Starts a kernel and sees everything below it. Each platform has one."""
 
     @property
@@ -63,16 +63,6 @@ class ProcessTree(Protocol):
         descriptors: Sequence[int],
     ) -> int: ...
     def adopt(self, spawn: Callable[[KernelOutput], int], *, log_path: str) -> int: ...
-    def start_server(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: str,
-        env: Mapping[str, str],
-        channel: int,
-        output: KernelOutput,
-    ) -> None: ...
-    def end_server(self) -> None: ...
     def reaped(self) -> Mapping[str, float] | None: ...
     def reap(self) -> tuple[int, int] | None: ...
     def is_empty(self) -> bool: ...

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_nbgroups.execution.descendants import descendants, describe
+from pytest_nbgroups.execution.kernel_output import KernelOutput
 
 _PAUSE_S = 0.02
 
@@ -24,6 +25,7 @@ if sys.platform == "win32":
         """Starts one kernel at a time, sees it end, kills what is below it."""
 
         output = None
+        server_pid = None
 
         def __init__(self) -> None:
             self._kernel: subprocess.Popen[bytes] | None = None
@@ -65,6 +67,25 @@ if sys.platform == "win32":
                 )
             self._told = False
             return self._kernel.pid
+
+        def adopt(self, spawn: Callable[[KernelOutput], int], *, log_path: str) -> int:
+            """Windows has no fork."""
+            raise NotImplementedError
+
+        def start_server(
+            self,
+            argv: Sequence[str],
+            *,
+            cwd: str,
+            env: Mapping[str, str],
+            channel: int,
+            output: KernelOutput,
+        ) -> None:
+            """Windows has no fork."""
+            raise NotImplementedError
+
+        def end_server(self) -> None:
+            """There is none."""
 
         def reap(self) -> tuple[int, int] | None:
             """Give pid and exit code, once, when the kernel has ended."""
