@@ -341,6 +341,38 @@ def test_modules_that_cannot_be_preloaded(visit: Visit, text: str | None, compla
     run(scene())
 
 
+def test_multiprocessing_that_is_preloaded(visit: Visit) -> None:
+    """Finds the modules of the experiment's directory, though it was imported in another one."""
+    (visit.folder / "mine.py").write_text("import os\ndef answer(): return os.getcwd()")
+    code = (
+        "import mine, multiprocessing\nwith multiprocessing.get_context('spawn').Pool(1) as pool: "
+    )
+    code += "answer = pool.apply_async(mine.answer).get(30)"
+
+    async def scene() -> None:
+        async with visit.kernel(preload=("multiprocessing",)) as kernel:
+            assert await ask(kernel, code) == repr(str(visit.folder))
+
+    run(scene())
+
+
+def test_threads_that_are_not_pythons(visit: Visit) -> None:
+    """As libraries have them, which take care of a fork, are no obstacle; that Python warns of them is no error."""
+    (visit.folder / "mine.py").write_text(
+        "import ctypes; libc = ctypes.CDLL(None); assert not "
+        "libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)"
+    )
+    visit.env |= {"PYTHONPATH": str(visit.folder), "PYTHONWARNINGS": "error:This process"}
+
+    async def scene() -> None:
+        for number in range(2):
+            async with visit.kernel(preload=("mine",)) as kernel:
+                assert (kernel.plainly, kernel.warning) == (None, None)
+                assert await ask(kernel, f"answer = {number}") == str(number)
+
+    run(scene())
+
+
 def test_modules_whose_processes_have_ended(visit: Visit) -> None:
     """Are preloaded as any other, though nobody has waited for the process."""
     (visit.folder / "mine.py").write_text(
@@ -498,17 +530,19 @@ def test_where_modules_are_looked_for(visit: Visit, variables: dict[str, str]) -
                 assert (kernel.plainly is None) == (preload == ())
                 answers.append(await ask(kernel, "import sys; answer = sys.path"))
         assert answers[0] == answers[1]
+        assert psutil.Process(kernel.process.server_pid).cwd() == os.sep  # it may be removed
 
     run(scene())
 
 
-def test_flags_of_a_kernelspec(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", ["ipykernel_launcher", "ipykernel"])
+def test_flags_of_a_kernelspec(visit: Visit, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     """Are those of the kernel, and of what it starts."""
     folder = visit.folder / "kernels" / "optimized"
     folder.mkdir(parents=True)
     monkeypatch.setenv("JUPYTER_PATH", str(visit.folder))
     flags = ["-O", "-X", "dev", "-W", "ignore::ImportWarning", "-I"]
-    argv = [sys.executable, *flags, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, *flags, "-m", module, "-f", "{connection_file}"]
     spec = {"argv": argv, "display_name": "optimized", "language": "python", "env": {"MINE": "1"}}
     (folder / "kernel.json").write_text(json.dumps(spec))
     code = "import os, subprocess, sys; answer = (sys.orig_argv[:-2], subprocess._args_from_interpreter_flags(), "
