@@ -16,7 +16,7 @@ from typing import Any
 import psutil  # noqa: TID253  to look at processes
 import pytest
 from jupyter_client.manager import AsyncKernelManager  # noqa: TID253  what nbclient uses
-from workbench import ENDED_S, Tree
+from workbench import ENDED_S, Tree, await_condition
 
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.execution import warm_start
@@ -112,6 +112,7 @@ import multiprocessing.spawn
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 """
 BEFORE_IMPORTS = ("sys.modules", "__main__", "names of the user", "threads", "atexit", "loggers")
+INLINE = "module://matplotlib_inline.backend_inline"
 NOTHING = Holding()
 RANDOM = """
 import multiprocessing, os, random, sys, tempfile, uuid, numpy.random, torch
@@ -277,20 +278,21 @@ def test_a_lease_is_with_the_kernel(visit: Visit) -> None:
 
 
 def test_chosen_modules_are_there(visit: Visit) -> None:
-    """At the first cell, and their import has been paid once; what they print then is in the first kernel's log."""
+    """At the first cell, imported once, on pages that stay shared; what they print then is in the first kernel's log."""
     (visit.folder / "mine.py").write_text(
-        "import os, sys\npid = os.getpid()\nprint('mine is imported', flush=True)\nos.write(2, b'and speaks')"
+        "import os, sys\npid = os.getpid()\nprint('mine is imported')\nos.write(2, b'speaks\\n')"
     )
     visit.env["PYTHONPATH"] = str(visit.folder)
-    code = "import sys; answer = 'mine' in sys.modules, __import__('mine').pid"
+    visit.env.pop("PYTHONUNBUFFERED", None)  # what is printed has to be flushed before a fork
+    code = "import gc, sys; answer = 'mine' in sys.modules, __import__('mine').pid, gc.get_freeze_count() > 0"
 
     async def scene() -> None:
         answers = []
         for _ in range(2):
             async with visit.kernel(preload=("mine",)) as kernel:
                 answers.append(await ask(kernel, code))
-        assert answers[0] == answers[1] == f"(True, {kernel.process.server_pid})"
-        assert visit.log.read_text() == "mine is imported\nand speaks"
+        assert answers[0] == answers[1] == f"(True, {kernel.process.server_pid}, True)"
+        assert visit.log.read_text() == "speaks\nmine is imported\n"
 
     run(scene())
 
@@ -373,6 +375,25 @@ def test_threads_that_are_not_pythons(visit: Visit) -> None:
     run(scene())
 
 
+@pytest.mark.parametrize(("chosen", "found"), [(None, INLINE), ("", INLINE), ("Agg", "Agg")])
+def test_the_backend_of_a_preloaded_matplotlib(
+    visit: Visit, chosen: str | None, found: str
+) -> None:
+    """Is the one that it would have found in a cell: it looks once, when it is imported."""
+    (visit.folder / "mine.py").write_text("import os; backend = os.environ['MPLBACKEND']")
+    visit.env["PYTHONPATH"] = str(visit.folder)
+    visit.env.pop("MPLBACKEND", None)
+    if chosen is not None:
+        visit.env["MPLBACKEND"] = chosen
+
+    async def scene() -> None:
+        async with visit.kernel(preload=("mine",)) as kernel:
+            code = "import mine, os; answer = {mine.backend, os.environ['MPLBACKEND']}"
+            assert await ask(kernel, code) == repr({found})
+
+    run(scene())
+
+
 def test_modules_whose_processes_have_ended(visit: Visit) -> None:
     """Are preloaded as any other, though nobody has waited for the process."""
     (visit.folder / "mine.py").write_text(
@@ -422,20 +443,49 @@ def test_a_deadline_holds_while_modules_are_imported(visit: Visit) -> None:
 
 
 def test_a_server_that_dies_is_replaced(visit: Visit) -> None:
-    """A kernel that runs does not notice; the next one is forked from another."""
+    """A kernel that runs does not notice, and what the server used is not its; the next one is forked from another."""
+    (visit.folder / "mine.py").write_text(
+        "import pathlib, time; burnt = pathlib.Path(__file__).with_name('burnt')\n"
+        "while time.process_time() < 2 and not burnt.exists(): pass\nburnt.touch()"
+    )
+    visit.env["PYTHONPATH"] = str(visit.folder)
 
     async def scene() -> None:
-        async with visit.kernel() as kernel:
+        async with visit.kernel(preload=("mine",)) as kernel:
             assert kernel.process.server_pid is not None
             server = psutil.Process(kernel.process.server_pid)
             server.kill()
             server.wait(10)
             assert await ask(kernel, "answer = 1") == "1"
         assert kernel.exited.result() == 0
-        async with visit.kernel() as kernel:
+        assert visit.host.reaped is not None
+        assert visit.host.reaped.cpu_s < 2
+        async with visit.kernel(preload=("mine",)) as kernel:
             assert kernel.plainly is None
             assert kernel.process.server_pid not in {None, server.pid}
             assert await ask(kernel, "answer = 2") == "2"
+
+    run(scene())
+
+
+def test_a_server_that_dies_while_a_tree_is_killed(visit: Visit) -> None:
+    """Is reaped with the tree but is not of it: what it used is not what the kernel used."""
+
+    async def scene() -> None:
+        async with visit.kernel() as kernel:
+            server = psutil.Process(kernel.process.server_pid)
+        host, reaped = psutil.Process(visit.host.pid), visit.host.reaped
+        host.suspend()  # so that it hears of the request first
+        work = asyncio.ensure_future(visit.host.kill_tree())
+        await asyncio.sleep(0)
+        server.kill()
+        assert await_condition(lambda: server.status() == psutil.STATUS_ZOMBIE)
+        host.resume()
+        assert await work == ()
+        assert visit.host.reaped == reaped
+        async with visit.kernel() as kernel:
+            assert kernel.plainly is None
+        assert visit.host.pid == host.pid
 
     run(scene())
 
