@@ -6,6 +6,7 @@ import ast
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
@@ -16,9 +17,9 @@ from typing import Any
 import psutil  # noqa: TID253  to look at processes
 import pytest
 from jupyter_client.manager import AsyncKernelManager  # noqa: TID253  what nbclient uses
-from workbench import ENDED_S, Tree, await_condition
+from workbench import ENDED_S, GONE_S, Tree, await_condition
 
-from pytest_nbgroups.errors import KernelStartError
+from pytest_nbgroups.errors import KernelHostError, KernelStartError
 from pytest_nbgroups.execution import warm_start
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
@@ -442,6 +443,33 @@ def test_a_deadline_holds_while_modules_are_imported(visit: Visit) -> None:
     run(scene())
 
 
+@pytest.mark.parametrize("how", ["closed", "terminated"])
+def test_a_host_that_ends_while_modules_are_imported(visit: Visit, how: str) -> None:
+    """Leaves neither the server nor what a module has started, and who waits is told."""
+    os.mkfifo(visit.folder / "tell")
+    (visit.folder / "mine.py").write_text(
+        "import os, subprocess, time; child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "with open(os.environ['TELL'], 'w') as file: print(os.getpid(), child.pid, file=file)\n"
+        "time.sleep(600)"
+    )
+    visit.env |= {"PYTHONPATH": str(visit.folder), "TELL": str(visit.folder / "tell")}
+
+    async def scene() -> None:
+        start = asyncio.ensure_future(visit.kernel(preload=("mine",)).__aenter__())
+        told = await asyncio.to_thread((visit.folder / "tell").read_text)
+        if how == "closed":
+            await asyncio.to_thread(visit.host.close)
+        else:
+            psutil.Process(visit.host.pid).terminate()
+        with pytest.raises(KernelHostError, match=r"closed|ended unexpectedly"):
+            await start
+        assert await_condition(
+            lambda: not any(map(psutil.pid_exists, map(int, told.split()))), GONE_S
+        )
+
+    run(scene())
+
+
 def test_a_server_that_dies_is_replaced(visit: Visit) -> None:
     """A kernel that runs does not notice, and what the server used is not its; the next one is forked from another."""
     (visit.folder / "mine.py").write_text(
@@ -716,6 +744,31 @@ def test_a_session_without(tree: Tree) -> None:
     run = tree.pytest("-n0", "-v", "-o", "experiment_kernel_start=plain")
     assert run.returncode == 0, run.text
     assert "started plainly (experiment_kernel_start = plain)" in run.text
+
+
+@pytest.mark.xdist
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_ctrl_c_while_modules_are_imported(tree: Tree, workers: str) -> None:
+    """Ends pytest in time though an import heeds no signal; nothing is left of it."""
+    (tree.root / "mine.py").write_text(
+        "import itertools, os\n"
+        "open(f'{os.environ[\"TELL\"]}/{os.getpid()}', 'w').close()\n"
+        "max(itertools.repeat(1))"
+    )
+    told = tree.root / "told"
+    told.mkdir()
+    tree.notebook("one", "1-a.ipynb", "pass")
+    tree.notebook("one", "2-b.ipynb", "pass")
+    run = tree.start(workers, "-o", "experiment_preload=mine", env={"TELL": str(told)})
+    assert await_condition(lambda: any(told.iterdir()))
+    (server,) = (psutil.Process(int(path.name)) for path in told.iterdir())
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    finished = run.wait()
+    assert time.monotonic() - began < ENDED_S
+    assert finished.returncode == pytest.ExitCode.INTERRUPTED, finished.text
+    assert finished.outcomes("one") == ["interrupted", "not_run"]
+    assert await_condition(lambda: not server.is_running(), GONE_S)
 
 
 def test_a_module_that_is_not_there_is_told_once(tree: Tree) -> None:
