@@ -6,6 +6,7 @@ import ast
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
@@ -16,9 +17,9 @@ from typing import Any
 import psutil  # noqa: TID253  to look at processes
 import pytest
 from jupyter_client.manager import AsyncKernelManager  # noqa: TID253  what nbclient uses
-from workbench import ENDED_S, Tree
+from workbench import ENDED_S, GONE_S, Tree, await_condition
 
-from pytest_nbgroups.errors import KernelStartError
+from pytest_nbgroups.errors import KernelHostError, KernelStartError
 from pytest_nbgroups.execution import warm_start
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
@@ -112,6 +113,7 @@ import multiprocessing.spawn
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 """
 BEFORE_IMPORTS = ("sys.modules", "__main__", "names of the user", "threads", "atexit", "loggers")
+INLINE = "module://matplotlib_inline.backend_inline"
 NOTHING = Holding()
 RANDOM = """
 import multiprocessing, os, random, sys, tempfile, uuid, numpy.random, torch
@@ -277,20 +279,21 @@ def test_a_lease_is_with_the_kernel(visit: Visit) -> None:
 
 
 def test_chosen_modules_are_there(visit: Visit) -> None:
-    """At the first cell, and their import has been paid once; what they print then is in the first kernel's log."""
+    """At the first cell, imported once, on pages that stay shared; what they print then is in the first kernel's log."""
     (visit.folder / "mine.py").write_text(
-        "import os, sys\npid = os.getpid()\nprint('mine is imported', flush=True)\nos.write(2, b'and speaks')"
+        "import os, sys\npid = os.getpid()\nprint('mine is imported')\nos.write(2, b'speaks\\n')"
     )
     visit.env["PYTHONPATH"] = str(visit.folder)
-    code = "import sys; answer = 'mine' in sys.modules, __import__('mine').pid"
+    visit.env.pop("PYTHONUNBUFFERED", None)  # what is printed has to be flushed before a fork
+    code = "import gc, sys; answer = 'mine' in sys.modules, __import__('mine').pid, gc.get_freeze_count() > 0"
 
     async def scene() -> None:
         answers = []
         for _ in range(2):
             async with visit.kernel(preload=("mine",)) as kernel:
                 answers.append(await ask(kernel, code))
-        assert answers[0] == answers[1] == f"(True, {kernel.process.server_pid})"
-        assert visit.log.read_text() == "mine is imported\nand speaks"
+        assert answers[0] == answers[1] == f"(True, {kernel.process.server_pid}, True)"
+        assert visit.log.read_text() == "speaks\nmine is imported\n"
 
     run(scene())
 
@@ -428,6 +431,57 @@ def test_modules_that_cannot_be_preloaded(visit: Visit, text: str | None, compla
     run(scene())
 
 
+def test_multiprocessing_that_is_preloaded(visit: Visit) -> None:
+    """Finds the modules of the experiment's directory, though it was imported in another one."""
+    (visit.folder / "mine.py").write_text("import os\ndef answer(): return os.getcwd()")
+    code = (
+        "import mine, multiprocessing\nwith multiprocessing.get_context('spawn').Pool(1) as pool: "
+    )
+    code += "answer = pool.apply_async(mine.answer).get(30)"
+
+    async def scene() -> None:
+        async with visit.kernel(preload=("multiprocessing",)) as kernel:
+            assert await ask(kernel, code) == repr(str(visit.folder))
+
+    run(scene())
+
+
+def test_threads_that_are_not_pythons(visit: Visit) -> None:
+    """As libraries have them, which take care of a fork, are no obstacle; that Python warns of them is no error."""
+    (visit.folder / "mine.py").write_text(
+        "import ctypes; libc = ctypes.CDLL(None); assert not "
+        "libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)"
+    )
+    visit.env |= {"PYTHONPATH": str(visit.folder), "PYTHONWARNINGS": "error:This process"}
+
+    async def scene() -> None:
+        for number in range(2):
+            async with visit.kernel(preload=("mine",)) as kernel:
+                assert (kernel.plainly, kernel.warning) == (None, None)
+                assert await ask(kernel, f"answer = {number}") == str(number)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(("chosen", "found"), [(None, INLINE), ("", INLINE), ("Agg", "Agg")])
+def test_the_backend_of_a_preloaded_matplotlib(
+    visit: Visit, chosen: str | None, found: str
+) -> None:
+    """Is the one that it would have found in a cell: it looks once, when it is imported."""
+    (visit.folder / "mine.py").write_text("import os; backend = os.environ['MPLBACKEND']")
+    visit.env["PYTHONPATH"] = str(visit.folder)
+    visit.env.pop("MPLBACKEND", None)
+    if chosen is not None:
+        visit.env["MPLBACKEND"] = chosen
+
+    async def scene() -> None:
+        async with visit.kernel(preload=("mine",)) as kernel:
+            code = "import mine, os; answer = {mine.backend, os.environ['MPLBACKEND']}"
+            assert await ask(kernel, code) == repr({found})
+
+    run(scene())
+
+
 def test_modules_whose_processes_have_ended(visit: Visit) -> None:
     """Are preloaded as any other, though nobody has waited for the process."""
     (visit.folder / "mine.py").write_text(
@@ -476,21 +530,77 @@ def test_a_deadline_holds_while_modules_are_imported(visit: Visit) -> None:
     run(scene())
 
 
-def test_a_server_that_dies_is_replaced(visit: Visit) -> None:
-    """A kernel that runs does not notice; the next one is forked from another."""
+@pytest.mark.parametrize("how", ["closed", "terminated"])
+def test_a_host_that_ends_while_modules_are_imported(visit: Visit, how: str) -> None:
+    """Leaves neither the server nor what a module has started, and who waits is told."""
+    os.mkfifo(visit.folder / "tell")
+    (visit.folder / "mine.py").write_text(
+        "import os, subprocess, time; child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "with open(os.environ['TELL'], 'w') as file: print(os.getpid(), child.pid, file=file)\n"
+        "time.sleep(600)"
+    )
+    visit.env |= {"PYTHONPATH": str(visit.folder), "TELL": str(visit.folder / "tell")}
 
     async def scene() -> None:
-        async with visit.kernel() as kernel:
+        start = asyncio.ensure_future(visit.kernel(preload=("mine",)).__aenter__())
+        told = await asyncio.to_thread((visit.folder / "tell").read_text)
+        if how == "closed":
+            await asyncio.to_thread(visit.host.close)
+        else:
+            psutil.Process(visit.host.pid).terminate()
+        with pytest.raises(KernelHostError, match=r"closed|ended unexpectedly"):
+            await start
+        assert await_condition(
+            lambda: not any(map(psutil.pid_exists, map(int, told.split()))), GONE_S
+        )
+
+    run(scene())
+
+
+def test_a_server_that_dies_is_replaced(visit: Visit) -> None:
+    """A kernel that runs does not notice, and what the server used is not its; the next one is forked from another."""
+    (visit.folder / "mine.py").write_text(
+        "import pathlib, time; burnt = pathlib.Path(__file__).with_name('burnt')\n"
+        "while time.process_time() < 2 and not burnt.exists(): pass\nburnt.touch()"
+    )
+    visit.env["PYTHONPATH"] = str(visit.folder)
+
+    async def scene() -> None:
+        async with visit.kernel(preload=("mine",)) as kernel:
             assert kernel.process.server_pid is not None
             server = psutil.Process(kernel.process.server_pid)
             server.kill()
             server.wait(10)
             assert await ask(kernel, "answer = 1") == "1"
         assert kernel.exited.result() == 0
-        async with visit.kernel() as kernel:
+        assert visit.host.reaped is not None
+        assert visit.host.reaped.cpu_s < 2
+        async with visit.kernel(preload=("mine",)) as kernel:
             assert kernel.plainly is None
             assert kernel.process.server_pid not in {None, server.pid}
             assert await ask(kernel, "answer = 2") == "2"
+
+    run(scene())
+
+
+def test_a_server_that_dies_while_a_tree_is_killed(visit: Visit) -> None:
+    """Is reaped with the tree but is not of it: what it used is not what the kernel used."""
+
+    async def scene() -> None:
+        async with visit.kernel() as kernel:
+            server = psutil.Process(kernel.process.server_pid)
+        host, reaped = psutil.Process(visit.host.pid), visit.host.reaped
+        host.suspend()  # so that it hears of the request first
+        work = asyncio.ensure_future(visit.host.kill_tree())
+        await asyncio.sleep(0)
+        server.kill()
+        assert await_condition(lambda: server.status() == psutil.STATUS_ZOMBIE)
+        host.resume()
+        assert await work == ()
+        assert visit.host.reaped == reaped
+        async with visit.kernel() as kernel:
+            assert kernel.plainly is None
+        assert visit.host.pid == host.pid
 
     run(scene())
 
@@ -585,17 +695,19 @@ def test_where_modules_are_looked_for(visit: Visit, variables: dict[str, str]) -
                 assert (kernel.plainly is None) == (preload == ())
                 answers.append(await ask(kernel, "import sys; answer = sys.path"))
         assert answers[0] == answers[1]
+        assert psutil.Process(kernel.process.server_pid).cwd() == os.sep  # it may be removed
 
     run(scene())
 
 
-def test_flags_of_a_kernelspec(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", ["ipykernel_launcher", "ipykernel"])
+def test_flags_of_a_kernelspec(visit: Visit, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     """Are those of the kernel, and of what it starts."""
     folder = visit.folder / "kernels" / "optimized"
     folder.mkdir(parents=True)
     monkeypatch.setenv("JUPYTER_PATH", str(visit.folder))
     flags = ["-O", "-X", "dev", "-W", "ignore::ImportWarning", "-I"]
-    argv = [sys.executable, *flags, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, *flags, "-m", module, "-f", "{connection_file}"]
     spec = {"argv": argv, "display_name": "optimized", "language": "python", "env": {"MINE": "1"}}
     (folder / "kernel.json").write_text(json.dumps(spec))
     code = "import os, subprocess, sys; answer = (sys.orig_argv[:-2], subprocess._args_from_interpreter_flags(), "
@@ -724,6 +836,31 @@ def test_a_session_without(tree: Tree) -> None:
     run = tree.pytest("-n0", "-v", "-o", "experiment_kernel_start=plain")
     assert run.returncode == 0, run.text
     assert "started plainly (experiment_kernel_start = plain)" in run.text
+
+
+@pytest.mark.xdist
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_ctrl_c_while_modules_are_imported(tree: Tree, workers: str) -> None:
+    """Ends pytest in time though an import heeds no signal; nothing is left of it."""
+    (tree.root / "mine.py").write_text(
+        "import itertools, os\n"
+        "open(f'{os.environ[\"TELL\"]}/{os.getpid()}', 'w').close()\n"
+        "max(itertools.repeat(1))"
+    )
+    told = tree.root / "told"
+    told.mkdir()
+    tree.notebook("one", "1-a.ipynb", "pass")
+    tree.notebook("one", "2-b.ipynb", "pass")
+    run = tree.start(workers, "-o", "experiment_preload=mine", env={"TELL": str(told)})
+    assert await_condition(lambda: any(told.iterdir()))
+    (server,) = (psutil.Process(int(path.name)) for path in told.iterdir())
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    finished = run.wait()
+    assert time.monotonic() - began < ENDED_S
+    assert finished.returncode == pytest.ExitCode.INTERRUPTED, finished.text
+    assert finished.outcomes("one") == ["interrupted", "not_run"]
+    assert await_condition(lambda: not server.is_running(), GONE_S)
 
 
 def test_a_module_that_is_not_there_is_told_once(tree: Tree) -> None:
