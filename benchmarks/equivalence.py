@@ -5,9 +5,9 @@ compares the outputs of every code cell: those of the examples, and of the noteb
 five projects, which pip fetches. ``--libraries`` compares cells that use numpy, pandas, matplotlib, scikit-learn and
 joblib instead, and what else is named, and runs all of it once more with these preloaded. Left out of the comparison
 is what differs from run to run by its nature: times, addresses, ids, pids and the names of temporary files. Prints how
-many kernels were forked, for each source how many cells are identical and different, beside what two plain runs differ
-in, and each difference. Ends with 1 where a cell of a warm kernel differs that two plain ones agree in. Needs the
-dependency group ``examples``, pandas and ipywidgets.
+many kernels were forked, for each source how many cells are unsteady, which is that two plain runs differ in them, how
+many of the others are identical and different, and each difference. Ends with 1 where any of these is different. Needs
+the dependency group ``examples``, pandas and ipywidgets.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ BY_NATURE = {
     r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}": "ID",
     r"\b[mp][0-9a-f]{10}\b": "ID",  # in an SVG of matplotlib
     r"\bT_[0-9a-f]{5}": "ID",  # of a table that pandas has styled
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?": "MOMENT",
+    r"\d{4}-\d\d-\d\d(T|,? )\d\d:\d\d:\d\d([.,]\d+)?": "MOMENT",
+    r"datetime\.datetime\([\d, ]+\)": "MOMENT",
     r"\b\d+(\.\d+)? ?(ns|µs|us|ms|s|seconds)\b": "DURATION",
     r"ipykernel_\d+": "ipykernel_PID",
     r"\bpid[ =:]+\d+": "PID",
@@ -133,27 +134,30 @@ def show(key: tuple[str, str, int], plain: Cells, other: Cells) -> None:
 
 def report(outputs: Mapping[str, Cells]) -> int:
     """Print the table and each difference; give how many warm cells differ without need."""
-    plain = outputs["plain"]
-    others = {kind: differences(plain, cells) for kind, cells in outputs.items() if kind != "plain"}
-    print(f"{'identical / different':<22}{'notebooks':>10}{'cells':>7}" + _row(others))
+    plain, again = outputs["plain"], outputs["plain again"]
+    unsteady = differences(plain, again)
+    others = {
+        kind: [key for key in differences(plain, cells) if key not in unsteady]
+        for kind, cells in outputs.items()
+        if cells is not plain and cells is not again
+    }
+    columns = ("notebooks", "cells", "unsteady", *others)
+    print(f"{'identical / different':<22}{_row(columns)}")
     for source in sorted({key[0] for key in plain}):
         cells = [key for key in plain if key[0] == source]
-        counts = {k: sum(key[0] == source for key in found) for k, found in others.items()}
-        shown = _row(f"{len(cells) - count} / {count}" for count in counts.values())
-        print(f"{source:<22}{len({key[1] for key in cells}):>10}{len(cells):>7}{shown}")
-    unsteady = set(others.pop("plain again"))
-    for kind, found in others.items():
+        varied = sum(key[0] == source for key in unsteady)
+        counts = [sum(key[0] == source for key in found) for found in others.values()]
+        shown = (f"{len(cells) - varied - count} / {count}" for count in counts)
+        print(f"{source:<22}{_row((len({key[1] for key in cells}), len(cells), varied, *shown))}")
+    for kind, found in {**others, "two plain runs (unsteady)": unsteady}.items():
         for key in found:
-            print(f"{kind}{', as do two plain runs' if key in unsteady else ''}:")
-            show(key, plain, outputs[kind])
-    for key in sorted(unsteady):
-        print("two plain runs:")
-        show(key, plain, outputs["plain again"])
-    return sum(key not in unsteady for found in others.values() for key in found)
+            print(f"{kind}:")
+            show(key, plain, outputs.get(kind, again))
+    return sum(map(len, others.values()))
 
 
-def _row(texts: Iterator[str] | Mapping[str, object]) -> str:
-    return "".join(f"{text:>14}" for text in texts)
+def _row(values: Sequence[object]) -> str:
+    return "".join(f"{value!s:>14}" for value in values)
 
 
 def main() -> None:
