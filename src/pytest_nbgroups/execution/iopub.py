@@ -193,26 +193,58 @@ class OutputChannel(AsyncZMQSocketChannel):
         return message
 
 
-class _AnswerChannel(AsyncZMQSocketChannel):
-    """Tells the channel of the outputs when a cell is done."""
+class AnswerChannel(AsyncZMQSocketChannel):
+    """Tells the channel of the outputs when a cell is done.
+
+    Whoever waits for a message while another is sent, as widgets do within a cell, is woken up to look again: sending
+    takes away the one sign that a message has come.
+    """
 
     outputs: OutputChannel
+
+    def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:  # noqa: ANN401  as its base
+        super().__init__(socket, session, loop)
+        self._sent = asyncio.Event()
+
+    def send(self, msg: dict[str, Any]) -> None:
+        super().send(msg)
+        self._sent.set()
 
     async def get_msg(  # type: ignore[override]  # as its base does
         self,
         timeout: float | None = None,  # noqa: ASYNC109  the base has it
     ) -> dict[str, Any]:
-        message = await super().get_msg(timeout)
+        """Raises Empty when none has come in so many seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not await self._is_there(end):
+            if end is not None and time.monotonic() >= end:
+                raise Empty
+        message = await super().get_msg(0)
         if message["msg_type"] == "execute_reply":
             self.outputs.cell_is_answered()
         return message
+
+    async def _is_there(self, end: float | None) -> bool:
+        """Whether a message is; looks, and if need be once more when one comes, one is sent or the time is over."""
+        self._sent.clear()
+        if await self.socket.poll(0):
+            return True
+        left_ms = None if end is None else int(1000 * max(0.0, end - time.monotonic()))
+        arrival = asyncio.ensure_future(self.socket.poll(left_ms))
+        sending = asyncio.ensure_future(self._sent.wait())
+        try:
+            await asyncio.wait({arrival, sending}, return_when=asyncio.FIRST_COMPLETED)
+            return arrival.done() and bool(arrival.result())
+        finally:
+            for each in (arrival, sending):
+                each.cancel()
 
 
 def open_client(manager: AsyncKernelManager, limit_bytes: int) -> AsyncKernelClient:
     """A client of a kernel, connected, that keeps so much of what is shown."""
     client = manager.client(context=manager.context)
     client.iopub_channel_class = OutputChannel
-    client.shell_channel_class = _AnswerChannel
+    client.shell_channel_class = AnswerChannel
     client.iopub_channel.allowance = Allowance(limit_bytes=limit_bytes)
     client.shell_channel.outputs = client.iopub_channel
     client.start_channels(stdin=False, hb=False)

@@ -14,7 +14,7 @@ from jupyter_client.session import Session  # noqa: TID253
 
 from pytest_nbgroups.execution import iopub
 from pytest_nbgroups.execution.allowance import Allowance, LeftOut
-from pytest_nbgroups.execution.iopub import OutputChannel
+from pytest_nbgroups.execution.iopub import AnswerChannel, OutputChannel
 
 REQUEST = {"msg_id": "request", "msg_type": "execute_request"}
 LIMIT = 10_000
@@ -201,3 +201,65 @@ def test_no_message_in_time() -> None:
         assert 0.04 < time.monotonic() - begun < 1
 
     talk(about)
+
+
+# Answers
+
+
+class Told:
+    """In the place of the outputs' channel."""
+
+    answers = 0
+
+    def cell_is_answered(self) -> None:
+        self.answers += 1
+
+
+def answer(about: Callable[[Kernel, AnswerChannel, Told], Awaitable[None]]) -> None:
+    async def connected() -> None:
+        context = zmq.asyncio.Context()
+        ours, theirs = context.socket(zmq.PAIR), zmq.Socket(zmq.Context.shadow(context), zmq.PAIR)
+        ours.bind("inproc://answers")
+        theirs.connect("inproc://answers")
+        try:
+            channel, told = AnswerChannel(ours, Session(key=b"key")), Told()
+            channel.outputs = told  # type: ignore[assignment]  # of which only that is used
+            await about(Kernel(theirs), channel, told)
+        finally:
+            theirs.close(linger=0)
+            context.destroy(linger=0)
+
+    asyncio.run(connected())
+
+
+def test_an_answer_is_heard_although_something_is_sent() -> None:
+    """A widget sends in the middle of a cell, which takes away the sign that the answer has come."""
+
+    async def scene(kernel: Kernel, channel: AnswerChannel, told: Told) -> None:
+        waiting = asyncio.ensure_future(channel.get_msg())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        kernel.send("execute_reply", status="ok")
+        time.sleep(0.05)  # noqa: ASYNC251  the loop must not look in between
+        channel.send(channel.session.msg("comm_msg", {}))
+        message = await asyncio.wait_for(waiting, 10)
+        assert message["msg_type"] == "execute_reply"
+        assert told.answers == 1
+
+    answer(scene)
+
+
+def test_no_answer_in_time() -> None:
+    """The wait ends, also where something is sent meanwhile; nothing is taken for an answer."""
+
+    async def scene(kernel: Kernel, channel: AnswerChannel, told: Told) -> None:
+        waiting = asyncio.ensure_future(channel.get_msg(timeout=0.1))
+        await asyncio.sleep(0)
+        channel.send(channel.session.msg("comm_msg", {}))
+        with pytest.raises(Empty):
+            await waiting
+        kernel.send("comm_info_reply")
+        assert (await channel.get_msg(timeout=5))["msg_type"] == "comm_info_reply"
+        assert told.answers == 0
+
+    answer(scene)
