@@ -431,6 +431,19 @@ def test_modules_that_cannot_be_preloaded(visit: Visit, text: str | None, compla
     run(scene())
 
 
+def test_what_a_kernel_consists_of_is_there(visit: Visit) -> None:
+    """It was imported before the fork, which is what makes it warm: only that is out of the collector's sight."""
+    code = "import gc, sys; late = set(map(id, gc.get_objects())); answer = [name for name in sys.modules "
+    code += "if name.partition('.')[0] in ('ipykernel', 'jupyter_client', 'tornado', 'traitlets', 'zmq') "
+    code += "and id(sys.modules[name].__dict__) in late]"
+
+    async def scene() -> None:
+        async with visit.kernel() as kernel:
+            assert await ask(kernel, code) == "[]"
+
+    run(scene())
+
+
 def test_multiprocessing_that_is_preloaded(visit: Visit) -> None:
     """Finds the modules of the experiment's directory, though it was imported in another one."""
     (visit.folder / "mine.py").write_text("import os\ndef answer(): return os.getcwd()")
@@ -824,6 +837,19 @@ def test_a_session(tree: Tree) -> None:
     assert starts == {"one": {None}, "two": {None}, "bash": {"it does not run ipykernel"}}
     assert "started plainly (it does not run ipykernel)" in run.text
     assert run.text.count("started plainly") == 1
+
+
+def test_the_memory_of_a_server(tree: Tree) -> None:
+    """Is not that of the notebook whose kernel was forked from it."""
+    (tree.root / "mine.py").write_text(
+        "import os; kept = []; os.register_at_fork(after_in_parent=lambda: kept.append(b'x' * 400_000_000))"
+    )
+    tree.notebook("one", "1-a.ipynb", "import time; time.sleep(1)  # for some samples")
+    run = tree.pytest("-n0", "-o", "experiment_preload=mine")
+    assert run.returncode == 0, run.text
+    (notebook,) = run.notebooks("one")
+    assert notebook["plain_start"] is None
+    assert 0 < notebook["usage"]["peak_bytes"] < 400_000_000
 
 
 def test_a_session_without(tree: Tree) -> None:
