@@ -43,19 +43,21 @@ for path in sys.argv[1:]:
     papermill.execute_notebook(path, path + ".executed", progress_bar=False, log_output=False)
 """
 PYTEST = (PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+PLUGINS = ("nbgroups", "nbmake", "nbval")
+"""Each runs without the two others, which take time to import."""
 
 Commands = Callable[[Sequence[Sequence[str]]], list[Sequence[str]]]
 """Lots of notebooks, one for each worker -> the commands that run them, at the same time."""
 
 
 def ours(lots: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    return [[*PYTEST, "--run-experiments", *_workers(lots)]]
+    return [[*PYTEST, *_alone("nbgroups"), "--run-experiments", *_workers(lots)]]
 
 
-def plugin(*options: str) -> Commands:
+def plugin(name: str, *options: str) -> Commands:
     def commands(lots: Sequence[Sequence[str]]) -> list[Sequence[str]]:
         paths = [path for lot in lots for path in lot]
-        return [[*PYTEST, "-p", "no:nbgroups", *options, *_workers(lots), *paths]]
+        return [[*PYTEST, *_alone(name), *options, *_workers(lots), *paths]]
 
     return commands
 
@@ -63,6 +65,10 @@ def plugin(*options: str) -> Commands:
 def each(*command: str) -> Commands:
     """One process for each lot."""
     return lambda lots: [[*command, *lot] for lot in lots]
+
+
+def _alone(name: str) -> list[str]:
+    return [f"-pno:{other}" for other in PLUGINS if other != name]
 
 
 def _workers(lots: Sequence[Sequence[str]]) -> list[str]:
@@ -73,7 +79,7 @@ OURS = "pytest-nbgroups"
 WHOLE = "a notebook in all"
 TOOLS: dict[str, Commands] = {
     OURS: ours,
-    "nbmake": plugin("--nbmake"),
+    "nbmake": plugin("nbmake", "--nbmake"),
     "nbclient": each(PYTHON, "-c", NBCLIENT),
     "nbconvert --execute": each(
         PYTHON,
@@ -86,7 +92,9 @@ TOOLS: dict[str, Commands] = {
         "--inplace",
     ),
     "papermill": each(PYTHON, "-W", "ignore", "-c", PAPERMILL),
-    "nbval": plugin("--nbval-lax", "--dist=loadscope"),  # all cells of a file on one worker
+    "nbval": plugin(
+        "nbval", "--nbval-lax", "--dist=loadscope"
+    ),  # all cells of a file on one worker
 }
 
 

@@ -22,7 +22,7 @@ PAGE = HERE.parent / "docs" / "reference" / "speed.md"
 BEGIN, END = "<!-- results: made by nox -s speed -->", "<!-- end of the results -->"
 PROGRAMS: dict[str, tuple[str, Sequence[Sequence[str]]]] = {
     "notebook_cost": ("The cost of a notebook", [[], ["--profile"]]),
-    "preload": ("Preloaded libraries", [[]]),
+    "preload": ("Preloaded libraries", [["--runs=2"]]),
     "off_cost": ("A run of pytest that does not use the plugin", [[]]),
     "collection": ("Collection", [[]]),
     "scale": ("Thousands of experiments", [[]]),
