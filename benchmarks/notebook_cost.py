@@ -2,7 +2,7 @@
 
 Runs the same notebooks of four trivial cells by this plugin and by each of its rivals, in turn, so that a machine that
 slows down slows all of them, and prints the wall time of the whole command for each notebook, the median of the rounds,
-and its ratio to this plugin's. Every tool executes with one process for each notebook and writes what it has
+and which part of it this plugin takes. Every tool executes with one process for each notebook and writes what it has
 executed where it can. papermill and nbclient, which have no command for many notebooks, are looped over in one Python
 process: their command for each would cost that much more.
 
@@ -18,9 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ def _workers(lots: Sequence[Sequence[str]]) -> list[str]:
     return ["-n0"] if len(lots) == 1 else ["-n", str(len(lots))]
 
 
+ATTEMPTS = 3
 OURS = "pytest-nbgroups"
 WHOLE = "a notebook in all"
 TOOLS: dict[str, Commands] = {
@@ -116,8 +117,18 @@ def notebooks(count: int, workers: int) -> Iterator[tuple[Path, list[list[str]]]
         yield root, lots
 
 
-def seconds(tool: Commands, count: int, workers: int) -> float:
-    """Wall time of the commands for so many notebooks. Ends the program where one fails."""
+def seconds(name: str, count: int, workers: int, failures: Counter[str]) -> float:
+    """Wall time of a tool's commands for so many notebooks; a run that fails is counted and repeated."""
+    for _ in range(ATTEMPTS):
+        took_s, said = attempt(TOOLS[name], count, workers)
+        if took_s is not None:
+            return took_s
+        failures[name] += 1
+    sys.exit(f"{name} failed {ATTEMPTS} times:\n{said}")
+
+
+def attempt(tool: Commands, count: int, workers: int) -> tuple[float | None, str]:
+    """Wall time, None where a command failed, and what they said."""
     with notebooks(count, workers) as (root, lots):
         commands = tool(lots)
         begun = time.perf_counter()
@@ -129,10 +140,8 @@ def seconds(tool: Commands, count: int, workers: int) -> float:
         ]
         said = [process.communicate()[0] for process in running]
         took_s = time.perf_counter() - begun
-        for process, text in zip(running, said, strict=True):
-            if process.returncode:
-                sys.exit(f"{process.args!r} failed:\n{text}")
-    return took_s
+        failed = any(process.returncode for process in running)
+    return None if failed else took_s, "".join(said)
 
 
 def phases(count: int) -> None:
@@ -191,24 +200,34 @@ def main() -> None:
         return
     columns = [(tool, workers) for workers in args.workers for tool in args.tools]
     times: dict[tuple[str, int], list[float]] = {column: [] for column in columns}
+    failures: Counter[str] = Counter()
     for _ in range(args.rounds):
         for tool, workers in columns:
-            times[tool, workers].append(seconds(TOOLS[tool], args.notebooks, workers))
-    print(
-        f"ms per notebook, {args.notebooks} notebooks of {len(CELLS)} cells, median of {args.rounds} rounds"
-    )
-    print(
-        f"{'':<22}"
-        + "".join(f"{f'{w} worker' + 's' * (w > 1):>12}{'ours is':>9}" for w in args.workers)
-    )
-    for tool in args.tools:
-        print(
-            f"{tool:<22}" + "".join(map(partial(cell, times, tool, args.notebooks), args.workers))
-        )
+            took_s = seconds(tool, args.notebooks, workers, failures)
+            times[tool, workers].append(took_s)
+    show(times, args.tools, args.workers, args.notebooks)
+    for tool, count in failures.items():
+        print(f"{tool} failed in {count} more runs, which were repeated")
 
 
-def cell(times: dict[tuple[str, int], list[float]], tool: str, count: int, workers: int) -> str:
-    """Milliseconds, and what part of them this plugin takes."""
+def show(
+    times: Mapping[tuple[str, int], Sequence[float]],
+    tools: Sequence[str],
+    workers: Sequence[int],
+    count: int,
+) -> None:
+    """Print milliseconds for a notebook, and what part of them this plugin takes."""
+    rounds = len(next(iter(times.values())))
+    print(f"ms per notebook, {count} notebooks of {len(CELLS)} cells, median of {rounds} rounds")
+    heads = (f"{f'{w} worker' + 's' * (w > 1):>12}{'ours is':>9}" for w in workers)
+    print(f"{'':<22}" + "".join(heads))
+    for tool in tools:
+        print(f"{tool:<22}" + "".join(cell(times, tool, w, count) for w in workers))
+
+
+def cell(
+    times: Mapping[tuple[str, int], Sequence[float]], tool: str, workers: int, count: int
+) -> str:
     median_s = statistics.median(times[tool, workers])
     ours_s = statistics.median(times.get((OURS, workers), [median_s]))
     return f"{1000 * median_s / count:>9.0f} ms{ours_s / median_s:>8.2f}x"

@@ -34,8 +34,8 @@ PROGRAMS: dict[str, tuple[str, Sequence[Sequence[str]]]] = {
 
 def environment() -> Iterator[str]:
     """What was measured, and with what."""
-    system = f"{platform.system()}, {os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count()} CPUs"
-    yield f"{platform.python_implementation()} {platform.python_version()}, {system}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    yield f"{python}, {platform.system()}, {len(os.sched_getaffinity(0))} CPUs"
     pinned = re.findall(r"^([\w-]+)==", (HERE / "requirements.txt").read_text(), re.MULTILINE)
     yield ", ".join(f"{name} {importlib.metadata.version(name)}" for name in pinned)
 
