@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 SOURCES = ("nbclient", "nbconvert")
-CELL_TIMEOUT_S = 10
+CELL_TIMEOUT_S = 15
+"""One of the notebooks sleeps for ten seconds."""
 
 PLAIN = """
 import json, sys, warnings
