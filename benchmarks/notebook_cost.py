@@ -24,19 +24,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat  # noqa: TID253  to write notebooks
-from nbformat.v4 import new_code_cell, new_notebook  # noqa: TID253
+import trees
 
 PYTHON = sys.executable
 CELLS = ("x = 1", "y = x + 1", "print(y)", "y")
-NBCLIENT = """
-import sys, nbformat
-from nbclient import NotebookClient
-for path in sys.argv[1:]:
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, resources={"metadata": {"path": "."}}).execute()
-    nbformat.write(notebook, path + ".executed")
-"""
 PAPERMILL = """
 import sys, papermill
 for path in sys.argv[1:]:
@@ -67,6 +58,11 @@ def each(*command: str) -> Commands:
     return lambda lots: [[*command, *lot] for lot in lots]
 
 
+def nbclient(lots: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    folders = [Path(lot[0]).parent for lot in lots]
+    return [trees.nbclient_command(folder, folder / "executed") for folder in folders]
+
+
 def _alone(name: str) -> list[str]:
     return [f"-pno:{other}" for other in PLUGINS if other != name]
 
@@ -81,7 +77,7 @@ WHOLE = "a notebook in all"
 TOOLS: dict[str, Commands] = {
     OURS: ours,
     "nbmake": plugin("nbmake", "--nbmake"),
-    "nbclient": each(PYTHON, "-c", NBCLIENT),
+    "nbclient": nbclient,
     "nbconvert --execute": each(
         PYTHON,
         "-m",
@@ -103,17 +99,13 @@ TOOLS: dict[str, Commands] = {
 def notebooks(count: int, workers: int) -> Iterator[tuple[Path, list[list[str]]]]:
     """A fresh project with so many notebooks, in one directory for each worker."""
     with tempfile.TemporaryDirectory(prefix="nb-") as scratch:
-        root = Path(scratch)
-        (root / "pytest.ini").write_text("[pytest]\n")
+        root = trees.root(Path(scratch))
         lots = [
             [f"experiments/{lot}/{n}-a.ipynb" for n in range(lot, count, workers)]
             for lot in range(workers)
         ]
-        for path in (root / name for lot in lots for name in lot):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-            cells = [new_code_cell(source) for source in CELLS]
-            nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": spec}), path)
+        for name in (name for lot in lots for name in lot):
+            trees.write_notebook(root / name, CELLS)
         yield root, lots
 
 
@@ -134,7 +126,12 @@ def attempt(tool: Commands, count: int, workers: int) -> tuple[float | None, str
         begun = time.perf_counter()
         running = [
             subprocess.Popen(
-                command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                command,
+                cwd=root,
+                env=trees.environment(root),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
             for command in commands
         ]

@@ -17,6 +17,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import trees
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "reference" / "speed.md"
 BEGIN, END = "<!-- results: made by nox -s speed -->", "<!-- end of the results -->"
@@ -42,10 +44,10 @@ def environment() -> Iterator[str]:
 
 def said(program: str, arguments: Sequence[str]) -> str:
     """Run a program and give what it prints. Ends this one where it fails."""
-    # Where Python writes no bytecode, whoever has the most modules would lose.
-    env = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, str(HERE / f"{program}.py"), *arguments]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command, env=trees.compiling(), stdout=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with status {done.returncode}")
     return done.stdout.strip()

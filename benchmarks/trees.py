@@ -58,5 +58,9 @@ def environment(folder: Path) -> dict[str, str]:
 
     Pytest compiles its plugins once, as is usual, and not at each start.
     """
-    inherited = {n: text for n, text in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
-    return {**inherited, "NBGROUPS_POOL": str(folder / "pool")}
+    return {**compiling(), "NBGROUPS_POOL": str(folder / "pool")}
+
+
+def compiling() -> dict[str, str]:
+    """The variables of this process; where Python wrote no bytecode, whoever has the most modules would lose."""
+    return {n: text for n, text in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}

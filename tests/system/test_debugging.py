@@ -191,10 +191,10 @@ def test_an_interrupted_cell_keeps_its_variables(tree: Tree) -> None:
     assert finished.notebooks("a")[1]["duration_s"] + waited_s < whole_s
 
 
-def test_ctrl_c_while_it_runs(tree: Tree) -> None:
-    """Under --pdb too it ends the session, and no prompt opens in the plugin's code."""
+def interrupted(tree: Tree, *arguments: str) -> Finished:
+    """Send Ctrl-C while a cell runs: the session ends, and no prompt opens."""
     tree.notebook("a", "2-fit.ipynb", "import time\nopen('go', 'w').close()\ntime.sleep(600)")
-    run = tree.start("--pdb")
+    run = tree.start("--pdb", *arguments)
     run.await_file(tree.root / "experiments/a/go")
     run.look()
     os.kill(run.process.pid, 2)
@@ -203,22 +203,19 @@ def test_ctrl_c_while_it_runs(tree: Tree) -> None:
     assert finished.returncode == pytest.ExitCode.INTERRUPTED
     assert "Exit: interrupted" in finished.text
     assert "(Pdb)" not in finished.text
+    return finished
+
+
+def test_ctrl_c_while_it_runs(tree: Tree) -> None:
+    """Under --pdb too it ends the session, and no prompt opens in the plugin's code."""
+    finished = interrupted(tree)
     assert finished.outcomes("a") == ["passed", "interrupted", "not_run"]
 
 
 def test_ctrl_c_while_a_test_runs_it(tree: Tree) -> None:
     """The same: what was interrupted is the experiment, not the test around it."""
     (tree.root / "test_a.py").write_text(FIXTURE)
-    tree.notebook("a", "2-fit.ipynb", "import time\nopen('go', 'w').close()\ntime.sleep(600)")
-    run = tree.start("--pdb", "test_a.py::test_a")
-    run.await_file(tree.root / "experiments/a/go")
-    run.look()
-    os.kill(run.process.pid, 2)
-    finished = run.wait(PATIENCE_S)
-    assert still_there(run.family.values()) == []
-    assert finished.returncode == pytest.ExitCode.INTERRUPTED
-    assert "Exit: interrupted" in finished.text
-    assert "(Pdb)" not in finished.text
+    interrupted(tree, "test_a.py::test_a")
 
 
 @pytest.mark.parametrize("capture", ["fd", "no"])

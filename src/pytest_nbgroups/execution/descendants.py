@@ -39,15 +39,15 @@ def lists_children() -> bool:
 
 def children(pid: int) -> list[int]:
     """Not through pathlib, which takes three times as long: the memory of the tree is sampled often."""
-    children: list[int] = []
+    found: list[int] = []
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
             with (
                 contextlib.suppress(OSError),
                 open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file,  # noqa: PTH123
             ):
-                children += map(int, file.readall().split())
-    return children
+                found += map(int, file.readall().split())
+    return found
 
 
 def _descendants_by_parent_links(pid: int) -> list[int]:

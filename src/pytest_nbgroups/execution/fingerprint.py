@@ -105,7 +105,8 @@ def read_data(
     """The files that ``[run] data`` names, by path relative to the experiment's directory.
 
     A folder that a pattern matches counts with all that is in it, less the folders in ``left_out``
-    and what tools leave there. A pattern that matches no file stands for itself. Raises CheckpointError for what cannot be read.
+    and what tools leave there. A pattern that matches no file stands for itself. Raises
+    CheckpointError for what cannot be read.
     """
     found: dict[str, FileState] = {}
     folder = str(experiment.directory)

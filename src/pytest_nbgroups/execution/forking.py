@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,18 +51,17 @@ class _Server:
     waiting: list[int] = field(default_factory=list)
     """Requests that are answered when it is ready or has failed."""
     lines: LineBuffer = field(default_factory=LineBuffer)
-
     importing: str | None = None
     """The module that it imports."""
 
-    def received(self) -> Iterator[Message]:
+    def received(self) -> list[Message]:
         """One message at least. Raises OSError at its end, and where it says nothing for too long."""
         messages: list[Message] = []
         while not messages:
             if not (data := self.channel.recv(_RECEIVE_BYTES)):
                 raise ConnectionResetError("it has ended")
             messages += self.lines.feed(data)
-        yield from messages
+        return messages
 
 
 class ForkServers:
@@ -149,7 +148,7 @@ class ForkServers:
         if server is not self._server:  # it was ended between its word and this call
             return
         try:
-            messages = list(server.received())
+            messages = server.received()
         except OSError:
             doing = f" while it imported {server.importing}" if server.importing else ""
             self.end(f"the process that kernels are forked from ended{doing}")

@@ -38,7 +38,10 @@ class HostProvisioner(KernelProvisionerBase):
         prepare_timeout_s: float | None,
         **traits: Any,  # noqa: ANN401
     ) -> None:
-        """``scratch`` is a folder that goes with the kernel, whatever becomes of this process. With ``preload`` a kernel is forked where that is possible, with these modules imported."""
+        """``scratch`` is a folder that goes with the kernel, whatever becomes of this process.
+
+        With ``preload`` a kernel is forked where that is possible, with these modules imported.
+        """
         super().__init__(**traits)
         self._preload = preload
         self._prepare_timeout_s = prepare_timeout_s
