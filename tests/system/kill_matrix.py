@@ -57,6 +57,14 @@ def busy():
 threading.Thread(target=busy, daemon=True).start()
 """
 """For a notebook that ends: a thread that never comes back from C."""
+SHARED_MEMORY = """
+from multiprocessing.shared_memory import SharedMemory
+kept = [SharedMemory(create=True, size=20_000) for _ in range(20)]
+with open("segments", "a") as file:
+    file.writelines(f"{each.name}\\n" for each in kept)
+"""
+"""What only the resource tracker of the kernel removes."""
+SHARED_MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  that is where it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,7 @@ STATES = {
     "idle": State(),
     "busy in C": State(prepare=BUSY_BESIDE, hold="import itertools\nmax(itertools.repeat(1))"),
     "grandchild": State(prepare=STUBBORN_CHILD, hold=STUBBORN_CHILD + SLEEP),
+    "shared memory": State(prepare=SHARED_MEMORY, hold=SHARED_MEMORY + SLEEP),
 }
 
 
@@ -168,7 +177,7 @@ class Cell:
         return [f"{p.pid} {' '.join(p.cmdline())}" for p in marked(self.marker)]
 
     def left(self) -> list[str]:
-        """What is left of it: processes, leases, temporary files."""
+        """What is left of it: processes, leases, temporary files, shared memory."""
         snapshot = LeasePool(self.root / ".pool").snapshot()
         files = [
             str(path.relative_to(self.root))
@@ -180,7 +189,12 @@ class Cell:
             *self.processes_left(),
             *(f"a lease of {claim.experiment}" for claim in snapshot.holders + snapshot.waiting),
             *files,
+            *(name for name in self._segments() if (SHARED_MEMORY_FOLDER / name).exists()),
         ]
+
+    def _segments(self) -> list[str]:
+        files = self.root.glob("experiments/*/segments")
+        return [name for file in files for name in file.read_text().split()]
 
     def notebooks_in_history(self, name: str) -> dict[str, str]:
         with contextlib.closing(sqlite3.connect(self.root / ".experiments/history.sqlite")) as file:

@@ -31,6 +31,33 @@ def describe(pid: int) -> str:
     return f"{name} (pid {pid}, {state})"
 
 
+def command(pid: int) -> list[bytes]:
+    """Return program and arguments of a process; empty if it has ended."""
+    if Path("/proc/self/cmdline").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+        except OSError:
+            return []
+    import psutil
+
+    try:
+        return [os.fsencode(part) for part in psutil.Process(pid).cmdline()]
+    except psutil.Error:
+        return []
+
+
+def group(leader: int) -> list[int]:
+    """Return the processes of a process group, wherever they are in the tree. POSIX only."""
+    import psutil
+
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getpgid(pid) == leader:
+                found.append(pid)
+    return found
+
+
 @cache
 def lists_children() -> bool:
     """A Linux without this file is rare: it is a choice of who configured it."""

@@ -19,7 +19,7 @@ SHUTDOWN_S = 3.0
 
 
 @asynccontextmanager
-async def asked_to_end(kernel: RunningKernel) -> AsyncIterator[None]:
+async def asked_to_end(host: KernelHost, kernel: RunningKernel) -> AsyncIterator[None]:
     """Ask the kernel to end and give it time to, unless it is dead, abandoned or the task cancelled."""
     try:
         yield
@@ -28,6 +28,7 @@ async def asked_to_end(kernel: RunningKernel) -> AsyncIterator[None]:
         raise
     finally:
         if kernel.can_be_asked:
+            await host.expect_end()
             _ask_to_end(kernel)
             await wait_for_end(kernel)
 

@@ -9,7 +9,7 @@ Requests: ``start`` {argv, fork, cwd, env, log_path, scratch, descriptor_count} 
 filename}, with so many descriptors, which the kernel inherits and the host keeps until the tree is gone; with ``fork``
 {module, arguments} the kernel is forked instead, from the server of that ``prepare`` {interpreter, modules, env, cwd,
 installed, log_path} -> {obstacle} which came last; ``forget`` -> {} ends that;
-``signal`` {signum} -> {delivered}; ``kill_tree`` {deadline_s} -> {left, reaped}, once the whole tree is gone and reaped.
+``signal`` {signum} -> {delivered}; ``expect_end`` -> {}, before the kernel is asked to end; ``kill_tree`` {deadline_s} -> {left, reaped}, once the whole tree is gone and reaped.
 Event: ``exited`` {pid, returncode}, at once when the kernel ends; a negative returncode is a signal.
 """
 
@@ -67,6 +67,7 @@ class ProcessTree(Nursery, Protocol):
     def reap(self) -> tuple[int, int] | None: ...
     def is_empty(self) -> bool: ...
     def signal(self, signum: int) -> bool: ...
+    def expect_end(self) -> None: ...
     def kill(
         self, deadline_s: float, on_reaped: Callable[[tuple[int, int]], None]
     ) -> list[str]: ...
@@ -170,15 +171,17 @@ class Host:
                 return None
             case "forget":
                 self._servers.end("it was given up")
-                return {}
             case "start":
                 return self._start(request)
             case "signal":
                 return {"delivered": self._tree.signal(request["signum"])}
+            case "expect_end":
+                self._tree.expect_end()
             case "kill_tree":
                 return self._kill_tree(request["deadline_s"])
             case unknown:
                 return {"error": f"unknown request {unknown!r}"}
+        return {}
 
     def _kill_tree(self, deadline_s: float) -> Message:
         left = self._tree.kill(deadline_s, self._tell_exit)

@@ -112,6 +112,15 @@ class KernelHost:
         request = self._connection.request("signal", signum=int(signum))
         return bool((await _answered(self._connection, request, _ANSWER_MARGIN_S))["delivered"])
 
+    async def expect_end(self) -> None:
+        """Let the host look at the kernel's processes before the kernel is asked to end.
+
+        Some of them may have something to do after that. Raises KernelHostError.
+        """
+        if self._connection is not None:
+            request = self._connection.request("expect_end")
+            await _answered(self._connection, request, _ANSWER_MARGIN_S)
+
     async def kill_tree(self, *, deadline_s: float = _KILL_S) -> tuple[str, ...]:
         """Kill the kernel and everything that it has started, and wait until all of it is gone.
 

@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution.descendants import group
+from pytest_nbgroups.execution.tidying import is_tracker
 from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
 
-_CLOSE_S = 2.0
+_CLOSE_S = 6.0
+"""More than trackers have for their work when the host ends; else it takes milliseconds."""
 _RECEIVE_BYTES = 65536
 _MODULE = "pytest_nbgroups.execution.host"
 
@@ -200,11 +203,12 @@ def _refusal(message: Message) -> Exception:
     return KernelHostError(message["error"])
 
 
-def _kill_groups(pids: Mapping[int, object]) -> None:
+def _kill_groups(leaders: Mapping[int, object]) -> None:
+    """Kill all but the trackers, which end by themselves once the others are gone."""
     if sys.platform != "win32":
-        for pid in pids:
+        for pid in (pid for leader in leaders for pid in group(leader) if not is_tracker(pid)):
             with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
 
 def _spawn(theirs: socket.socket, stderr: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -181,7 +181,7 @@ async def _kernel(host: KernelHost, launch: _Launch) -> AsyncIterator[RunningKer
     ):
         try:
             kernel = await _start(_manager(host, launch, endpoint, context), launch)
-            async with asked_to_end(kernel):
+            async with asked_to_end(host, kernel):
                 yield kernel
         finally:
             await uncancelled(kill(host, launch.name))

@@ -17,8 +17,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_nbgroups.execution.descendants import children, descendants, describe, lists_children
+from pytest_nbgroups.execution.descendants import (
+    children,
+    descendants,
+    describe,
+    group,
+    lists_children,
+)
 from pytest_nbgroups.execution.kernel_output import KernelOutput
+from pytest_nbgroups.execution.tidying import Farewell, Sighting, sighted
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -49,6 +56,7 @@ class PosixTree:
         """What the kernel started last writes; whoever holds the tree copies and closes it."""
         self.server_pid: int | None = None
         self._kernel: _Kernel | None = None
+        self._before_end: Sighting | None = None
         self._childless = True
         self._cpu_s, self._peak_bytes = 0.0, 0
         self._subreaper = _become_subreaper()
@@ -84,7 +92,7 @@ class PosixTree:
         finally:
             output.close_writer()
         self.output = output
-        self._kernel = _Kernel(pid=pid)
+        self._kernel, self._before_end = _Kernel(pid=pid), None
         self._childless = False
         self._cpu_s, self._peak_bytes = 0.0, 0
         return pid
@@ -165,20 +173,39 @@ class PosixTree:
             return False
         return _send(os.killpg, self._kernel.pid, signum)
 
+    def expect_end(self) -> None:
+        """Look at what is below the kernel now: it has been asked to end."""
+        if self._kernel is not None:
+            self._before_end = sighted(self._kernel.pid, self._below_kernel())
+
+    def _below_kernel(self) -> list[int]:
+        kernel = self._kernel.pid if self._kernel else None
+        return [pid for pid in descendants(os.getpid(), apart=self.server_pid) if pid != kernel]
+
     def kill(self, deadline_s: float, on_reaped: Callable[[tuple[int, int]], None]) -> list[str]:
-        """Kill until nothing is left; describe what is left after the deadline."""
+        """Kill until nothing is left; describe what is left after the deadline.
+
+        What tidies up after a kernel is left some time, and killed last; see `tidying`.
+        """
         end, pause_s, known = time.monotonic() + deadline_s, _FIRST_PAUSE_S, list[int]()
+        farewell: Farewell | None = None
         while True:
             if (ended := self.reap()) is not None:
                 on_reaped(ended)
             known = self._members(known)
             if not known and self.is_empty():
                 return []
-            self._kill_each(known)
+            farewell = farewell or Farewell(before=self._sighting(), deadline_s=deadline_s)
+            self._kill_each(known, *farewell.spared(known))
             if time.monotonic() > end:
                 return [describe(pid) for pid in known] or ["a process that cannot be found"]
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _sighting(self) -> Sighting | None:
+        """None unless the kernel has ended by itself."""
+        has_ended = self._kernel is not None and self._kernel.returncode is not None
+        return self._before_end if has_ended else None
 
     def _next_ended_child(self) -> tuple[int, int] | None:
         try:
@@ -199,12 +226,25 @@ class PosixTree:
         current = descendants(os.getpid(), apart=self.server_pid)
         if self._subreaper:
             return current
-        return [*current, *(p for p in known if p not in current and _send(os.kill, p, 0))]
+        if self._kernel is not None and self._kernel.returncode is None:
+            known = [*known, *group(self._kernel.pid)]
+        return [*current, *(p for p in {*known}.difference(current) if _send(os.kill, p, 0))]
 
-    def _kill_each(self, pids: Sequence[int]) -> None:
-        self.signal(signal.SIGKILL)
-        for pid in pids:
+    def _kill_each(self, pids: Sequence[int], trackers: set[int], others: set[int]) -> None:
+        if not trackers and not others and self._kernel_lives():
+            # All at once, as a fork bomb needs it. Had the kernel ended before it was asked for its children, a
+            # tracker might have been overlooked.
+            self.signal(signal.SIGKILL)
+        for pid in trackers:
+            _send(os.kill, pid, signal.SIGCONT)
+        for pid in {*pids} - trackers - others:
             _send(os.kill, pid, signal.SIGKILL)
+
+    def _kernel_lives(self) -> bool:
+        if self._kernel is None or self._kernel.returncode is not None:
+            return False
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._kernel.pid, options) is None
 
 
 def _send(function: Callable[[int, int], None], target: int, signum: int) -> bool:

@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from pytest_nbgroups.execution.descendants import descendants, describe
 from pytest_nbgroups.execution.kernel_output import KernelOutput
+from pytest_nbgroups.execution.tidying import Farewell
 
 _PAUSE_S = 0.02
 
@@ -113,11 +114,15 @@ if sys.platform == "win32":
                 self._kernel.terminate()
             return True
 
+        def expect_end(self) -> None:
+            """Nothing is looked at."""
+
         def kill(
             self, deadline_s: float, on_reaped: Callable[[tuple[int, int]], None]
         ) -> list[str]:
             """Kill until nothing is left; describe what is left after the deadline."""
             end = time.monotonic() + deadline_s
+            farewell = Farewell(before=None, deadline_s=deadline_s)
             while True:
                 if (ended := self.reap()) is not None:
                     on_reaped(ended)
@@ -125,10 +130,12 @@ if sys.platform == "win32":
                     return []
                 if time.monotonic() > end:
                     return [describe(pid) for pid in descendants(os.getpid())]
-                _kill_each(descendants(os.getpid()))
+                members = descendants(os.getpid())
+                trackers, _ = farewell.spared(members)
+                _kill_each({*members} - trackers)
                 time.sleep(_PAUSE_S)
 
-    def _kill_each(pids: Sequence[int]) -> None:
+    def _kill_each(pids: Collection[int]) -> None:
         import psutil
 
         for pid in pids:

@@ -26,6 +26,7 @@ class FakeTree:
         self.empty = True
         self.left: list[str] = []
         self.kills = 0
+        self.expects_end = False
         self.refusal: Exception | None = None
 
     def start(
@@ -71,6 +72,9 @@ class FakeTree:
 
     def signal(self, signum: int) -> bool:
         return signum == 2
+
+    def expect_end(self) -> None:
+        self.expects_end = True
 
     def kill(
         self,
