@@ -22,6 +22,8 @@ GpuNaming: TypeAlias = Literal["uuid", "index"]
 
 OUTPUT_LIMIT = Size(50 * 10**6, "50MB")
 """Browsers and GitHub have trouble with larger notebooks; and to keep and save one takes eight times as much memory."""
+SHUTDOWN_GRACE_S = 10.0
+"""Jupyter's own 2.5 s are too short for exit handlers that write files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,4 +109,6 @@ class Settings:
     """Modules that warm kernels find imported."""
     output_limit: Size = OUTPUT_LIMIT
     """What is kept of the outputs of one notebook."""
+    shutdown_grace_s: float = SHUTDOWN_GRACE_S
+    """Time that the exit handlers of a kernel have."""
     artifacts: Path

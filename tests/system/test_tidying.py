@@ -248,3 +248,17 @@ def test_notebooks_leave_no_shared_memory(tmp_path: Path, segment: str) -> None:
     assert "ran into the cell's limit" in finished.failure("a")["message"]
     assert (tmp_path / "experiments/a/done").exists()
     assert segments(segment) == []
+
+
+def test_exit_handlers_that_are_cut_off_are_reported(tmp_path: Path) -> None:
+    """In a line that names experiment and notebook; the notebook has passed."""
+    tree = Tree(tmp_path, ini="[pytest]\nexperiment_shutdown_grace = 0.3s\n")
+    tree.notebook("a", "1-a.ipynb", "import atexit, time\natexit.register(time.sleep, 600)")
+    try:
+        finished = tree.pytest()
+    finally:
+        tree.close()
+    assert finished.outcomes("a") == ["passed"], finished.text
+    assert (
+        "warning: a: 1-a.ipynb: its kernel was killed 0.30s after it was asked to" in finished.text
+    )

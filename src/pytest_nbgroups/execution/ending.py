@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 from pytest_nbgroups.errors import KernelHostError
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernelspecs import runs_python
+from pytest_nbgroups.units import format_duration
 
 if TYPE_CHECKING:
     from pytest_nbgroups.execution.kernels import RunningKernel
 
-SHUTDOWN_S = 3.0
-"""How long a kernel may take for its exit handlers when asked to end; Jupyter gives them 2.5 s."""
-
 
 @asynccontextmanager
-async def asked_to_end(host: KernelHost, kernel: RunningKernel) -> AsyncIterator[None]:
-    """Ask the kernel to end and give it time to, unless it is dead, abandoned or the task cancelled."""
+async def asked_to_end(
+    host: KernelHost, kernel: RunningKernel, *, grace_s: float, ends_at: float | None
+) -> AsyncIterator[None]:
+    """Ask the kernel to end and give it time to, unless it is dead, abandoned or the task cancelled.
+
+    The time is ``grace_s``, but not longer than up to ``ends_at``, a moment of `time.monotonic`.
+    """
     try:
         yield
     except asyncio.CancelledError:
@@ -30,12 +34,24 @@ async def asked_to_end(host: KernelHost, kernel: RunningKernel) -> AsyncIterator
         if kernel.can_be_asked:
             await host.expect_end()
             _ask_to_end(kernel)
-            await wait_for_end(kernel)
+            kernel.cut_off = await _cut_off(kernel, grace_s, ends_at)
 
 
-async def wait_for_end(kernel: RunningKernel) -> None:
-    """Give its exit handlers time."""
-    await asyncio.wait({kernel.exited}, timeout=SHUTDOWN_S)
+async def _cut_off(kernel: RunningKernel, grace_s: float, ends_at: float | None) -> str | None:
+    """Give its exit handlers time; explain if that is too short."""
+    left_s = grace_s if ends_at is None else max(0.0, ends_at - time.monotonic())
+    timeout_s = min(grace_s, left_s)
+    await asyncio.wait({kernel.exited}, timeout=timeout_s)
+    if kernel.exited.done():
+        return None
+    if left_s < grace_s:
+        when, remedy = "at the deadline, ", "raise the deadline"
+    else:
+        when, remedy = "", "raise experiment_shutdown_grace in the ini file"
+    return (
+        f"its kernel was killed {when}{format_duration(timeout_s)} after it was asked to end: exit handlers or "
+        f"threads may not have finished, and files may be missing; {remedy} if they need longer"
+    )
 
 
 def _ask_to_end(kernel: RunningKernel) -> None:

@@ -32,7 +32,7 @@ from pytest_nbgroups.execution.startup import (
     refused,
     silent,
 )
-from pytest_nbgroups.settings import OUTPUT_LIMIT, Transport
+from pytest_nbgroups.settings import OUTPUT_LIMIT, SHUTDOWN_GRACE_S, Transport
 from pytest_nbgroups.units import Size
 
 __all__ = ["RunningKernel", "find_kernel_spec", "running_kernel"]
@@ -60,6 +60,7 @@ class _Launch:
     ends_at: float | None
     holding: Holding
     output_limit: Size
+    shutdown_grace_s: float
     preload: tuple[str, ...] | None
 
     def left_s(self) -> float | None:
@@ -94,6 +95,8 @@ class RunningKernel:
     """Why it was not forked."""
     warning: str | None
     """About how it was started."""
+    cut_off: str | None = None
+    """An explanation if it was killed before its exit handlers had finished; known in the end."""
     _abandoned: bool = False
 
     @property
@@ -133,14 +136,15 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
     ends_at: float | None = None,
     holding: Holding = _NOTHING,
     output_limit: Size = OUTPUT_LIMIT,
+    shutdown_grace: float = SHUTDOWN_GRACE_S,
     preload: tuple[str, ...] | None = None,
 ) -> AsyncIterator[RunningKernel]:
     """Start a kernel; in the end stop it and wait until its whole process tree is gone.
 
     ``env`` is all of its environment; the variables of its kernelspec come on top, and above all those of
     ``holding``, whose descriptors its processes inherit. Its raw output is appended to
-    ``log_path``. In the end it is asked to end, so that its exit handlers run, then what is left of its tree is
-    killed; a cancelled task or ``abandon`` skips the asking. Of what its cells show, ``output_limit`` is kept.
+    ``log_path``. In the end it is asked to end, so that its exit handlers run, for ``shutdown_grace`` seconds or
+    up to ``ends_at``. Then what is left of its tree is killed; a cancelled task or ``abandon`` skips the asking. Of what its cells show, ``output_limit`` is kept.
     With ``preload`` it is forked where that is possible, from a process that has these modules imported; that they
     are is waited for up to ``ends_at``, a moment of `time.monotonic`, and for its answer no longer than that.
 
@@ -159,6 +163,7 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
         ends_at=ends_at,
         holding=holding,
         output_limit=output_limit,
+        shutdown_grace_s=shutdown_grace,
         preload=preload,
     )
     async with AsyncExitStack() as stack:
@@ -181,7 +186,9 @@ async def _kernel(host: KernelHost, launch: _Launch) -> AsyncIterator[RunningKer
     ):
         try:
             kernel = await _start(_manager(host, launch, endpoint, context), launch)
-            async with asked_to_end(host, kernel):
+            async with asked_to_end(
+                host, kernel, grace_s=launch.shutdown_grace_s, ends_at=launch.ends_at
+            ):
                 yield kernel
         finally:
             await uncancelled(kill(host, launch.name))

@@ -65,6 +65,7 @@ class _Progress:
     copy: ExecutedCopy | None = None
     kernel: str | None = None
     plain_start: str | None = None
+    running: RunningKernel | None = None
     log_path: Path | None = None
     cells_executed: int = 0
     memory: MemoryWatch | None = None
@@ -114,6 +115,10 @@ async def run_notebook(
         progress.end(ended)
     except Exception as exc:  # noqa: BLE001  a fault of ours is a result too, and what ran is saved
         progress.fail(exc)
+    if progress.running is not None and progress.running.cut_off:
+        progress.warnings.append(
+            f"{around.experiment}: {notebook.name}: {progress.running.cut_off}"
+        )
     executed = progress.executed or _save(progress)
     usage = _usage(notebook, progress, around.host)
     progress.explain(notebook.name, usage)
@@ -189,9 +194,10 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
             ends_at=until.ends_at if until is not None else None,
             holding=around.holding,
             output_limit=around.settings.output_limit,
+            shutdown_grace=around.settings.shutdown_grace_s,
             preload=_preload(around.settings),
         ) as kernel:
-            progress.plain_start = kernel.plainly
+            progress.running, progress.plain_start = kernel, kernel.plainly
             if kernel.warning:
                 progress.warnings.append(kernel.warning)
             if trouble := around.holding.on_start(kernel.process.pid):

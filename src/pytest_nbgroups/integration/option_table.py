@@ -211,6 +211,13 @@ OPTIONS: tuple[Option, ...] = (
         help="How much of what a notebook prints and shows is kept; what is over it is left out, and the notebook runs on.",
     ),
     Option(
+        name="experiment_shutdown_grace",
+        read=read_duration,
+        default_text="10s",
+        has_flag=False,
+        help="Time that the exit handlers of a kernel have at the end of its notebook, within the deadlines; then it is killed, and a warning names the notebook.",
+    ),
+    Option(
         name="experiment_kernel_start",
         read=partial(read_choice, choices=("warm", "plain")),
         default_text="warm",
