@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import nbformat  # noqa: TID253  to write a notebook
 import pytest
-from workbench import Finished, Tree, printed
+from nbformat.v4 import new_notebook  # noqa: TID253
+from workbench import Finished, Tree, code, printed
 
 if sys.platform == "win32":
     pytest.skip("runs bash", allow_module_level=True)
@@ -49,6 +51,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     )
     tree.notebook("mixed", "1-make.ipynb", MAKE, kernel="bash", language="bash")
     tree.notebook("mixed", "2-use.ipynb", SHOW, READ)
+    alone = new_notebook(cells=[code("cat made")], metadata={"language_info": {"name": "bash"}})
+    tree.file("mixed", "3-language.ipynb", nbformat.writes(alone))
     tree.notebook("asked", "1-run.ipynb", SHOW)
     tree.notebook("asked", "2-own.ipynb", SHOW)
     tree.toml("asked", '[run]\nkernel = "run"\n[notebooks."2-own.ipynb"]\nkernel = "own"\n')
@@ -70,26 +74,33 @@ def _seen(tree: Tree, *arguments: str) -> Seen:
 
 
 def test_as_declared(tree: Tree) -> None:
-    """Each notebook's own kernel, ipykernel over IPC, bash over TCP; what is declared comes first."""
+    """Each notebook's own kernel, ipykernel over IPC, bash over TCP; what is declared comes first.
+
+    A notebook that states only its language gets the kernel for it.
+    """
     seen = _seen(tree)
     assert seen.texts == {
         "1-make.ipynb": '"transport": "tcp"\n',
         "2-use.ipynb": "its own ipc\nfrom bash\n",
+        "3-language.ipynb": "from bash\n",
         "1-run.ipynb": "run ipc\n",
         "2-own.ipynb": "own ipc\n",
     }
     kernels = [n["kernel"] for name in ("mixed", "asked") for n in seen.run.notebooks(name)]
-    assert kernels == ["bash", "python3", "run", "own"]
+    assert kernels == ["bash", "python3", "bash", "run", "own"]
     make, use = (seen.run.executed("mixed", name) for name in ("1-make.ipynb", "2-use.ipynb"))
     assert [n.metadata.language_info.name for n in (make, use)] == ["bash", "python"]
 
 
 def test_from_the_command_line(tree: Tree) -> None:
-    """The option wins over every declaration, for the notebooks of its language alone."""
+    """The option wins over every declaration, for the notebooks of its language alone; the others are told of."""
     seen = _seen(tree, "--experiment-kernel=option", "-o", "experiment_transport=tcp")
+    told = "--experiment-kernel option is for python, so notebooks in bash do not use it"
+    assert seen.run.text.count(told) == 1
     assert seen.texts == {
         "1-make.ipynb": '"transport": "tcp"\n',
         "2-use.ipynb": "option tcp\nfrom bash\n",
+        "3-language.ipynb": "from bash\n",
         "1-run.ipynb": "option tcp\n",
         "2-own.ipynb": "option tcp\n",
     }
@@ -101,6 +112,7 @@ def test_from_the_ini_file(tree: Tree) -> None:
     assert seen.texts == {
         "1-make.ipynb": '"transport": "ipc"\n',
         "2-use.ipynb": "ini ipc\nfrom bash\n",
+        "3-language.ipynb": "from bash\n",
         "1-run.ipynb": "run ipc\n",
         "2-own.ipynb": "own ipc\n",
     }

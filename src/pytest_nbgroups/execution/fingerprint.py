@@ -18,8 +18,10 @@ from pytest_nbgroups.execution.interpreter import Installation, InstallationOf
 from pytest_nbgroups.execution.kernelspecs import (
     executable_of,
     find_kernel_spec,
+    language_of,
     runs_ipykernel,
 )
+from pytest_nbgroups.execution.languages import PYTHON
 from pytest_nbgroups.execution.reading import read_notebook
 from pytest_nbgroups.execution.selection import choose_kernel
 from pytest_nbgroups.model import Experiment, Notebook
@@ -80,7 +82,7 @@ def _folder(spec: KernelSpec) -> str | None:
 
 
 def _installation(name: str, spec: KernelSpec, installation: InstallationOf) -> Installation:
-    if spec.language.lower() != "python":
+    if language_of(spec) != PYTHON:
         return _NO_PYTHON
     executable = executable_of(spec.argv[0])
     if executable is None or "{" in executable or not runs_ipykernel(spec.argv):

@@ -22,7 +22,11 @@ from pytest_nbgroups.execution.endpoint import Endpoint, open_endpoint
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
 from pytest_nbgroups.execution.iopub import OutputChannel, open_client
-from pytest_nbgroups.execution.kernelspecs import find_kernel_spec, runs_ipykernel
+from pytest_nbgroups.execution.kernelspecs import (
+    canonical_name,
+    find_kernel_spec,
+    runs_ipykernel,
+)
 from pytest_nbgroups.execution.provisioner import HostProvisioner
 from pytest_nbgroups.execution.startup import (
     KernelLog,
@@ -153,7 +157,7 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
     get rid of a process.
     """
     launch = _Launch(
-        name=name,
+        name=canonical_name(name),
         spec=find_kernel_spec(name),
         cwd=cwd,
         env=env,

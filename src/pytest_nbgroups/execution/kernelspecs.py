@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import PurePath
 
 from jupyter_client.kernelspec import (
+    NATIVE_KERNEL_NAME,
     KernelSpec,
     KernelSpecManager,
     NoSuchKernel,
@@ -18,38 +21,109 @@ from jupyter_client.kernelspec import (
 from traitlets import TraitError
 
 from pytest_nbgroups.errors import KernelStartError
+from pytest_nbgroups.execution.languages import PYTHON, installation, language_key, listed
 
 _LOCAL = "local-provisioner"
 _IPYKERNEL_MODULES = ("ipykernel", "ipykernel_launcher")
-_INSTALLATIONS = {
-    "bash": "pip install bash_kernel && python -m bash_kernel.install",
-    "ir": "R -e 'IRkernel::installspec()'",
-    "julia": "julia -e 'using IJulia; installkernel(\"Julia\")'",
-    "deno": "deno jupyter --install",
-}
+_ALIASES = {"python": NATIVE_KERNEL_NAME}
+"""Names that jupyter_client's KernelManager replaces, even if a kernelspec has them."""
+_SILENT = logging.Logger(__name__)  # noqa: LOG001  outside the tree of loggers, so that nothing shows it
+_UNUSABLE = (OSError, ValueError, TypeError, TraitError)
 
 
-def find_kernel_spec(name: str) -> KernelSpec:
+def canonical_name(name: str) -> str:
+    """The name under which Jupyter starts a kernel: ``python`` is ``python3``, capitals do not count."""
+    key = name.lower()
+    return _ALIASES.get(key, key)
+
+
+def find_kernel_spec(name: str, language: str | None = None) -> KernelSpec:
     """Look a kernel up as Jupyter does.
 
-    Raises KernelStartError, with the installed ones and the remedy, where it is missing, unreadable, cannot be
+    ``language`` is that of the notebook, for which the remedy is; None if any kernel would do. Raises
+    KernelStartError, with the installed ones and the remedy, if the kernel is missing, unreadable, cannot be
     started on this machine or asks to be started in another way than locally.
     """
-    specs = KernelSpecManager()
+    specs = _KernelSpecs()
     try:
-        spec = specs.get_kernel_spec(name)
+        spec = specs.find(canonical_name(name))
     except NoSuchKernel as exc:
-        raise KernelStartError(_missing(name, specs.find_kernel_specs())) from exc
-    except (OSError, ValueError, TypeError, TraitError) as exc:
-        raise KernelStartError(_unreadable(name, str(exc))) from exc
+        raise KernelStartError(_missing(name, specs, language)) from exc
+    except _UNUSABLE as exc:
+        raise KernelStartError(_unreadable(name, str(exc), language)) from exc
     if fault := _fault(spec):
-        raise KernelStartError(_unreadable(name, f"{fault} ({spec.resource_dir})"))
+        raise KernelStartError(_unreadable(name, f"{fault} ({spec.resource_dir})", language))
     _check(name, spec)
     return spec
 
 
-def _unreadable(name: str, why: str) -> str:
-    return f"the kernelspec of {name!r} cannot be read: {why}; install it again with: {installation(name)}"
+def kernels_for(language: str) -> list[str]:
+    """Names of the installed kernels for a language that can be started."""
+    return _KernelSpecs().startable(language)
+
+
+def installed_kernels() -> list[str]:
+    """Names of all installed kernels."""
+    return sorted(_KernelSpecs().folders())
+
+
+def language_of(spec: KernelSpec) -> str:
+    """The language of a kernel, by `language_key`; kernelspecs of Python written by hand often lack it."""
+    return language_key(spec.language) or (PYTHON if runs_ipykernel(spec.argv) else "")
+
+
+class _KernelSpecs:
+    """jupyter_client's search, without what it logs and warns of.
+
+    A kernelspec with a key that jupyter_client does not know makes traitlets warn, and pytest's
+    ``filterwarnings = error`` would make that an error of the notebook.
+    """
+
+    def __init__(self) -> None:
+        with _without_warnings():
+            self._manager = KernelSpecManager(log=_SILENT)
+
+    def find(self, name: str) -> KernelSpec:
+        with _without_warnings():
+            return self._manager.get_kernel_spec(name)
+
+    def folders(self) -> Mapping[str, str]:
+        """Folders of the kernelspecs by name."""
+        with _without_warnings():
+            folders: Mapping[str, str] = self._manager.find_kernel_specs()
+            return folders
+
+    def startable(self, language: str | None) -> list[str]:
+        """Names of the kernels for a language that can be started; of all such kernels if it is None."""
+        return sorted(name for name in self.folders() if self._fits(name, language))
+
+    def _fits(self, name: str, language: str | None) -> bool:
+        try:
+            spec = self.find(name)
+            if _fault(spec):
+                return False
+            _check(name, spec)
+        except (NoSuchKernel, KernelStartError, *_UNUSABLE):
+            return False
+        return language is None or language_of(spec) == language_key(language)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _unreadable(name: str, why: str, language: str | None) -> str:
+    return _sentence(
+        f"the kernelspec of {name!r} cannot be read: {why}",
+        installation(name, language, it="it again"),
+    )
+
+
+def _sentence(*clauses: str) -> str:
+    return "; ".join(filter(None, clauses))
 
 
 def _fault(spec: KernelSpec) -> str | None:
@@ -61,12 +135,6 @@ def _fault(spec: KernelSpec) -> str | None:
     if not isinstance(spec.metadata.get("kernel_provisioner", {}), dict):
         return "metadata.kernel_provisioner is no object"
     return None
-
-
-def installation(name: str) -> str:
-    """The command that usually installs a kernel of this name."""
-    usual = f"python -m ipykernel install --user --name {shlex.quote(name)}"
-    return _INSTALLATIONS.get(name.lower().partition("-")[0], usual)  # "julia-1.11"
 
 
 def runs_ipykernel(argv: Sequence[str]) -> bool:
@@ -91,8 +159,10 @@ def _check(name: str, spec: KernelSpec) -> None:
         )
     if executable_of(spec.argv[0]) is None:
         raise KernelStartError(
-            f"kernel {name!r} ({spec.resource_dir}) starts {spec.argv[0]!r}, which is not there or not executable; "
-            f"install it again with: {installation(name)}"
+            _sentence(
+                f"kernel {name!r} ({spec.resource_dir}) starts {spec.argv[0]!r}, which is not there or not executable",
+                installation(name, spec.language, it="it again"),
+            )
         )
 
 
@@ -109,14 +179,28 @@ def executable_of(command: str) -> str | None:
     return shutil.which(os.path.expanduser(command))  # noqa: PTH111  as a string: "x" is not "./x"
 
 
-def _missing(name: str, folders: Mapping[str, str]) -> str:
-    if name.lower() in folders:  # Jupyter passes over what it has no provisioner for
+def _missing(name: str, specs: _KernelSpecs, language: str | None) -> str:
+    installed = specs.folders()
+    if canonical_name(name) in installed:  # Jupyter passes over what it has no provisioner for
         return _elsewhere(name, "a provisioner that is not installed")
-    installed = ", ".join(sorted(folders)) or "none"
-    return (
-        f"no kernel named {name!r} is installed (installed: {installed}); "
-        f"choose one of them with --experiment-kernel, or install it with: {installation(name)}"
+    fitting = specs.startable(language)
+    return _sentence(
+        f"no kernel named {name!r} is installed (installed: {listed(installed)})",
+        _remedy(_choice(fitting, installed), installation(name, language)),
     )
+
+
+def _choice(fitting: Sequence[str], installed: Mapping[str, str]) -> str:
+    if not fitting:
+        return ""
+    if len(fitting) == 1:
+        return f"choose {fitting[0]} with --experiment-kernel"
+    which = "them" if len(fitting) == len(installed) else listed(fitting)
+    return f"choose one of {which} with --experiment-kernel"
+
+
+def _remedy(choice: str, installing: str) -> str:
+    return ", or ".join(filter(None, [choice, installing]))
 
 
 def _elsewhere(name: str, provisioner: str) -> str:

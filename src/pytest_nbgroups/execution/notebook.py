@@ -23,7 +23,7 @@ from pytest_nbgroups.execution.memory import MemoryWatch
 from pytest_nbgroups.execution.outputs import left_out_warnings
 from pytest_nbgroups.execution.reading import read_notebook
 from pytest_nbgroups.execution.saving import ExecutedCopy
-from pytest_nbgroups.execution.selection import choose_kernel
+from pytest_nbgroups.execution.selection import choose_kernel, unused_option
 from pytest_nbgroups.execution.witness import Witness
 from pytest_nbgroups.model import Failure, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.resources import Usage
@@ -180,6 +180,8 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
     path = around.artifacts.executed(around.experiment, notebook.name)
     progress.copy = ExecutedCopy(progress.notebook, around.artifacts, path)
     progress.kernel = choose_kernel(progress.notebook, notebook.kernel, around.settings)
+    if unused := unused_option(progress.notebook, around.settings):
+        progress.warnings.append(unused)
     log = around.artifacts.log(around.experiment, notebook.name)
     progress.log_path = _prepare_log(around.artifacts, log, progress)
     try:

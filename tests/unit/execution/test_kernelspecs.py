@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import pytest
 from jupyter_client.provisioning.factory import KernelProvisionerFactory  # noqa: TID253
 
 from pytest_nbgroups.errors import KernelStartError
-from pytest_nbgroups.execution.kernelspecs import find_kernel_spec, installation, runs_ipykernel
+from pytest_nbgroups.execution.kernelspecs import (
+    canonical_name,
+    find_kernel_spec,
+    installed_kernels,
+    kernels_for,
+    language_of,
+    runs_ipykernel,
+)
 
 Install = Callable[..., Path]
 
@@ -45,7 +53,67 @@ def test_a_missing_kernel_is_named_with_the_remedy(install: Install) -> None:
     assert "no kernel named 'yours' is installed" in text
     assert "mine" in text
     assert "python3" in text
-    assert text.endswith("python -m ipykernel install --user --name yours")
+    assert text.endswith(
+        "choose one of them with --experiment-kernel, "
+        "or install it with: python -m ipykernel install --user --name yours"
+    )
+
+
+@pytest.mark.parametrize("name", ["python", "Python", "python3", "PYTHON3"])
+def test_names_of_the_native_kernel(install: Install, name: str) -> None:
+    """Jupyter's alias and its indifference to capitals hold, also if a kernelspec is called python."""
+    install("python", ["/gone"])
+    assert canonical_name(name) == "python3"
+    assert find_kernel_spec(name).language == "python"
+
+
+def test_the_remedy_is_for_the_language_of_the_notebook(install: Install) -> None:
+    """A kernel for another language is no choice."""
+    install("ir-4.3", [sys.executable], language="R")
+    install("ir-4.4", [sys.executable], language="R")
+    with pytest.raises(KernelStartError) as caught:
+        find_kernel_spec("ir", "R")
+    assert str(caught.value).endswith(
+        "choose one of ir-4.3, ir-4.4 with --experiment-kernel, "
+        "or install it with: R -e 'IRkernel::installspec()'"
+    )
+    with pytest.raises(KernelStartError) as caught:
+        find_kernel_spec("Python [Root]", "python")
+    assert str(caught.value).endswith("; choose python3 with --experiment-kernel")
+    with pytest.raises(KernelStartError) as caught:
+        find_kernel_spec("r", "julia")
+    assert "--experiment-kernel, or" not in str(caught.value)
+
+
+def test_kernels_for_a_language(install: Install) -> None:
+    """However the language is spelled; a kernel that cannot be started is for none."""
+    install("gone", ["/gone/python"], language="python")
+    install("xcpp17", [sys.executable], language="C++17")
+    install("mine", [sys.executable], language="Python 3")
+    install("broken", []).write_text("{")
+    assert kernels_for("c++") == ["xcpp17"]
+    assert kernels_for("python") == ["mine", "python3"]
+    assert kernels_for("R") == []
+    assert installed_kernels() == ["broken", "gone", "mine", "python3", "xcpp17"]
+
+
+def test_a_kernelspec_without_a_language(install: Install) -> None:
+    """Is for Python if it runs ipykernel."""
+    install("mine", [sys.executable, "-m", "ipykernel_launcher"], language="")
+    install("other", [sys.executable, "-m", "other"], language="")
+    assert [language_of(find_kernel_spec(name)) for name in ("mine", "other")] == ["python", ""]
+
+
+def test_what_jupyter_warns_of_is_not_shown(
+    install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Keys that it does not know, and names that it would not install: pytest could make them errors."""
+    install("Old [Root]", [sys.executable], codemirror_mode="x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_kernel_spec("Old [Root]").argv == [sys.executable]
+        assert "old [root]" in installed_kernels()
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
@@ -128,21 +196,6 @@ def test_another_provisioner_is_refused(
     )
     with pytest.raises(KernelStartError, match=f"kernel 'mine' asks for {told}, but"):
         find_kernel_spec("mine")
-
-
-@pytest.mark.parametrize(
-    ("name", "command"),
-    [
-        ("bash", "pip install bash_kernel && python -m bash_kernel.install"),
-        ("ir", "R -e 'IRkernel::installspec()'"),
-        ("julia-1.11", "julia -e 'using IJulia; installkernel(\"Julia\")'"),
-        ("research", "python -m ipykernel install --user --name research"),
-        ("iris", "python -m ipykernel install --user --name iris"),
-    ],
-)
-def test_the_remedy_fits_the_kernel(name: str, command: str) -> None:
-    """Other languages are not installed with pip."""
-    assert installation(name) == command
 
 
 @pytest.mark.parametrize(

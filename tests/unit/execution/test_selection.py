@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from nbformat import from_dict  # noqa: TID253
 
 from pytest_nbgroups.errors import KernelStartError
-from pytest_nbgroups.execution import selection
-from pytest_nbgroups.execution.selection import choose_kernel
+from pytest_nbgroups.execution.selection import choose_kernel, unused_option
 from pytest_nbgroups.settings import Settings
 
 INSTALLED = {"python3": "python", "research": "Python", "ir": "R", "bash": "bash"}
+TWO_FOR_R = {"python3": "python", "ir": "R", "ir-4.4": "R"}
 
 
 @pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def find(name: str) -> SimpleNamespace:
-        if name not in INSTALLED:
-            raise KernelStartError(f"no kernel named {name!r} is installed")
-        return SimpleNamespace(language=INSTALLED[name])
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
+    """Installs kernels, name -> language, where only this test finds them; in the beginning INSTALLED."""
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
 
-    monkeypatch.setattr(selection, "find_kernel_spec", find)
+    def write(kernels: Mapping[str, str]) -> None:
+        shutil.rmtree(tmp_path / "kernels", ignore_errors=True)
+        for name, language in kernels.items():
+            folder = tmp_path / "kernels" / name
+            folder.mkdir(parents=True)
+            spec = {"argv": [sys.executable], "display_name": name, "language": language}
+            (folder / "kernel.json").write_text(json.dumps(spec))
+
+    write(INSTALLED)
+    return write
 
 
 def choose(
@@ -50,9 +59,9 @@ PYTHON = {"kernelspec": {"name": "python3", "language": "python"}}
     [
         (None, None, None, "python3"),
         (None, None, "research", "research"),
-        ("declared", None, "research", "declared"),
-        ("declared", "research", None, "research"),
-        ("declared", "ir", None, "declared"),
+        ("bash", None, "research", "bash"),
+        ("bash", "research", None, "research"),
+        ("bash", "ir", None, "bash"),
         (None, "ir", "bash", "python3"),
     ],
 )
@@ -69,9 +78,9 @@ def test_precedence(declared: str | None, option: str | None, ini: str | None, k
         (R, "ir"),
         ({"kernelspec": {"name": "ir"}}, "ir"),
         ({"kernelspec": {"name": "gone"}}, "research"),
-        ({"kernelspec": {"name": "gone"}, "language_info": {"name": "R"}}, "gone"),
         ({"kernelspec": {"name": "gone", "language": "Python"}}, "research"),
-        ({"language_info": {"name": "bash"}}, "python3"),
+        ({"kernelspec": {"name": "gone"}, "language_info": {"name": "ipython"}}, "research"),
+        ({"language_info": {"name": "bash"}}, "bash"),
     ],
 )
 def test_a_general_kernel_is_for_its_language(metadata: Mapping[str, Any], kernel: str) -> None:
@@ -83,3 +92,64 @@ def test_a_general_kernel_must_be_installed() -> None:
     """Else its absence would go unnoticed."""
     with pytest.raises(KernelStartError, match="no kernel named 'typo' is installed"):
         choose(R, option="typo")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"language_info": {"name": "R"}},
+        {"kernelspec": {"language": "R", "display_name": "R"}},
+        {"kernelspec": {"name": "", "language": "R"}},
+    ],
+)
+def test_a_language_without_a_kernel(
+    install: Callable[[Mapping[str, str]], None], metadata: Mapping[str, Any]
+) -> None:
+    """Gets the one kernel for it; several, or none, are an error with the remedy. It never runs as Python."""
+    assert choose(metadata) == "ir"
+    assert choose(metadata, "bash") == "bash"
+    install(TWO_FOR_R)
+    assert choose(metadata, option="ir-4.4") == "ir-4.4"
+    assert choose(metadata, ini="ir") == "ir"
+    with pytest.raises(KernelStartError) as caught:
+        choose(metadata)
+    assert str(caught.value).endswith(
+        "names no kernel, and several for R are installed; "
+        "choose one of ir, ir-4.4 with --experiment-kernel, or with kernel in experiment.toml"
+    )
+    install({"python3": "python"})
+    with pytest.raises(KernelStartError) as caught:
+        choose(metadata, option="python3")
+    assert str(caught.value).startswith(
+        "the notebook is in R and names no kernel, and none for R is installed (installed: python3); "
+        "install one with: R -e 'IRkernel::installspec()'; --experiment-kernel python3 is for python, "
+    )
+
+
+def test_a_missing_kernel_of_another_language() -> None:
+    """Says that the kernel of the command line was not used, and names what can be chosen."""
+    gone = {"kernelspec": {"name": "ir-3.6", "language": "R"}}
+    with pytest.raises(KernelStartError) as caught:
+        choose(gone, option="research")
+    assert str(caught.value) == (
+        "no kernel named 'ir-3.6' is installed (installed: bash, ir, python3, research); "
+        "choose ir with --experiment-kernel, or install another for R with: R -e 'IRkernel::installspec()', "
+        "and choose that with --experiment-kernel; "
+        "--experiment-kernel research is for Python, so notebooks in R do not use it"
+    )
+
+
+def test_an_option_that_is_not_used() -> None:
+    """Is told of, in one text for all notebooks of a language."""
+    settings = Settings(rootdir=Path(), artifacts=Path(), option_kernel="research")
+    told = unused_option(from_dict({"metadata": R, "cells": []}), settings)
+    assert told == "--experiment-kernel research is for Python, so notebooks in R do not use it"
+    assert unused_option(from_dict({"metadata": PYTHON, "cells": []}), settings) is None
+    without = Settings(rootdir=Path(), artifacts=Path())
+    assert unused_option(from_dict({"metadata": R, "cells": []}), without) is None
+
+
+def test_the_alias_of_the_native_kernel() -> None:
+    """Wherever it is written."""
+    assert choose({"kernelspec": {"name": "python"}}) == "python3"
+    assert choose(PYTHON, "python") == choose(PYTHON, option="Python") == "python3"
