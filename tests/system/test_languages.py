@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     for name in FOUR:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         tree.kernelspec(name, argv, env={"WHICH": name})
+    spec = tree.root / "jupyter/kernels/run/kernel.json"
+    spec.write_text(
+        json.dumps({**json.loads(spec.read_text()), "unknown": "traitlets warns of it"})
+    )
     tree.kernelspec(
         "bash", [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"], "bash"
     )

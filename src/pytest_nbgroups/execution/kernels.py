@@ -26,6 +26,7 @@ from pytest_nbgroups.execution.kernelspecs import (
     canonical_name,
     find_kernel_spec,
     runs_ipykernel,
+    without_warnings,
 )
 from pytest_nbgroups.execution.provisioner import HostProvisioner
 from pytest_nbgroups.execution.startup import (
@@ -208,6 +209,8 @@ def _manager(
         connection_file=str(endpoint.connection_file),
         context=context,
     )
+    with without_warnings():
+        manager.kernel_spec  # noqa: B018  read once, and kept
     manager.provisioner = HostProvisioner(
         host=host,
         log_path=launch.log_path,

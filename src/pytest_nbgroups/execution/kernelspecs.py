@@ -75,21 +75,20 @@ def language_of(spec: KernelSpec) -> str:
 class _KernelSpecs:
     """jupyter_client's search, without what it logs and warns of.
 
-    A kernelspec with a key that jupyter_client does not know makes traitlets warn, and pytest's
-    ``filterwarnings = error`` would make that an error of the notebook.
+    Under ``filterwarnings = error`` a warning would be an error of the notebook.
     """
 
     def __init__(self) -> None:
-        with _without_warnings():
+        with without_warnings():
             self._manager = KernelSpecManager(log=_SILENT)
 
     def find(self, name: str) -> KernelSpec:
-        with _without_warnings():
+        with without_warnings():
             return self._manager.get_kernel_spec(name)
 
     def folders(self) -> Mapping[str, str]:
         """Folders of the kernelspecs by name."""
-        with _without_warnings():
+        with without_warnings():
             folders: Mapping[str, str] = self._manager.find_kernel_specs()
             return folders
 
@@ -109,7 +108,8 @@ class _KernelSpecs:
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
+    """Hide what jupyter_client warns of while it reads kernelspecs: those with keys that it does not know."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
