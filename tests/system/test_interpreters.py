@@ -64,7 +64,7 @@ def test_a_python_that_greets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_python_is_asked_again_when_something_was_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that it imports from has changed then."""
+    """A folder that it imports from has changed then, or a .pth file in it that says where a package is."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     interpreters = Interpreters()
     first = interpreters.installation(sys.executable)
@@ -78,6 +78,13 @@ def test_a_python_is_asked_again_when_something_was_installed(
     added = dict(second.distributions.items() - first.distributions.items())
     assert added.keys() == {"some-thing"}
     assert added["some-thing"].startswith("1.5 ")
+    (tmp_path / "editable.pth").write_text("/one")
+    third = interpreters.installation(sys.executable)
+    folder = tmp_path.stat().st_mtime_ns
+    (tmp_path / "editable.pth").write_text("/two")
+    os.utime(tmp_path / "editable.pth", (1, 1))
+    assert tmp_path.stat().st_mtime_ns == folder
+    assert interpreters.installation(sys.executable) is not third
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes a script")

@@ -55,7 +55,7 @@ PROBES = {
     "start-up file": "started_up",
     "history": "get_ipython().history_manager.hist_file, get_ipython().history_manager.enabled, get_ipython().history_length",
     "environment": "{**os.environ, 'JPY_PARENT_PID': os.environ['JPY_PARENT_PID'] == str(os.getppid())}",
-    "environment in C": "subprocess.run(['env'], capture_output=True, text=True).stdout.replace(str(os.getppid()), 'PARENT').splitlines().sort()",
+    "environment in C": "sorted(subprocess.run(['env'], capture_output=True, text=True).stdout.replace(str(os.getppid()), 'PARENT').splitlines())",
     "working directory": "os.getcwd(), os.path.samefile('.', os.environ['WHERE'])",
     "umask": "[os.umask(0o27), os.umask(0o22)][0]",
     "resource limits": "{name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith('RLIMIT_')}",
@@ -84,7 +84,7 @@ PROBES = {
     "logging": "[(str(type(each)), each.level) for each in logging.root.handlers], logging.root.level, logging.raiseExceptions",
     "loggers": "sorted((name, each.level, len(each.handlers)) for name, each in logging.root.manager.loggerDict.items() if isinstance(each, logging.Logger))",
     "faulthandler": "__import__('faulthandler').is_enabled()",
-    "sockets": "socket.getdefaulttimeout()",
+    "sockets": "socket.getdefaulttimeout(), socket.has_ipv6",
     "atexit": "__import__('atexit')._ncallbacks()",
     "event loop": "type(asyncio.get_running_loop()).__name__, type(asyncio.get_event_loop_policy()).__name__, get_ipython().autoawait",
     "backend of matplotlib": "os.environ['MPLBACKEND']",
@@ -226,7 +226,8 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str
 
 @pytest.mark.parametrize("name", PROBES)
 def test_the_world_of_a_kernel(worlds: Mapping[str, Mapping[str, str]], name: str) -> None:
-    """A forked one finds what a started one finds."""
+    """A forked one finds what a started one finds. A question whose answer is None would ask nothing."""
+    assert worlds["plain"][name] != "None"
     assert worlds["warm"][name] == worlds["plain"][name]
 
 
@@ -334,6 +335,108 @@ def test_what_modules_look_at_when_they_are_imported(visit: Visit) -> None:
     run(scene())
 
 
+def test_what_changes_under_a_running_server(visit: Visit) -> None:
+    """Python reads it at its start, or when it imports a module: the next kernel finds it as it is then."""
+    lib, site, startup = (
+        visit.folder / name for name in ("lib", "site-packages", "ipython/profile_default/startup")
+    )
+    for folder in (lib, site, startup, site / "one", site / "two"):
+        folder.mkdir(parents=True)
+    visit.env |= {
+        "PYTHONPATH": os.pathsep.join([str(lib), str(visit.folder / "late")]),
+        "IPYTHONDIR": str(visit.folder / "ipython"),
+        "PYTHONSTARTUP": str(visit.folder / "startup.py"),
+    }
+    custom = f"import builtins, site\nsite.addsitedir({str(site)!r})\nbuiltins.custom = "
+    files = {
+        lib / "sitecustomize.py": f"{custom}1",
+        lib / "mine.py": "value = 1",
+        site / "mine.pth": "one\nthree\nimport finder",
+        site / "finder.py": "import builtins; builtins.found = 1",
+    }
+    for file, text in files.items():
+        file.write_text(text)
+    code = f"""
+import importlib.util, os, sys
+from pathlib import Path
+answer = [Path(p).name for p in sys.path if p.startswith({str(site)!r})], custom, found, __import__("mine").value
+answer += globals().get("begun"), globals().get("started"), "late" if importlib.util.find_spec("late_module") else "no"
+"""
+    servers = set()
+
+    async def expect(*answer: Any) -> None:
+        async with visit.kernel(preload=("mine",)) as kernel:
+            assert (kernel.plainly, kernel.warning) == (None, None)
+            servers.add(kernel.process.server_pid)
+            assert ast.literal_eval(await ask(kernel, code)) == answer
+
+    async def scene() -> None:
+        packages = "site-packages"
+        await expect([packages, "one"], 1, 1, 1, None, None, "no")
+        (site / "mine.pth").write_text("two\nthree\nimport finder")
+        await expect([packages, "two"], 1, 1, 1, None, None, "no")
+        (lib / "sitecustomize.py").write_text(f"{custom}22")
+        await expect([packages, "two"], 22, 1, 1, None, None, "no")
+        (site / "finder.py").write_text("import builtins; builtins.found = 22")
+        await expect([packages, "two"], 22, 22, 1, None, None, "no")
+        (lib / "mine.py").write_text("value = 22")
+        await expect([packages, "two"], 22, 22, 22, None, None, "no")
+        (site / "three").mkdir()
+        await expect([packages, "two", "three"], 22, 22, 22, None, None, "no")
+        assert len(servers) == 6
+        (startup / "00-mine.py").write_text("begun = 1")
+        (visit.folder / "startup.py").write_text("started = 1")
+        (visit.folder / "late").mkdir()
+        (visit.folder / "late" / "late_module.py").touch()
+        await expect([packages, "two", "three"], 22, 22, 22, 1, 1, "late")
+        assert len(servers) == 6
+        async with visit.kernel(preload=None) as kernel:
+            last = ([packages, "two", "three"], 22, 22, 22, 1, 1, "late")
+            assert ast.literal_eval(await ask(kernel, code)) == last
+
+    run(scene())
+
+
+def test_a_module_of_the_directory_that_is_imported_already(visit: Visit) -> None:
+    """Is imported in the place of the other one, or fails the start, as in a plain start; others are no obstacle."""
+    reason = "{} in its directory has the name of a module that is imported already"
+
+    async def scene() -> None:
+        (visit.folder / "helpers.py").touch()
+        async with visit.kernel() as kernel:
+            assert kernel.plainly is None
+        (visit.folder / "comm.py").write_text("mine = True")
+        async with visit.kernel() as kernel:
+            assert kernel.plainly == reason.format("comm.py")
+        (visit.folder / "comm.py").unlink()
+        (visit.folder / "types.py").write_text("raise OSError('mine')")
+        for preload in (None, ()):
+            with pytest.raises(KernelStartError, match="OSError: mine"):
+                async with visit.kernel(preload=preload):
+                    pass
+
+    run(scene())
+
+
+def test_a_thread_that_pythons_start_begins(visit: Visit) -> None:
+    """Would be missing in a forked kernel, so that kernels are started plainly."""
+    (visit.folder / "sitecustomize.py").write_text(
+        "import threading; threading.Thread(target=threading.Event().wait, name='spy', daemon=True).start()"
+    )
+    visit.env["PYTHONPATH"] = str(visit.folder)
+    code = "import threading; answer = 'spy' in [each.name for each in threading.enumerate()]"
+
+    async def scene() -> None:
+        async with visit.kernel() as kernel:
+            assert kernel.plainly == (
+                "what Python runs at its start, such as sitecustomize, starts a thread ('spy'), "
+                "which a forked kernel would not have"
+            )
+            assert await ask(kernel, code) == "True"
+
+    run(scene())
+
+
 def test_streams_that_modules_keep(visit: Visit) -> None:
     """Are those of the notebook, though the module was imported before it was there."""
     (visit.folder / "mine.py").write_text("import sys\nkept = sys.stdout, sys.stderr")
@@ -356,27 +459,35 @@ def test_streams_that_modules_keep(visit: Visit) -> None:
 
 
 def test_settings_of_matplotlib(visit: Visit) -> None:
-    """Those of the experiment's directory hold, though matplotlib was imported elsewhere."""
+    """Those of the experiment's directory hold, though matplotlib was imported elsewhere, and those that change."""
     # What matplotlib does at import, without having it.
     (visit.folder / "lib").mkdir()
     (visit.folder / "lib" / "matplotlib.py").write_text(
-        "from pathlib import Path\n"
+        "import os\nfrom pathlib import Path\n"
+        "def matplotlib_fname():\n"
+        "    return 'matplotlibrc' if Path('matplotlibrc').exists() else os.environ['MATPLOTLIBRC']\n"
         "def rc_params():\n"
-        "    file = Path('matplotlibrc')\n"
-        "    return {'width': file.read_text() if file.exists() else 'default', 'backend': 'file'}\n"
+        "    return {'width': Path(matplotlib_fname()).read_text(), 'backend': 'file'}\n"
         "rcParams = {**rc_params(), 'backend': 'inline'}\nrcParamsOrig = dict(rcParams)"
     )
-    (visit.folder / "matplotlibrc").write_text("mine")
-    visit.env["PYTHONPATH"] = str(visit.folder / "lib")
+    general = visit.folder / "lib" / "general"
+    general.write_text("default")
+    visit.env |= {"PYTHONPATH": str(visit.folder / "lib"), "MATPLOTLIBRC": str(general)}
     code = "import matplotlib; answer = matplotlib.rcParams, matplotlib.rcParamsOrig"
 
+    async def expect(preload: tuple[str, ...] | None, width: str) -> None:
+        async with visit.kernel(preload=preload) as kernel:
+            assert kernel.warning is None
+            settings = {"width": width, "backend": "inline"}
+            assert ast.literal_eval(await ask(kernel, code)) == (settings, settings)
+
     async def scene() -> None:
-        for preload in (None, ("matplotlib",)):
-            async with visit.kernel(preload=preload) as kernel:
-                assert ast.literal_eval(await ask(kernel, code)) == (
-                    {"width": "mine", "backend": "inline"},
-                    {"width": "mine", "backend": "inline"},
-                )
+        await expect(("matplotlib",), "default")
+        general.write_text("changed")
+        await expect(("matplotlib",), "changed")
+        (visit.folder / "matplotlibrc").write_text("mine")
+        await expect(("matplotlib",), "mine")
+        await expect(None, "mine")
 
     run(scene())
 

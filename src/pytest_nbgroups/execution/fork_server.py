@@ -1,8 +1,9 @@
 """A Python that has imported ipykernel, and what else was asked for, and forks one kernel a request. Linux only.
 
 Run as a file, ``python fork_server.py SOCKET MODULE...``, by the interpreter of the kernels, with their flags and in
-their environment. It imports nothing of this package, as its kernels have what it has imported. It writes {importing}
-before each module, {} once all are there, or {error}. Then the kernel host writes requests, one line each, {module,
+their environment. It imports nothing of this package, as its kernels have what it has imported. It writes {path, files}
+first, which is where Python looks for modules and what it has read, {importing} before each module, and {files,
+folders} once all are there, the folders being those in which top-level modules were found, or {error}. Then the kernel host writes requests, one line each, {module,
 arguments, cwd, env}, which bring the kernel's standard output and the descriptors that it inherits; the answer is {pid} or
 {error, errno, filename}. It ends with its socket.
 
@@ -28,7 +29,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +89,41 @@ class _Stream:
         return getattr(getattr(sys, f"__{self._name}__") if stream is self else stream, name)
 
 
-def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> None:
-    """Import everything. Raises ImportError with the reason."""
+def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
+    """Import everything; give what that rests on. Raises ImportError with the reason."""
+    read = [sys.executable, str(Path(sys.prefix, "pyvenv.cfg")), *_files(sys.modules)]
+    say({"path": sys.path, "files": read})
+    _check_processes("what Python runs at its start, such as sitecustomize,")
     for name in _ALWAYS:
         # Of another version of ipykernel or IPython. And a kernel has its outputs in place when it imports debugpy.
         with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
             importlib.import_module(name)
+    always = set(sys.modules)
     with _as_in_a_kernel() as shell:
         for name in modules:
             say({"importing": name})
             _import(name, shell)
+    _settings.append(_settings_file())
+    folders = (
+        {} if sys.flags.safe_path else _folders()
+    )  # else nothing is looked for in the directory
     gc.collect()
     gc.freeze()  # pages that the collector does not write to stay shared
+    return {"files": list(_files(sys.modules.keys() - always)), "folders": folders}
+
+
+def _files(modules: Iterable[str]) -> Iterator[str]:
+    found = (getattr(sys.modules[name], "__file__", None) for name in modules)
+    yield from (file for file in found if isinstance(file, str))
+
+
+def _folders() -> dict[str, str]:
+    return {
+        name: str(Path(file).parent.parent if hasattr(module, "__path__") else Path(file).parent)
+        for name, module in sys.modules.items()
+        if "." not in name
+        for file in _files([name])
+    }
 
 
 def _import(name: str, shell: _Shell) -> None:
@@ -107,18 +131,20 @@ def _import(name: str, shell: _Shell) -> None:
         importlib.import_module(name)
     except BaseException as exc:
         raise ImportError(f"cannot import {name!r}: {type(exc).__name__}: {exc}") from exc
-    if others := [t.name for t in threading.enumerate() if t is not threading.main_thread()]:
-        raise ImportError(
-            f"importing {name!r} starts a thread ({others[0]!r}), which a forked kernel would not have"
-        )
-    if _has_children():
-        raise ImportError(
-            f"importing {name!r} starts a process, which would be no child of a forked kernel"
-        )
+    _check_processes(f"importing {name!r}")
     if shell.missed:
         raise ImportError(
             f"importing {name!r} uses the shell of the kernel ({shell.missed[0]!r}), which is not there yet"
         )
+
+
+def _check_processes(doing: str) -> None:
+    if others := [t.name for t in threading.enumerate() if t is not threading.main_thread()]:
+        raise ImportError(
+            f"{doing} starts a thread ({others[0]!r}), which a forked kernel would not have"
+        )
+    if _has_children():
+        raise ImportError(f"{doing} starts a process, which would be no child of a forked kernel")
 
 
 def _has_children() -> bool:
@@ -232,6 +258,7 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
     sys.argv[1:] = request["arguments"]
     sys.orig_argv[:] = [*_PYTHON, "-m", request["module"], *request["arguments"]]
     threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # noqa: SLF001  3.12 and older forget it
+    sys.path_importer_cache.clear()  # of folders that were not there yet, or had other files
     _share_nothing()
     _read_settings()
 
@@ -259,10 +286,21 @@ def _share_nothing() -> None:
         process.current_process().authkey = os.urandom(32)
 
 
+_settings: list[tuple[str, int] | None] = []
+"""The file in which matplotlib found its settings, and its time."""
+
+
+def _settings_file() -> tuple[str, int] | None:
+    with contextlib.suppress(Exception):  # it is not imported, or the file cannot be looked at
+        name = sys.modules["matplotlib"].matplotlib_fname()
+        return name, Path(name).stat().st_mtime_ns
+    return None
+
+
 def _read_settings() -> None:
-    """Let matplotlib have those of the directory, where it looks for them when it is imported."""
+    """Let matplotlib have the settings that it would find if it were imported now, such as the directory's."""
     matplotlib = sys.modules.get("matplotlib")
-    if matplotlib is None or not Path("matplotlibrc").is_file():
+    if matplotlib is None or _settings_file() in _settings:
         return
     with warnings.catch_warnings(), contextlib.suppress(Exception):  # of a file that cannot be read
         warnings.simplefilter("ignore")
@@ -280,7 +318,7 @@ def main() -> str | None:
         channel.sendall(json.dumps(message).encode() + b"\n")
 
     try:
-        load(sys.argv[2:], say)
+        loaded = load(sys.argv[2:], say)
     except ImportError as exc:
         say({"error": str(exc)})
         return None
@@ -291,7 +329,7 @@ def main() -> str | None:
     for standard in (1, 2):
         os.dup2(nowhere, standard)
     os.close(nowhere)
-    say({})
+    say(loaded)
     request = serve(channel, host_pid)
     return None if request is None else request["module"]
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_nbgroups.execution.kernel_output import KernelOutput
+from pytest_nbgroups.execution.surroundings import Surroundings, read_at_start
 from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
 
 _PROGRAM = Path(__file__).with_name("fork_server.py")
 _ANSWER_S = 3.0
 """A fork takes milliseconds. The kernel host does nothing else meanwhile, and Ctrl-C has to end pytest in time."""
 _RECEIVE_BYTES = 65536
-_KIND = ("interpreter", "modules", "env", "cwd", "installed")
+_KIND = ("interpreter", "modules", "env", "cwd")
 """Fields of a request that tell which server it needs."""
 
 
@@ -47,6 +48,7 @@ class _Server:
     channel: socket.socket
     output: KernelOutput | None
     """What it writes while it imports; None once that is over."""
+    surroundings: Surroundings = field(default_factory=Surroundings)
     is_ready: bool = False
     waiting: list[int] = field(default_factory=list)
     """Requests that are answered when it is ready or has failed."""
@@ -81,22 +83,27 @@ class ForkServers:
     def prepare(self, request: Message) -> None:
         """Answer once a server of this kind is ready, ``obstacle`` being what is in the way."""
         kind = {name: request[name] for name in _KIND}
-        if self._server is None or self._server.kind != kind:
+        server = self._server
+        if server is None or server.kind != kind or server.surroundings.changed():
             self.end("another one is needed")
             try:
-                self._server = self._started(kind, request["log_path"])
+                server = self._server = self._started(kind, request["log_path"])
             except OSError as exc:
                 self._answer({"id": request["id"], "obstacle": f"it cannot be started: {exc}"})
                 return
-        self._server.waiting.append(request["id"])
-        if self._server.is_ready:
-            self._tell(self._server, None)
+        server.waiting.append(request["id"])
+        if server.is_ready:
+            self._tell(server, None)
 
     def fork(self, request: Message, output: int, descriptors: Sequence[int]) -> int:
         """The pid of a kernel, a child of this process. Raises OSError as Popen does, ForkError."""
         server = self._server
         if server is None or not server.is_ready:
             raise ForkError("the process that kernels are forked from has ended")
+        if entry := server.surroundings.hidden_by(request["cwd"]):
+            raise ForkError(
+                f"{entry} in its directory has the name of a module that is imported already"
+            )
         env = _changes(server, request["env"])
         message = encode({**request["fork"], "cwd": request["cwd"], "env": env})
         try:
@@ -161,7 +168,11 @@ class ForkServers:
             self.end(message["error"])
         elif "importing" in message:
             server.importing = message["importing"]
+        elif "path" in message:
+            server.surroundings.watch([*message["files"], *read_at_start(message["path"])])
         else:
+            server.surroundings.watch(message["files"])
+            server.surroundings.modules = message["folders"]
             server.is_ready = True
             self._close_output(server)
             self._tell(server, None)

@@ -8,8 +8,9 @@ the parent can hold the socket open, and a parent can close the socket and live 
 Requests: ``start`` {argv, fork, cwd, env, log_path, scratch, descriptor_count} -> {pid, server_pid} | {error, errno,
 filename}, with so many descriptors, which the kernel inherits and the host keeps until the tree is gone; with ``fork``
 {module, arguments} the kernel is forked instead, from the server of that ``prepare`` {interpreter, modules, env, cwd,
-installed, log_path} -> {obstacle} which came last; ``forget`` -> {} ends that;
-``signal`` {signum} -> {delivered}; ``expect_end`` -> {}, before the kernel is asked to end; ``kill_tree`` {deadline_s} -> {left, reaped}, once the whole tree is gone and reaped.
+log_path} -> {obstacle} which came last; ``forget`` -> {} ends that;
+``signal`` {signum} -> {delivered}; ``expect_end`` -> {}, before the kernel is asked to end; ``kill_tree`` {deadline_s}
+-> {left, reaped}, once the whole tree is gone and reaped.
 Event: ``exited`` {pid, returncode}, at once when the kernel ends; a negative returncode is a signal.
 """
 

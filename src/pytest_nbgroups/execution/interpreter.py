@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,7 @@ class Installation:
     distributions: Mapping[str, str] = field(default_factory=dict)
     """Normalized name -> version, with a digest of its origin where it was installed from a path or URL."""
     watched: Mapping[str, int] = field(default_factory=dict)
-    """When the folders in which they lie last changed."""
+    """When the folders in which they lie, and the .pth files in these, last changed."""
 
 
 InstallationOf: TypeAlias = Callable[[str], Installation]
@@ -75,13 +75,13 @@ class Interpreters:
             return known
 
 
-def _changed(folder: str, then: int) -> bool:
-    return _modified(folder) != then
+def _changed(path: str, then: int) -> bool:
+    return _modified(path) != then
 
 
-def _modified(folder: str) -> int:
+def _modified(path: str) -> int:
     try:
-        return Path(folder).stat().st_mtime_ns
+        return Path(path).stat().st_mtime_ns
     except OSError:
         return 0
 
@@ -101,8 +101,15 @@ def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installatio
     return Installation(
         interpreter=interpreter,
         distributions=distributions,
-        watched={folder: _modified(folder) for folder in folders},
+        watched={path: _modified(path) for path in _watched(folders)},
     )
+
+
+def _watched(folders: Iterable[str]) -> Iterator[str]:
+    """The folders, and the files by which an editable package says where it is: a folder does not show a change in them."""
+    for folder in folders:
+        yield folder
+        yield from map(str, Path(folder).glob("*.pth"))
 
 
 def _output(executable: str, is_stopped: Callable[[], bool]) -> bytes:

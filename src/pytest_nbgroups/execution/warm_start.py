@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import site
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,7 +53,6 @@ class Wanted:
             "modules": self.preload,
             "env": {n: text for n, text in self.env.items() if n not in _OF_ONE_NOTEBOOK},
             "cwd": str(self.cwd) if _depends_on_directory(self.env) else os.sep,
-            "installed": _installed(),
             "log_path": str(self.log_path or os.devnull),
         }
 
@@ -148,12 +146,6 @@ def _are_flags(words: Sequence[str]) -> bool:
         elif not word.startswith("-") or word == "-c":
             return False
     return True
-
-
-def _installed() -> list[int]:
-    """Changes when a package comes or goes: Python reads at its start alone what an editable one leaves behind."""
-    folders = [*site.getsitepackages(), site.getusersitepackages()]
-    return [os.stat(folder).st_mtime_ns for folder in folders if os.path.isdir(folder)]  # noqa: PTH112, PTH116
 
 
 def _depends_on_directory(env: Mapping[str, str]) -> bool:

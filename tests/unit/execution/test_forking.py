@@ -21,6 +21,8 @@ from pytest_nbgroups.execution.forking import ForkError, ForkServers
 from pytest_nbgroups.execution.kernel_output import KernelOutput
 from pytest_nbgroups.execution.wire import LineBuffer, Message, encode
 
+READY: Message = {"files": [], "folders": {}}
+
 
 class FakeServer:
     """The other end of the socket, and of the pipe that a server writes its output to."""
@@ -101,7 +103,6 @@ class Stage:
             "modules": [],
             "env": {"A": "1", "B": "2"},
             "cwd": "/",
-            "installed": [1],
             "log_path": str(self.log),
         }
         self.servers.prepare({"id": number, **request, **changes})
@@ -109,7 +110,7 @@ class Stage:
     def prepared(self) -> FakeServer:
         """A server that has said that it is ready."""
         self.prepare(1)
-        self.nursery.server.say({})
+        self.nursery.server.say(READY)
         self.turn()
         self.answers.clear()
         return self.nursery.server
@@ -172,7 +173,7 @@ def test_a_request_waits_for_its_server(stage: Stage) -> None:
     stage.nursery.server.say({"importing": "wave"})
     stage.turn()
     assert stage.answers == []
-    stage.nursery.server.say({})
+    stage.nursery.server.say(READY)
     stage.turn()
     assert obstacles(stage) == [(1, None)]
 
@@ -190,7 +191,7 @@ def test_requests_that_wait_for_the_same(stage: Stage) -> None:
     stage.prepare(1)
     stage.prepare(2)
     assert len(stage.nursery.servers) == 1
-    stage.nursery.server.say({})
+    stage.nursery.server.say(READY)
     stage.turn()
     assert sorted(obstacles(stage)) == [(1, None), (2, None)]
 
@@ -202,7 +203,6 @@ def test_requests_that_wait_for_the_same(stage: Stage) -> None:
         {"modules": ["wave"]},
         {"env": {"A": "2", "B": "2"}},
         {"cwd": "/tmp"},  # noqa: S108  nothing is written there
-        {"installed": [2]},
     ],
     ids=lambda change: str(*change),
 )
@@ -214,9 +214,44 @@ def test_another_kind_replaces_it(stage: Stage, change: dict[str, Any]) -> None:
     assert first.is_let_go()
     assert stage.nursery.ended == 1
     assert obstacles(stage) == [(1, "another one is needed")]
-    second.say({})
+    second.say(READY)
     stage.turn()
     assert obstacles(stage)[1:] == [(2, None)]
+
+
+def test_one_that_has_read_what_has_changed(stage: Stage, tmp_path: Path) -> None:
+    """Is replaced; Python reads .pth files and sitecustomize at its start, modules when it imports them."""
+    module, custom = tmp_path / "mine.py", tmp_path / "sitecustomize.py"
+    module.touch()
+    stage.prepare(1)
+    stage.nursery.server.say({"path": [str(tmp_path)], "files": []})
+    stage.nursery.server.say({"files": [str(module)], "folders": {}})
+    stage.turn()
+    stage.prepare(2)
+    assert len(stage.nursery.servers) == 1
+    module.write_text("changed")
+    stage.prepare(3)
+    assert len(stage.nursery.servers) == 2
+    stage.nursery.server.say({"path": [str(tmp_path)], "files": []})
+    stage.turn()
+    custom.touch()
+    stage.prepare(4)
+    assert len(stage.nursery.servers) == 3
+
+
+def test_a_directory_with_a_module_that_is_imported_already(
+    stage: Stage, output: int, tmp_path: Path
+) -> None:
+    """Is for a plain start, which would import that one; the server serves other directories."""
+    stage.prepare(1)
+    server = stage.nursery.server
+    server.say({"files": [], "folders": {"types": "/usr/lib/python"}})
+    stage.turn()
+    (tmp_path / "types.py").touch()
+    with pytest.raises(ForkError, match=r"^types\.py in its directory has the name of a module"):
+        stage.fork(output, cwd=str(tmp_path))
+    server.say({"pid": 4242})
+    assert stage.fork(output, cwd=str(tmp_path.parent)) == 4242
 
 
 def test_events_of_a_server_that_was_ended_meanwhile(stage: Stage) -> None:
@@ -308,7 +343,7 @@ def test_output_while_it_imports(stage: Stage) -> None:
     stage.turn()
     assert stage.log.read_bytes() == b"one\n"
     stage.nursery.server.output.write(b"two\n")
-    stage.nursery.server.say({})
+    stage.nursery.server.say(READY)
     stage.turn()
     assert stage.log.read_bytes() == b"one\ntwo\n"
     assert len(stage.selector.get_map()) == 1
@@ -322,7 +357,7 @@ def test_a_module_that_closes_its_output(stage: Stage) -> None:
     assert stage.events() == []
     with pytest.raises(ForkError, match="has ended"):  # it is not taken for ready
         stage.fork(-1)
-    stage.nursery.server.say({})
+    stage.nursery.server.say(READY)
     stage.turn()
     assert obstacles(stage) == [(1, None)]
 

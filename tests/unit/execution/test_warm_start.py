@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import site
 import sys
 from pathlib import Path
 
@@ -65,15 +64,3 @@ def test_relative_paths_of_modules(tmp_path: Path, path: str, depends: bool) -> 
     """Are looked up where a server is started."""
     expected = str(tmp_path) if depends else os.sep
     assert wanted(tmp_path, PYTHONPATH=path).request["cwd"] == expected
-
-
-def test_a_package_that_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a notebook, say: Python reads .pth files at its start, so the next notebook needs another server."""
-    folder = tmp_path / "site-packages"
-    monkeypatch.setattr(site, "getsitepackages", lambda: [str(folder), str(tmp_path / "none")])
-    folder.mkdir()
-    os.utime(folder, (1, 1))
-    before = wanted(tmp_path).request
-    assert wanted(tmp_path).request == before
-    (folder / "mine.pth").touch()
-    assert wanted(tmp_path).request != before
