@@ -18,7 +18,7 @@ from pytest_nbgroups.execution.holding import Holding, Neighbour, Sample
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit
 from pytest_nbgroups.execution.requirements import hindrance
-from pytest_nbgroups.execution.resuming import Attempt
+from pytest_nbgroups.execution.resuming import Attempt, looked
 from pytest_nbgroups.machine import affinity
 from pytest_nbgroups.machine.pool import HeldLease
 from pytest_nbgroups.model import (
@@ -120,7 +120,7 @@ def _is_reused(attempt: Attempt, planner: Planner) -> bool:
     """Whether nothing of it has to run, so that it needs no lease."""
     if planner.settings.resume:
         with contextlib.suppress(Exception):  # it is looked for again within the run
-            attempt.look()
+            looked(attempt)
     return attempt.is_whole
 
 

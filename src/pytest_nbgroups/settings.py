@@ -24,6 +24,8 @@ OUTPUT_LIMIT = Size(50 * 10**6, "50MB")
 """Browsers and GitHub have trouble with larger notebooks; and to keep and save one takes eight times as much memory."""
 SHUTDOWN_GRACE_S = 10.0
 """Jupyter's own 2.5 s are too short for exit handlers that write files."""
+CHECKPOINT_LIMIT = Size(10 * 10**9, "10GB")
+"""A gigabyte takes one to three seconds from a local disk, and ten from a busy server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,4 +113,6 @@ class Settings:
     """What is kept of the outputs of one notebook."""
     shutdown_grace_s: float = SHUTDOWN_GRACE_S
     """Time that the exit handlers of a kernel have."""
+    checkpoint_limit: Size = CHECKPOINT_LIMIT
+    """How much is read for the checkpoint of one experiment in one run."""
     artifacts: Path

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_nbgroups.errors import CheckpointError
 from pytest_nbgroups.execution import interpreter
-from pytest_nbgroups.execution.file_contents import ReadingStoppedError
+from pytest_nbgroups.execution.bounds import ReadingStoppedError
 from pytest_nbgroups.execution.interpreter import Interpreters, ask
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -141,18 +142,50 @@ def test_a_session_that_was_killed_is_gone_on_from(tree: Tree) -> None:
     assert _ran(tree) == "345"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
-def test_ctrl_c_ends_the_reading_of_a_large_file(tree: Tree) -> None:
-    """As quickly as anything else; the notebook after which it is read has passed all the same."""
-    tree.notebook("A", "1-large.ipynb", f"open('large', 'wb').truncate({30 * 2**30})")
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Have whoever opens a file wait, as on a mount whose server is gone: up to 45 s by default."""
+    fcntl = pytest.importorskip("fcntl")
+    path.write_text("x")
+    with path.open("r+b") as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)  # of that nobody dies
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except (AttributeError, OSError) as exc:
+            pytest.skip(f"no leases of files: {exc}")
+        yield
+
+
+def test_ctrl_c_does_not_wait_for_a_file(tree: Tree) -> None:
+    """Nor does Python wait for the reader; the notebook before has passed all the same."""
+    tree.notebook("A", "1-a.ipynb", "1")
     tree.notebook("A", "2-next.ipynb", "1")
-    # Where the tests run in the background, Ctrl-C is ignored and that is inherited.
-    running = tree.start("-v", preexec=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    assert await_condition(lambda: "1-large.ipynb passed" in running.text())
-    os.kill(running.process.pid, signal.SIGINT)
-    run = running.wait(ENDED_S)
+    with _held(tree.directory("A") / "held"):
+        # Where the tests run in the background, Ctrl-C is ignored and that is inherited.
+        running = tree.start("-v", preexec=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        assert await_condition(lambda: "1-a.ipynb passed" in running.text())
+        os.kill(running.process.pid, signal.SIGINT)
+        run = running.wait(ENDED_S)
     assert run.returncode == pytest.ExitCode.INTERRUPTED
     assert run.outcomes("A") == ["passed", "not_run"]
+
+
+def test_a_file_without_an_answer_fails_nothing(tree: Tree) -> None:
+    """The deadline leaves it behind; the verdict is that of the notebooks, and nothing is reused."""
+    tree.notebook("A", "1-a.ipynb", "1")
+    tree.notebook("A", "2-next.ipynb", "1")
+    with _held(tree.directory("A") / "held"):
+        run = tree.pytest("--experiment-timeout=24")
+        assert run.returncode == 0, run.text
+        (attempt,) = run.experiment("A")["attempts"]
+        assert attempt["duration_s"] < 24
+    warning = (
+        r"experiments: warning: A: its files were not all recorded, so --experiment-resume does not "
+        r"reuse what needs them: reading ended at held after 0 B in [\d.]+s, half of the time"
+    )
+    assert re.search(warning, run.text), run.text
+    planned = tree.pytest("--experiment-resume", "--experiment-plan")
+    assert "reuses nothing (1-a.ipynb: reading ended at held" in re.sub(r"\s+", " ", planned.text)
 
 
 def test_a_damaged_checkpoint_costs_a_warning(tree: Tree) -> None:

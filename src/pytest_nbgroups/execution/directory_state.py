@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def read_directory(
     virtual environments, the folders of version control and caches of tools. A link counts with
     what it leads to. What vanishes meanwhile was not there.
     """
-    walk = Walk(left_out)
+    walk = Walk(left_out, look=contents.look)
     files = {}
     for path, shown in walk.files(str(directory)):
         if shown == DECLARATION_FILE or shown.endswith(SUFFIX):
@@ -58,10 +58,14 @@ def read_directory(
 class Walk:
     """Finds the files in and below a folder, links followed, less what tools leave there."""
 
-    def __init__(self, left_out: Collection[Path] = ()) -> None:
+    def __init__(
+        self, left_out: Collection[Path] = (), *, look: Callable[[str], None] = lambda _path: None
+    ) -> None:
+        """``look`` is called with each folder before it is listed; it may raise."""
         self.doubts: list[str] = []
         """Why it may not have found all."""
         self._left_out = {os.path.realpath(path) for path in left_out}
+        self.look = look
 
     def files(
         self, folder: str, shown: str = "", *, above: frozenset[str] = frozenset()
@@ -70,6 +74,7 @@ class Walk:
 
         A link to a folder that it lies in, which is one of those ``above``, is passed over.
         """
+        self.look(folder)
         real = os.path.realpath(folder)
         if real in above or real in self._left_out:
             return

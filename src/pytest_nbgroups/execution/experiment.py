@@ -10,20 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from pytest_nbgroups.artifacts import Artifacts
-from pytest_nbgroups.checkpoint import Planned
+from pytest_nbgroups.checkpoint import Planned, Reuse
 from pytest_nbgroups.events import (
     ExperimentFinished,
     ExperimentStarted,
     NotebookFinished,
     NotebookStarted,
 )
+from pytest_nbgroups.execution.aside import aside
+from pytest_nbgroups.execution.bounds import ReadingCutError, ReadingStoppedError
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.deadlines import limit
 from pytest_nbgroups.execution.environment import environment_of
-from pytest_nbgroups.execution.file_contents import ReadingStoppedError
 from pytest_nbgroups.execution.halting import Halts, OnHalt
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
@@ -41,8 +43,10 @@ from pytest_nbgroups.model import (
     NotebookResult,
 )
 from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.units import format_duration
 
 _NOTHING = Holding()
+_NOTABLE_S = 1.0
 
 Parameters = ParamSpec("Parameters")
 Value = TypeVar("Value")
@@ -149,7 +153,8 @@ async def _run_notebooks(
     run: Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
 ) -> None:
     experiment, attempt = run.experiment, run.attempt
-    run.reuse = attempt.reuse if attempt.is_whole else await _beside(run, attempt.look)
+    attempt.begin_deadline(run.started)
+    run.reuse = attempt.reuse if attempt.is_whole else await _look(run)
     reused = run.reuse.steps if run.reuse else ()
     _prepare_artifacts(settings, experiment, keep=[step.name for step in reused])
     run.emit(
@@ -195,13 +200,33 @@ async def _run_each(run: Run, notebooks: Iterable[Notebook], around: Surrounding
     """Run notebooks up to the first failure, and record those that pass."""
     for notebook in notebooks:
         planned = await _beside(run, run.attempt.before, notebook) or Planned(name=notebook.name)
-        result = await _run_notebook(run, notebook, around)
+        result = _with_reading(run, await _run_notebook(run, notebook, around))
         _finish(run, result)
         if result.outcome is NotebookOutcome.FAILED:
             run.resumable = await _beside(run, run.attempt.left) or 0
         if result.outcome.ends_experiment:
             return
-        await _beside(run, run.attempt.after, result, planned)
+        await _record(run, result, planned)
+
+
+def _with_reading(run: Run, result: NotebookResult) -> NotebookResult:
+    """Add to a deadline's evidence what went to files: no cell took that time."""
+    failure, spent_s = result.failure, run.attempt.bounds.spent_s
+    if failure is None or failure.kind is not FailureKind.DEADLINE or spent_s < _NOTABLE_S:
+        return result
+    fact = f"{format_duration(spent_s)} of the experiment went to recording its files for --experiment-resume"
+    return replace(result, failure=replace(failure, evidence=(*failure.evidence, fact)))
+
+
+async def _look(run: Run) -> Reuse | None:
+    return await _beside(run, run.attempt.look) or run.attempt.unlooked()
+
+
+async def _record(run: Run, result: NotebookResult, planned: Planned) -> None:
+    attempt, count = run.attempt, run.attempt.count
+    await _beside(run, attempt.after, result, planned)
+    if attempt.bounds.reason and attempt.count == count:  # left behind: record it without the files
+        await _beside(run, attempt.after, result, planned)
 
 
 async def _beside(
@@ -212,12 +237,15 @@ async def _beside(
 ) -> Value | None:
     """Do what may read many files in a thread, so that the run can be cancelled meanwhile.
 
-    What goes wrong costs a warning and a notebook that runs once more, never a result.
+    None if it was left behind since a file does not answer, or went wrong. That costs a warning and
+    a notebook that runs once more, never a result.
     """
     try:
-        return await asyncio.to_thread(work, *args, **kwargs)
+        return await aside(partial(work, *args, **kwargs), run.attempt.bounds)
     except ReadingStoppedError:
         raise asyncio.CancelledError from None
+    except ReadingCutError:  # the attempt warns of it
+        return None
     except Exception as exc:  # noqa: BLE001  see above
         run.warnings.append(f"checkpoint: {type(exc).__name__}: {exc}")
         return None

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from glob import glob
+from glob import iglob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +113,7 @@ def read_data(
     found: dict[str, FileState] = {}
     folder = str(experiment.directory)
     for pattern in experiment.data:
-        paths = sorted(set(_matches(pattern, folder, Walk(left_out))))
+        paths = sorted(set(_matches(pattern, folder, Walk(left_out, look=contents.look))))
         found |= {Path(path).as_posix(): _state(folder, path, contents) for path in paths}
         if not paths:
             found[pattern] = _NOTHING
@@ -125,8 +125,9 @@ _NOTHING = FileState(size=0, mtime_ns=0, ctime_ns=0, inode=0, sha256=NO_FILE, se
 
 def _matches(pattern: str, folder: str, walk: Walk) -> Iterator[str]:
     named = os.path.dirname(pattern) or "." if _has_all(pattern) else pattern  # noqa: PTH120
-    for path in glob(named, root_dir=folder, recursive=True, include_hidden=True):  # noqa: PTH207
+    for path in iglob(named, root_dir=folder, recursive=True, include_hidden=True):  # noqa: PTH207
         full = os.path.join(folder, path)  # noqa: PTH118  the matched path may be absolute
+        walk.look(full)
         if os.path.isdir(full):  # noqa: PTH112
             yield from (shown for _, shown in walk.files(full, path.rstrip("/")))
         else:

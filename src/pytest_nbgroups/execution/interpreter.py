@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pytest_nbgroups.errors import CheckpointError
-from pytest_nbgroups.execution.file_contents import ReadingStoppedError
+from pytest_nbgroups.execution.bounds import ReadingStoppedError
 from pytest_nbgroups.text import plain_text
 
 _PATIENCE_S = 60.0
@@ -61,18 +60,18 @@ class Interpreters:
     """Asks each Python once, and again when something has been installed."""
 
     def __init__(self) -> None:
+        # Without a lock: who is left behind while it looks at a folder that does not answer would
+        # keep it, and to ask a Python twice does no harm.
         self._known: dict[str, Installation] = {}
-        self._lock = threading.Lock()
 
     def installation(
         self, executable: str, is_stopped: Callable[[], bool] = _never
     ) -> Installation:
         """What a Python has. Raises CheckpointError where it does not tell, ReadingStoppedError."""
-        with self._lock:
-            known = self._known.get(executable)
-            if known is None or any(_changed(*each) for each in known.watched.items()):
-                known = self._known[executable] = ask(executable, is_stopped)
-            return known
+        known = self._known.get(executable)
+        if known is None or any(_changed(*each) for each in known.watched.items()):
+            known = self._known[executable] = ask(executable, is_stopped)
+        return known
 
 
 def _changed(path: str, then: int) -> bool:

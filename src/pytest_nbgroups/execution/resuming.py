@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache, partial
@@ -20,13 +21,15 @@ from pytest_nbgroups.checkpoint import (
 )
 from pytest_nbgroups.checkpoint_codec import decode, encode
 from pytest_nbgroups.errors import CheckpointError, NbgroupsError
-from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.directory_state import read_directory
-from pytest_nbgroups.execution.file_contents import (
-    FileContents,
+from pytest_nbgroups.execution.aside import aside_blocking
+from pytest_nbgroups.execution.bounds import (
+    ReadingBounds,
+    ReadingCutError,
     ReadingStoppedError,
-    absolute,
 )
+from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.directory_state import DirectoryState, read_directory
+from pytest_nbgroups.execution.file_contents import FileContents, absolute
 from pytest_nbgroups.execution.fingerprint import read_data, read_fingerprint
 from pytest_nbgroups.execution.interpreter import Interpreters
 from pytest_nbgroups.execution.requirements import missing
@@ -42,10 +45,10 @@ _INTERPRETERS = Interpreters()
 class Attempt:
     """Reads the checkpoint of the last attempt and writes that of this one.
 
-    ``env`` is what the notebooks' requirements are looked for in. Its methods block, some for as
-    long as it takes to read the experiment's files; none raises where something cannot be read or
-    written, which costs a warning or a notebook that runs once more. What reads files raises
-    ReadingStoppedError once the run is being cancelled.
+    ``env`` is what the notebooks' requirements are looked for in. Its methods block while they read
+    the experiment's files: call them through `aside`, with ``bounds``. None raises if something
+    cannot be read or written, which costs a warning or a notebook that runs once more. What reads
+    files raises ReadingStoppedError once the run is being cancelled.
     """
 
     def __init__(
@@ -57,8 +60,8 @@ class Attempt:
         env: Mapping[str, str],
         cancellation: Cancellation | None = None,
     ) -> None:
-        self.warnings: list[str] = []
         self.reuse: Reuse | None = None
+        self._warnings: list[str] = []
         self._experiment = experiment
         self._settings = settings
         self._env = env
@@ -70,11 +73,35 @@ class Attempt:
         self._data: Mapping[str, FileState] = {}
         self._unreadable = ""
         self._is_written = False
-        self._cancellation = cancellation
-        self._contents = FileContents(self._is_stopped)
+        self.bounds = ReadingBounds(
+            folder=str(experiment.directory),
+            limit=settings.checkpoint_limit,
+            is_stopped=lambda: cancellation is not None and cancellation.reason is not None,
+        )
+        self.begin_deadline(time.monotonic())
+        self._contents = FileContents(self.bounds)
 
-    def _is_stopped(self) -> bool:
-        return self._cancellation is not None and self._cancellation.reason is not None
+    def begin_deadline(self, now: float) -> None:
+        """Count the experiment's deadline from now, on the monotonic clock."""
+        if self._experiment.timeout_s is not None:
+            self.bounds.ends_at = now + self._experiment.timeout_s
+
+    @property
+    def warnings(self) -> list[str]:
+        """What went wrong so far, reading that was cut included."""
+        return [*self._warnings, *([self._cut_warning] if self.bounds.reason else [])]
+
+    @property
+    def _cut_warning(self) -> str:
+        return (
+            f"{self._experiment.name}: its files were not all recorded, so --experiment-resume does "
+            f"not reuse what needs them: {self.bounds.reason}"
+        )
+
+    @property
+    def count(self) -> int:
+        """How many notebooks are recorded."""
+        return len(self._steps)
 
     @property
     def is_whole(self) -> bool:
@@ -86,11 +113,20 @@ class Attempt:
 
         What an attempt in the same session has left is for the next session.
         """
-        self.warnings.clear()
+        self._warnings.clear()
         self._unreadable = ""
         recorded = self._recorded()
         if self._settings.resume:
-            self.reuse = self._reusable(recorded)
+            try:
+                self.reuse = self._reusable(recorded)
+            except ReadingCutError:
+                return self.unlooked()
+        return self.reuse
+
+    def unlooked(self) -> Reuse | None:
+        """What `look` gives if the files could not be looked at."""
+        if self._settings.resume:
+            self.reuse = Reuse(reason=self.bounds.reason)
         return self.reuse
 
     def _recorded(self) -> Checkpoint | None:
@@ -102,7 +138,7 @@ class Attempt:
         except (OSError, UnicodeDecodeError, CheckpointError) as exc:
             self._unreadable = f"its checkpoint cannot be read: {exc}"
             if self._settings.resume:
-                self.warnings.append(f"{self._path}: cannot be read, so nothing is reused: {exc}")
+                self._warnings.append(f"{self._path}: cannot be read, so nothing is reused: {exc}")
             return None
         if recorded.directory != self._directory:
             return None
@@ -152,12 +188,16 @@ class Attempt:
                 notebook,
                 self._experiment,
                 self._settings,
-                installation=partial(_INTERPRETERS.installation, is_stopped=self._is_stopped),
+                installation=partial(_INTERPRETERS.installation, is_stopped=self._is_over),
                 data=self._data,
             )
         except NbgroupsError as exc:
             return Planned(name=notebook.name, doubt=str(exc))
         return Planned(name=notebook.name, fingerprint=fingerprint)
+
+    def _is_over(self) -> bool:
+        self.bounds.check()
+        return False
 
     def _read_data(self) -> str:
         """Look at the files of ``[run] data`` as they are; why that cannot be done, else empty."""
@@ -185,10 +225,11 @@ class Attempt:
         return self._plan(notebook, fault)
 
     def after(self, result: NotebookResult, planned: Planned) -> None:
-        """Record that a notebook has passed or was skipped; ``planned`` is what `before` gave."""
-        experiment = self._experiment
-        left_out = [self._settings.artifacts, *experiment.nested]
-        state = read_directory(experiment.directory, self._contents, left_out=left_out)
+        """Record that a notebook has passed or was skipped; ``planned`` is what `before` gave.
+
+        If not all files can be read, that is a doubt.
+        """
+        state = self._state()
         step = Step(
             name=result.name,
             outcome=result.outcome,
@@ -202,6 +243,16 @@ class Attempt:
         self._steps, self._known = (*self._steps, step), {}
         self._write()
 
+    def _state(self) -> DirectoryState:
+        experiment = self._experiment
+        left_out = [self._settings.artifacts, *experiment.nested]
+        try:
+            state = read_directory(experiment.directory, self._contents, left_out=left_out)
+            self.bounds.check()  # who was left behind meanwhile must not record it a second time
+        except ReadingCutError as exc:
+            return DirectoryState(doubt=str(exc))
+        return state
+
     def _write(self) -> None:
         try:
             self._artifacts.prepare()
@@ -212,8 +263,8 @@ class Attempt:
             self._is_written = False
             reason = exc.strerror or exc
             warning = f"{self._path}: cannot be written, so --experiment-resume may run more than needed: {reason}"
-            if warning not in self.warnings:
-                self.warnings.append(warning)
+            if warning not in self._warnings:
+                self._warnings.append(warning)
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -229,7 +280,7 @@ class Attempt:
             return 0
         try:
             return self._choose(self._checkpoint()).reused
-        except ReadingStoppedError:
+        except (ReadingCutError, ReadingStoppedError):
             return 0
 
     # Reused notebooks
@@ -248,3 +299,11 @@ class Attempt:
             executed_path=executed if executed.is_file() else None,
             log_path=log if has_content(log) else None,
         )
+
+
+def looked(attempt: Attempt) -> Reuse | None:
+    """`Attempt.look` for a caller without an event loop; it can be interrupted."""
+    try:
+        return aside_blocking(attempt.look, attempt.bounds)
+    except ReadingCutError:
+        return attempt.unlooked()

@@ -218,6 +218,13 @@ OPTIONS: tuple[Option, ...] = (
         help="Time that the exit handlers of a kernel have at the end of its notebook, within the deadlines; then it is killed, and a warning names the notebook.",
     ),
     Option(
+        name="experiment_checkpoint_limit",
+        read=read_size,
+        default_text="10GB",
+        has_flag=False,
+        help="How much of an experiment's files is read in one run to record them for --experiment-resume; if there is more, the notebooks after which it is there are not reused.",
+    ),
+    Option(
         name="experiment_kernel_start",
         read=partial(read_choice, choices=("warm", "plain")),
         default_text="warm",

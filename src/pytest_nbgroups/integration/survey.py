@@ -126,10 +126,11 @@ def _reuse(item: ExperimentItem, planner: Planner) -> Reuse | None:
     if not planner.settings.resume:
         return None
     # Brings in what runs notebooks, which other plans can do without.
+    from pytest_nbgroups.execution.resuming import looked
     from pytest_nbgroups.local import attempt_at
 
     experiment = item.runner.completed(item.experiment, item)
-    return None if experiment.problem else attempt_at(experiment, planner, os.environ).look()
+    return None if experiment.problem else looked(attempt_at(experiment, planner, os.environ))
 
 
 def _obstacle_of_test(item: pytest.Item, resources: Resources, planner: Planner) -> str:

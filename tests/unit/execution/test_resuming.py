@@ -17,8 +17,9 @@ from pytest_nbgroups.checkpoint import FileState
 from pytest_nbgroups.directory import read_experiments
 from pytest_nbgroups.errors import CheckpointError
 from pytest_nbgroups.execution import resuming
+from pytest_nbgroups.execution.bounds import ReadingStoppedError
 from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.file_contents import FileContents, ReadingStoppedError
+from pytest_nbgroups.execution.file_contents import FileContents
 from pytest_nbgroups.execution.interpreter import Installation
 from pytest_nbgroups.execution.requirements import missing
 from pytest_nbgroups.execution.resuming import SAME_SESSION, Attempt
