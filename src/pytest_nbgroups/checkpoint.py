@@ -48,6 +48,8 @@ class Fingerprint:
     """Versions."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Digest of each file that ``[run] data`` names."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """The patterns of ``[run] outputs``: what counts with the files of the directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,9 @@ class Step:
     fingerprint: Fingerprint | None = None
     """None for one that was skipped, and where there is a doubt."""
     files: Mapping[str, FileState] = field(default_factory=dict)
-    """By path relative to the experiment's directory, with forward slashes."""
+    """Of the directory, and those outside that it or an earlier notebook wrote, as far as that was seen.
+
+    By path relative to the directory, with forward slashes."""
     doubt: str = ""
     """Why it cannot be known whether all is as it was then; empty where it can."""
 
@@ -78,6 +82,8 @@ class Checkpoint:
     steps: tuple[Step, ...] = ()
     known: Mapping[str, FileState] = field(default_factory=dict)
     """Files that need not be read again, besides those of the steps, by path as there."""
+    names: tuple[str, ...] = ()
+    """The texts of the experiment's sources and outputs that may be paths, as `path_texts` gives them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +126,26 @@ ContentOf: TypeAlias = Callable[[str], str | None]
 """Digest of a file as it is now, by its path; None where there is none, empty where it cannot be read."""
 
 
-def reusable(recorded: Checkpoint, planned: Iterable[Planned], content_of: ContentOf) -> Reuse:
+def _unsuspected(_path: str) -> str:
+    return ""
+
+
+def reusable(
+    recorded: Checkpoint,
+    planned: Iterable[Planned],
+    content_of: ContentOf,
+    *,
+    suspect: Callable[[str], str] = _unsuspected,
+) -> Reuse:
     """Choose the longest prefix whose notebooks and files are as they were recorded.
 
     A prefix stands where every file that was there after its last notebook has its content of
-    then. Later files do not count. ``planned`` is read no further than needed.
+    then. Later files do not count. ``planned`` is read no further than needed. ``suspect`` gives
+    the other experiment that may have written a file, empty if there is none.
     """
     matching, reason = _matching(recorded.steps, planned)
     for count in range(len(matching), 0, -1):
-        if not (fault := _fault(matching[count - 1], content_of)):
+        if not (fault := _fault(matching[count - 1], content_of, suspect)):
             return Reuse(steps=matching[:count], reason=reason)
         reason = fault  # in the end that of the shortest that does not stand
     return Reuse(reason=reason)
@@ -166,7 +183,7 @@ def _other_skip(step: Step, now: Planned) -> str:
     return "" if same else "it is skipped for another reason than in the last attempt"
 
 
-def _fault(step: Step, content_of: ContentOf) -> str:
+def _fault(step: Step, content_of: ContentOf, suspect: Callable[[str], str]) -> str:
     """Why the files are not as they were after a step; empty where they are."""
     if step.doubt:
         return f"{step.name}: {step.doubt}"
@@ -177,7 +194,9 @@ def _fault(step: Step, content_of: ContentOf) -> str:
         if not content:
             return f"{path} cannot be read"
         if content != state.sha256:
-            return f"{path} has changed since {step.name} {step.outcome}"
+            other = suspect(path)
+            may = f"; {other} may have written it" if other else ""
+            return f"{path} has changed since {step.name} {step.outcome}{may}"
     return ""
 
 
@@ -200,6 +219,7 @@ def changes(then: Fingerprint, now: Fingerprint) -> Iterator[str]:
         yield f"its interpreter was {then.interpreter or 'none'} and is now {now.interpreter or 'none'}"
     yield from _versions(then.distributions, now.distributions)
     yield from _changes("data: {}", then.data, now.data)
+    yield from _changes("[run] outputs {}", then.outputs, now.outputs)
 
 
 def _changes(what: str, then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

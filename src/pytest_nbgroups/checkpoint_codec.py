@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, astuple, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_nbgroups.checkpoint import Checkpoint, FileState, Fingerprint, Step
 from pytest_nbgroups.errors import CheckpointError
 from pytest_nbgroups.model import NotebookOutcome
 
-VERSION = 1
+VERSION = 2
+"""1: without the files outside of the directory, and with other digests of files full of zeros."""
+
+Value = TypeVar("Value")
 
 _SHARED = ("distributions", "data")
 """Parts of a fingerprint that are long and mostly the same for all notebooks: written once."""
@@ -31,6 +34,7 @@ def encode(checkpoint: Checkpoint) -> str:
         "version": VERSION,
         "directory": checkpoint.directory,
         "session": checkpoint.session,
+        "names": checkpoint.names,
         "steps": steps,
         "tables": tables,
         "known": _files(checkpoint.known),
@@ -69,11 +73,20 @@ def _parts(fingerprint: Fingerprint, tables: dict[str, Mapping[str, str]]) -> di
 
 def decode(text: str) -> Checkpoint:
     """Read what `encode` gave. Raises CheckpointError for anything else."""
+    return _read(text, _checkpoint)
+
+
+def decode_names(text: str) -> tuple[str, tuple[str, ...]]:
+    """Read no more than the directory and the names. Raises CheckpointError."""
+    return _read(text, lambda document: (_text(document["directory"]), _names(document)))
+
+
+def _read(text: str, read: Callable[[dict[str, Any]], Value]) -> Value:
     try:
         document = json.loads(text)
         if document["version"] != VERSION:
             raise CheckpointError(f"it has version {document['version']!r}, not {VERSION}")
-        return _checkpoint(document)
+        return read(document)
     except (
         ValueError,
         TypeError,
@@ -98,7 +111,15 @@ def _checkpoint(document: dict[str, Any]) -> Checkpoint:
         session=_text(document["session"]),
         steps=tuple(steps),
         known=_read_files(document["known"]),
+        names=_names(document),
     )
+
+
+def _names(document: dict[str, Any]) -> tuple[str, ...]:
+    names = document["names"]
+    if not isinstance(names, list):
+        raise TypeError(f"{names!r} is no list")
+    return tuple(map(_text, names))
 
 
 def _read_step(

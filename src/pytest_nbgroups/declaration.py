@@ -30,6 +30,7 @@ class RunOptions:
     cell_timeout: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     data: tuple[str, ...] = ()
+    outputs: tuple[str, ...] | None = None
     requires: tuple[str, ...] = ()
     skip: str | None = None
     marks: tuple[str, ...] = ()

@@ -121,6 +121,7 @@ def _read(
         ),
         env=declared.run.env,
         data=declared.run.data,
+        outputs=declared.run.outputs,
         requires=declared.run.requires,
         skip=declared.run.skip,
         marks=declared.run.marks,

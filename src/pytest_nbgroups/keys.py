@@ -209,6 +209,7 @@ KEYS: tuple[Key, ...] = (
     Key(table="run", name="cell_timeout", kind=_DURATION, help="Deadline of each cell."),
     Key(table="run", name="env", kind=_mapping_kind('a table of NAME = "text", such as { OMP_PLACES = "cores" }', names=_VARIABLE, texts=_VALUE), help="Environment variables for its kernels."),
     Key(table="run", name="data", kind=_texts_kind('a list of file patterns, such as ["../../data/Heart/**"]', _FILES), help="Files outside of the directory that its notebooks read, relative to it: `--experiment-resume` reuses nothing once they have changed."),
+    Key(table="run", name="outputs", kind=_texts_kind('a list of file patterns, such as ["../data/**"]', _FILES), help="Files outside of the directory that its notebooks write, relative to it: `--experiment-resume` counts them as it counts those in the directory. Default: those that it finds."),
     Key(table="run", name="requires", kind=_REQUIRES, help="What must be there (module:, command:, env:); else it is skipped, naming what is missing."),
     Key(table="run", name="skip", kind=_REASON, help="Skip it, for this reason."),
     Key(table="run", name="marks", kind=_texts_kind('a list of marker names, such as ["slow"]', _MARK), help="pytest markers for its item."),

@@ -110,6 +110,8 @@ class Experiment:
     marks: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     """Patterns of files that it reads, relative to its directory; they may lie outside of it."""
+    outputs: tuple[str, ...] | None = None
+    """As ``data``, of files that it writes; None if it does not say."""
     nested: tuple[Path, ...] = ()
     """Directories below its own that are experiments themselves. Found before it runs."""
     has_assumed_gpu: bool = False

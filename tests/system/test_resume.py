@@ -30,19 +30,23 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
 
 
 def _five(tree: Tree, third: str) -> None:
-    """Each notebook reads what the one before it wrote, and leaves a note outside of the directory."""
+    """Each notebook reads what the one before it wrote, and leaves a note outside of the rootdir."""
     tree.file("five", "0.txt", "x")
     for number, name in enumerate(FIVE, start=1):
-        note = f"open('../../ran', 'a').write('{number}')"
+        note = f"open({str(_notes(tree))!r}, 'a').write('{number}')"
         step = (
             f"text = open('{number - 1}.txt').read()\nopen('{number}.txt', 'w').write(text + 'x')"
         )
         tree.notebook("five", name, note, third if number == 3 else "1", step)
 
 
+def _notes(tree: Tree) -> Path:
+    return tree.root.with_name(f"{tree.root.name}-ran")
+
+
 def _ran(tree: Tree) -> str:
     """The numbers of the notebooks that have run since this was last asked."""
-    notes = tree.root / "ran"
+    notes = _notes(tree)
     text = notes.read_text() if notes.exists() else ""
     notes.unlink(missing_ok=True)
     return text
@@ -100,6 +104,50 @@ def test_a_failure_is_gone_on_from(tree: Tree) -> None:
     (tree.root / "conftest.py").write_text(HOOK % 3)
     changed = tree.pytest("--experiment-plan", "--experiment-resume")
     assert "reuses nothing (1-step.ipynb: the variable SCALE has changed)" in changed.text
+
+
+def _chain(tree: Tree, name: str, last: str) -> None:
+    """Hands its file on in a folder beside its directory."""
+    folder = tree.root / "experiments" / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    tree.notebook(name, "1-load.ipynb", f"from pathlib import Path\nPath('../data/{name}').touch()")
+    tree.notebook(name, "2-fit.ipynb", f"open('../data/{name}').read()\n{last}")
+
+
+@pytest.mark.xdist
+def test_files_beside_the_directory(tree: Tree) -> None:
+    """They count for the experiment that wrote them, although another ran beside it."""
+    for name in ("A", "B"):
+        _chain(tree, name, "1")
+    tree.pytest("-n2")
+    assert tree.pytest("--experiment-resume").outcomes("A") == ["reused", "reused"]
+    (tree.root / "experiments/data/A").unlink()
+    _chain(tree, "B", "1 / 0")
+    run = tree.pytest("--experiment-resume")
+    reason = "reused nothing (../data/A is gone since 1-load.ipynb passed)"
+    assert run.outcomes("A") == ["passed", "passed"]
+    assert run.experiment("A")["attempts"][0]["reuse"] == reason
+    assert run.outcomes("B") == ["reused", "failed"]
+    rerun = "rerun: pytest --run-experiments --experiment-resume experiments/B::notebooks"
+    assert rerun in run.text.splitlines()
+
+
+def test_a_failure_for_want_of_what_nobody_saw(tree: Tree) -> None:
+    """The rerun does not fail again for want of it: it runs all, and the text says why."""
+    far = tree.root.with_name(f"{tree.root.name}-far")
+    tree.notebook(
+        "A", "1-load.ipynb", f"open({str(far)!r}, 'w').write('x')", "open('a', 'w').close()"
+    )
+    tree.notebook("A", "2-fit.ipynb", f"open({str(far)!r})")
+    assert tree.pytest().returncode == 0
+    far.unlink()
+    missing = f"import os; os.remove('a'); open({str(far)!r})  # edited"
+    tree.notebook("A", "2-fit.ipynb", missing)
+    run = tree.pytest("--experiment-resume")
+    assert run.outcomes("A") == ["reused", "failed"]
+    assert "rerun: pytest --run-experiments experiments/A::notebooks" in run.text.splitlines()
+    assert "    a is gone, which 1-load.ipynb had left; that notebook was reused" in run.text
+    assert "remedy: run all notebooks again, as below: those that were reused may have" in run.text
 
 
 def test_the_command_that_reruns_from_there(tree: Tree) -> None:

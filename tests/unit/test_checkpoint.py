@@ -101,6 +101,19 @@ def test_a_file_that_has_changed(files: str, expected: tuple[int, str]) -> None:
     )
 
 
+def test_another_experiment_may_have_written_a_file() -> None:
+    """It is named as the one that may; who has removed a file is another question."""
+    recorded = Checkpoint(directory="x", session="s", steps=(step("1", "../a=1 ../b=1"),))
+    for there, reason in [
+        ({"../a": "9", "../b": "1"}, "../a has changed since 1 passed; Lung may have written it"),
+        ({"../a": "1", "../b": "9"}, "../b has changed since 1 passed"),
+        ({"../b": "1"}, "../a is gone since 1 passed"),
+    ]:
+        suspect = {"../a": "Lung", "../b": ""}.__getitem__
+        reuse = reusable(recorded, iter([planned("1")]), there.get, suspect=suspect)
+        assert reuse.reason == reason
+
+
 def test_what_a_later_notebook_overwrote() -> None:
     """The prefix before it does not stand, the one with it does."""
     steps = step("1", "a=1"), step("2", "a=2")
@@ -300,6 +313,7 @@ CHECKPOINTS = st.builds(
     session=TEXTS,
     steps=st.lists(STEPS, max_size=4).map(tuple),
     known=FILES,
+    names=st.lists(TEXTS, max_size=3).map(tuple),
 )
 
 
@@ -331,7 +345,7 @@ def test_a_cut_off_checkpoint_is_refused() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        ('"version":1', f'"version":{VERSION + 1}'),
+        (f'"version":{VERSION}', f'"version":{VERSION + 1}'),
         ('"passed"', '"failed"'),
         ('"name":"1"', '"name":1'),
         ('"tables"', '"chairs"'),
@@ -346,13 +360,16 @@ def test_a_cut_off_checkpoint_is_refused() -> None:
         ('"env":{"A":"1"}', '"env":"A"'),
         ('"numpy":"2.1"', '"numpy":{}'),
         ('"steps":[', '"steps":[7,'),
+        ('"names":[]', '"names":"../data"'),
     ],
 )
 def test_a_damaged_checkpoint_is_refused(change: tuple[str, str]) -> None:
     """With the reason, and of another version too."""
     text = encode(Checkpoint(directory="x", session="s", steps=(step("1", "a=1"),)))
     assert change[0] in text
-    with pytest.raises(CheckpointError, match=r"it (is damaged \(|has version 2, not 1$)"):
+    with pytest.raises(
+        CheckpointError, match=rf"it (is damaged \(|has version {VERSION + 1}, not {VERSION}$)"
+    ):
         decode(text.replace(*change))
 
 

@@ -11,7 +11,7 @@ from pytest_nbgroups.checkpoint import FileState
 from pytest_nbgroups.execution.file_contents import FileContents
 from pytest_nbgroups.model import DECLARATION_FILE, SUFFIX
 
-_FOREIGN_FOLDERS = frozenset(
+FOREIGN_FOLDERS = frozenset(
     {
         *(".git", ".hg", ".jj", ".svn"),
         *(".ipynb_checkpoints", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"),
@@ -67,6 +67,10 @@ class Walk:
         self._left_out = {os.path.realpath(path) for path in left_out}
         self.look = look
 
+    def enters(self, shown: str, names: Collection[str]) -> bool:
+        """Whether what lies in a folder counts; ``names`` is its listing."""
+        return not shown or _ENVIRONMENT_FILE not in names
+
     def files(
         self, folder: str, shown: str = "", *, above: frozenset[str] = frozenset()
     ) -> Iterator[tuple[str, str]]:
@@ -86,12 +90,12 @@ class Walk:
         except OSError as exc:
             self.doubts.append(f"{shown or '.'} cannot be listed: {exc.strerror or exc}")
             return
-        if shown and any(entry.name == _ENVIRONMENT_FILE for entry in found):
+        if not self.enters(shown, [entry.name for entry in found]):
             return
         for entry in found:
             name = f"{shown}/{entry.name}" if shown else entry.name
             if _is_folder(entry):
-                if entry.name not in _FOREIGN_FOLDERS:
+                if entry.name not in FOREIGN_FOLDERS:
                     yield from self.files(entry.path, name, above=above | {real})
             elif not _is_foreign(entry.name):
                 yield entry.path, name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -47,6 +48,11 @@ from pytest_nbgroups.units import format_duration
 
 _NOTHING = Holding()
 _NOTABLE_S = 1.0
+_MISSING = re.compile(r"FileNotFoundError|No such file|does not exist|cannot find", re.IGNORECASE)
+_RERUN_ALL = (
+    "run all notebooks again, as below: those that were reused may have written what is missing; if "
+    "so, declare outputs in experiment.toml"
+)
 
 Parameters = ParamSpec("Parameters")
 Value = TypeVar("Value")
@@ -154,6 +160,7 @@ async def _run_notebooks(
 ) -> None:
     experiment, attempt = run.experiment, run.attempt
     attempt.begin_deadline(run.started)
+    attempt.written.running = lambda: [each.experiment for each in run.holding.neighbours()]
     run.reuse = attempt.reuse if attempt.is_whole else await _look(run)
     reused = run.reuse.steps if run.reuse else ()
     _prepare_artifacts(settings, experiment, keep=[step.name for step in reused])
@@ -201,8 +208,10 @@ async def _run_each(run: Run, notebooks: Iterable[Notebook], around: Surrounding
     for notebook in notebooks:
         planned = await _beside(run, run.attempt.before, notebook) or Planned(name=notebook.name)
         result = _with_reading(run, await _run_notebook(run, notebook, around))
+        if result.failure is not None:
+            result = await _with_lost(run, result, result.failure)
         _finish(run, result)
-        if result.outcome is NotebookOutcome.FAILED:
+        if result.outcome is NotebookOutcome.FAILED and not run.wants_all:
             run.resumable = await _beside(run, run.attempt.left) or 0
         if result.outcome.ends_experiment:
             return
@@ -216,6 +225,20 @@ def _with_reading(run: Run, result: NotebookResult) -> NotebookResult:
         return result
     fact = f"{format_duration(spent_s)} of the experiment went to recording its files for --experiment-resume"
     return replace(result, failure=replace(failure, evidence=(*failure.evidence, fact)))
+
+
+async def _with_lost(run: Run, result: NotebookResult, failure: Failure) -> NotebookResult:
+    """Name what reused notebooks had left and is gone, if a file is missing or may be."""
+    if run.reuse is None or not run.reuse.reused:
+        return result
+    told = f"{failure.message}\n{failure.traceback}\n{failure.output}"
+    lost = await _beside(run, run.attempt.lost, told) or ()
+    run.wants_all = bool(lost) or _MISSING.search(told) is not None
+    if not run.wants_all:
+        return result
+    remedy = failure.remedy or _RERUN_ALL
+    evidence = (*failure.evidence, *lost)
+    return replace(result, failure=replace(failure, evidence=evidence, remedy=remedy))
 
 
 async def _look(run: Run) -> Reuse | None:

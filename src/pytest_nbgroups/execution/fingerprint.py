@@ -64,6 +64,7 @@ def read_fingerprint(
         interpreter=installed.interpreter,
         distributions=installed.distributions,
         data={path: state.sha256 for path, state in data.items()},
+        outputs=dict.fromkeys(experiment.outputs or (), ""),
     )
 
 

@@ -33,10 +33,14 @@ from pytest_nbgroups.execution.file_contents import FileContents, absolute
 from pytest_nbgroups.execution.fingerprint import read_data, read_fingerprint
 from pytest_nbgroups.execution.interpreter import Interpreters
 from pytest_nbgroups.execution.requirements import missing
+from pytest_nbgroups.execution.written import WrittenFiles
 from pytest_nbgroups.model import Experiment, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.settings import Settings
 
 SAME_SESSION = "it has been tried in this session already"
+
+_NAMED = 3
+"""How many files a failure names; the others it counts."""
 
 _INTERPRETERS = Interpreters()
 """Of all attempts in this process."""
@@ -80,6 +84,8 @@ class Attempt:
         )
         self.begin_deadline(time.monotonic())
         self._contents = FileContents(self.bounds)
+        self._recorded_steps: tuple[Step, ...] = ()
+        self.written = WrittenFiles(experiment, settings, self._contents)
 
     def begin_deadline(self, now: float) -> None:
         """Count the experiment's deadline from now, on the monotonic clock."""
@@ -145,6 +151,7 @@ class Attempt:
         files = {path: state for step in recorded.steps for path, state in step.files.items()}
         self._known = {**files, **recorded.known}
         self._contents.know(str(self._experiment.directory), self._known)
+        self._recorded_steps = recorded.steps
         return recorded
 
     @property
@@ -169,7 +176,7 @@ class Attempt:
         def content_of(path: str) -> str | None:
             return self._contents.content(absolute(folder, path))
 
-        return reusable(recorded, self._planned(), content_of)
+        return reusable(recorded, self._planned(), content_of, suspect=self.written.suspect)
 
     def _planned(self) -> Iterator[Planned]:
         fault = self._read_data()
@@ -211,10 +218,13 @@ class Attempt:
     # What this attempt leaves
 
     def begin(self, steps: tuple[Step, ...]) -> None:
-        """Forget of the last attempt all that is not reused, before a file changes."""
+        """Forget of the last attempt all that is not reused, before a file changes.
+
+        That there is an attempt, and what it names, is recorded before its first notebook runs.
+        """
         self._steps = steps
-        if steps or self._path.exists():
-            self._write()
+        self.written.take_over(self._recorded_steps, steps)
+        self._write()
 
     def before(self, notebook: Notebook) -> Planned:
         """Note what a notebook depends on that is about to run, or to be skipped."""
@@ -222,14 +232,17 @@ class Attempt:
         fault = self._read_data()
         if self._data != known:
             self._write()  # to read it may have taken long, and the notebook may fail
-        return self._plan(notebook, fault)
+        planned = self._plan(notebook, fault)
+        with suppress(ReadingCutError):  # told by what comes after
+            self.written.before()
+        return planned
 
     def after(self, result: NotebookResult, planned: Planned) -> None:
         """Record that a notebook has passed or was skipped; ``planned`` is what `before` gave.
 
         If not all files can be read, that is a doubt.
         """
-        state = self._state()
+        state = self._state(result.name)
         step = Step(
             name=result.name,
             outcome=result.outcome,
@@ -243,15 +256,18 @@ class Attempt:
         self._steps, self._known = (*self._steps, step), {}
         self._write()
 
-    def _state(self) -> DirectoryState:
+    def _state(self, notebook: str) -> DirectoryState:
         experiment = self._experiment
         left_out = [self._settings.artifacts, *experiment.nested]
         try:
-            state = read_directory(experiment.directory, self._contents, left_out=left_out)
+            inside = read_directory(experiment.directory, self._contents, left_out=left_out)
+            outside = self.written.after(notebook)
             self.bounds.check()  # who was left behind meanwhile must not record it a second time
         except ReadingCutError as exc:
             return DirectoryState(doubt=str(exc))
-        return state
+        return DirectoryState(
+            files={**inside.files, **outside.files}, doubt=inside.doubt or outside.doubt
+        )
 
     def _write(self) -> None:
         try:
@@ -272,6 +288,7 @@ class Attempt:
             session=self._session,
             steps=self._steps,
             known={**self._known, **self._data},
+            names=self.written.names.texts,
         )
 
     def left(self) -> int:
@@ -284,6 +301,22 @@ class Attempt:
             return 0
 
     # Reused notebooks
+
+    def lost(self, told: str) -> tuple[str, ...]:
+        """Say which files that reused notebooks had left are gone.
+
+        Of those that a later reused one has removed itself, only what ``told`` mentions.
+        """
+        steps = self.reuse.steps if self.reuse else ()
+        left = {path: step.name for step in reversed(steps) for path in step.files}
+        gone = [
+            f"{path} is gone, which {name} had left; that notebook was reused"
+            for path, name in left.items()
+            if (path in steps[-1].files or os.path.basename(path) in told)  # noqa: PTH119
+            and not os.path.lexists(absolute(str(self._experiment.directory), path))
+        ]
+        more = len(gone) - _NAMED
+        return (*gone[:_NAMED], *([f"and {more} more files"] if more > 0 else ()))
 
     def result(self, step: Step) -> NotebookResult:
         """What is told of a notebook that does not run again."""

@@ -34,6 +34,8 @@ class Run:
     attempt: Attempt
     reuse: Reuse | None = None
     resumable: int = 0
+    wants_all: bool = False
+    """Whether it failed for want of something that reused notebooks may have written."""
     results: list[NotebookResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: Failure | None = None

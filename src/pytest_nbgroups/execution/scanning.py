@@ -7,6 +7,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,21 @@ def scan(experiment: Experiment) -> Hints:
         if notebook.skip is None:
             found += find_hints(notebook.name, _cells(notebook.path), to_python=to_python)
     return Hints(found=tuple(found))
+
+
+def code_sources(experiment: Experiment) -> Iterator[str]:
+    """The code cells of all its notebooks, in any language, and the modules beside them. Never raises."""
+    for notebook in experiment.notebooks:
+        content = _read(notebook.path)
+        for cell in _all_cells(content) if isinstance(content, dict) else ():
+            if isinstance(cell, dict) and cell.get("cell_type") == "code":
+                source = _text(cell.get("source", cell.get("input")))
+                yield source if len(source) <= _LONGEST_CELL else ""
+    for module in sorted(experiment.directory.glob("*.py")):
+        with suppress(OSError, ValueError):
+            if stat.S_ISREG(module.stat().st_mode):
+                with module.open(encoding="utf-8") as file:
+                    yield file.read(_LONGEST_CELL)
 
 
 def to_python(source: str) -> str:

@@ -41,6 +41,8 @@ class Lab:
     attempt: Attempt | None = None
     broken: str = ""
     """A notebook that fails for a reason that nothing shows."""
+    during: Callable[[str], object] | None = None
+    """Called with the name of each notebook while it runs."""
 
     def __post_init__(self) -> None:
         (self.root / "data").mkdir(parents=True)
@@ -125,10 +127,13 @@ class Lab:
         def write(name: str, text: str) -> None:
             (self.here / name).write_text(text)
 
+        names = {"copy": copy, "write": write, "remove": lambda name: (self.here / name).unlink()}
+        if self.during is not None:
+            self.during(path.name)
         for cell in json.loads(path.read_text())["cells"]:
             if cell["cell_type"] == "code":
                 try:
-                    exec("".join(cell["source"]), {"copy": copy, "write": write})  # noqa: S102
+                    exec("".join(cell["source"]), names)  # noqa: S102
                 except ZeroDivisionError:
                     return NotebookOutcome.FAILED
         return NotebookOutcome.PASSED
@@ -308,6 +313,221 @@ def test_what_is_reused_after_a_change(lab: Lab, name: str) -> None:
     assert lab.run()[1] == []
 
 
+def chain(root: Path) -> Lab:
+    """One that has run to its end, and hands its files on in a folder beside its directory."""
+    lab = Lab(root=root)
+    lab.toml("")
+    (lab.here.parent / "data").mkdir()
+    lab.notebook(ALL[0], "copy('input.csv', '../data/a.txt')")
+    lab.notebook(ALL[1], "copy('../data/a.txt', '../data/b.txt')")
+    lab.notebook(ALL[2], "copy('../data/b.txt', 'c.txt')")
+    assert lab.run() == ([], list(ALL))
+    assert lab.run() == (list(ALL), [])
+    return lab
+
+
+def _written(lab: Lab, name: str) -> Path:
+    return lab.here.parent / "data" / name
+
+
+CHAIN_MUTATIONS: dict[str, tuple[Callable[[Lab], object], int, str]] = {
+    "delete what the first wrote": (
+        lambda lab: _written(lab, "a.txt").unlink(),
+        0,
+        "../data/a.txt is gone since 1-load.ipynb passed",
+    ),
+    "delete what the second wrote": (
+        lambda lab: _written(lab, "b.txt").unlink(),
+        1,
+        "../data/b.txt is gone since 2-fit.ipynb passed",
+    ),
+    "delete all": (
+        lambda lab: shutil.rmtree(_written(lab, "")),
+        0,
+        "../data/a.txt is gone since 1-load.ipynb passed",
+    ),
+    "change what the second wrote": (
+        lambda lab: _written(lab, "b.txt").write_text("edited"),
+        1,
+        "../data/b.txt has changed since 2-fit.ipynb passed",
+    ),
+    "touch what the second wrote": (lambda lab: os.utime(_written(lab, "b.txt"), (1, 1)), 3, ""),
+    "add a file": (lambda lab: _written(lab, "z.txt").write_text("x"), 3, ""),
+    "declare the outputs": (
+        lambda lab: lab.toml('[run]\noutputs = ["../data/**"]\n'),
+        0,
+        "1-load.ipynb: [run] outputs ../data/** is new",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHAIN_MUTATIONS)
+def test_what_is_reused_of_a_chain_beside_its_directory(tmp_path: Path, name: str) -> None:
+    """As if its files lay in the directory."""
+    lab = chain(tmp_path / "repo")
+    mutate, count, reason = CHAIN_MUTATIONS[name]
+    mutate(lab)
+    _written(lab, "").mkdir(exist_ok=True)
+    reused, _ = lab.run()
+    assert (reused, lab.reason) == (list(ALL[:count]), reason)
+    assert lab.run()[1] == []
+
+
+def test_what_is_only_read_outside_is_not_seen(tmp_path: Path) -> None:
+    """Nor what was there before and has not changed: ``data`` names that."""
+    lab = chain(tmp_path / "repo")
+    _written(lab, "other.txt").write_text("x")
+    assert lab.run(resume=False) == ([], list(ALL))
+    _written(lab, "other.txt").write_text("edited")
+    assert lab.run() == (list(ALL), [])
+
+
+def test_a_file_outside_that_is_found_again(tmp_path: Path) -> None:
+    """A notebook that computes only what is missing does not write it in the next attempt."""
+    lab = chain(tmp_path / "repo")
+    lab.notebook(ALL[0], "1  # '../data/a.txt' is there")
+    assert lab.run() == ([], list(ALL))
+    _written(lab, "a.txt").unlink()
+    lab.notebook(ALL[0], "copy('input.csv', '../data/a.txt')")
+    assert lab.run()[0] == []
+    assert lab.reason == "1-load.ipynb: its code has changed"
+    lab.notebook(ALL[0], "1  # '../data/a.txt' is there")
+    assert lab.run() == ([], list(ALL))
+    _written(lab, "a.txt").unlink()
+    assert lab.attempt is not None
+    lab.broken = ALL[0]
+    assert lab.run() == ([], [ALL[0]])
+    assert lab.reason == "../data/a.txt is gone since 1-load.ipynb passed"
+
+
+def test_a_file_outside_that_a_notebook_removes(tmp_path: Path) -> None:
+    """It need not be there for those behind it."""
+    lab = chain(tmp_path / "repo")
+    lab.notebook(ALL[1], "copy('../data/a.txt', '../data/b.txt'); remove('../data/a.txt')")
+    assert lab.run() == (["1-load.ipynb"], list(ALL[1:]))
+    assert lab.run() == (list(ALL), [])
+
+
+def test_declared_outputs_are_all_that_counts(tmp_path: Path) -> None:
+    """Also if they were there before and are somewhere that no source names."""
+    lab = Lab(root=tmp_path / "repo")
+    (lab.root / "far" / "deep").mkdir(parents=True)
+    (lab.root / "far" / "deep" / "x.txt").write_text("1")
+    lab.toml('[run]\noutputs = ["../../far/**"]\n')
+    assert lab.run() == ([], list(ALL))
+    assert lab.run() == (list(ALL), [])
+    (lab.root / "far" / "deep" / "x.txt").write_text("2")
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason == "../../far/deep/x.txt has changed since 1-load.ipynb passed"
+
+
+LUNG = "was written while Lung ran beside it, and "
+REMEDY = "declare outputs in experiment.toml"
+
+
+class Beside:
+    """Another experiment, whose notebook runs while the second of a chain does."""
+
+    def __init__(self, lab: Lab, *sources: str) -> None:
+        self.lab = lab
+        self.writes: list[str] = []
+        other = lab.here.parent / "Lung"
+        other.mkdir()
+        content = json.loads((lab.here / ALL[0]).read_text())
+        content["cells"] = [{**content["cells"][0], "source": source} for source in sources]
+        (other / "1-x.ipynb").write_text(json.dumps(content))
+        settings = Settings(
+            rootdir=lab.root, roots=(lab.here.parent,), artifacts=lab.root / ".experiments"
+        )
+        (self.experiment,) = read_experiments(other, settings)
+        self.attempt = Attempt(self.experiment, settings, session="other", env={})
+        lab.during = self.run
+
+    def run(self, notebook: str) -> None:
+        if notebook == ALL[1]:
+            self.attempt.begin(())
+            for name in self.writes:
+                (self.lab.here / name).write_text("by the other")
+
+
+@pytest.mark.parametrize(
+    ("sources", "writes", "doubt"),
+    [
+        (["'../data/lung.txt'"], ["../data/lung.txt"], ""),
+        (["'../data'", "'lung.txt'"], ["../data/lung.txt"], ""),
+        (["'../data'"], [], ""),
+        (
+            ["'../data/b.txt'"],
+            [],
+            f"2-fit.ipynb: ../data/b.txt {LUNG}Lung names it too; {REMEDY}",
+        ),
+        (
+            ["1"],
+            ["../unnamed.txt"],
+            f"2-fit.ipynb: ../unnamed.txt {LUNG}neither it nor Lung names it; {REMEDY}",
+        ),
+    ],
+)
+def test_what_another_experiment_writes_meanwhile(
+    tmp_path: Path,
+    sources: list[str],
+    writes: list[str],
+    doubt: str,
+) -> None:
+    """It belongs to who names it most precisely; if that is not known, the notebooks run."""
+    lab = chain(tmp_path / "repo")
+    Beside(lab, *sources).writes = writes
+    assert lab.run(resume=False) == ([], list(ALL))
+    for name in writes:
+        (lab.here / name).write_text("edited")
+    lab.during = None
+    reused = lab.run()[0]
+    assert (reused, lab.reason) == ((["1-load.ipynb"], doubt) if doubt else (list(ALL), ""))
+
+
+def test_what_nobody_names_is_written_alone(tmp_path: Path) -> None:
+    """Without another experiment beside it, it belongs to the notebook; a log that is open does not."""
+    lab = chain(tmp_path / "repo")
+    lab.notebook(
+        ALL[1], "copy('../data/a.txt', '../data/b.txt'); write('../' + 'un' + 'named', 'x')"
+    )
+    with (lab.root / "log.txt").open("w") as log:
+        lab.during = lambda _name: print("x", file=log, flush=True)
+        lab.run()
+    lab.during = None
+    (lab.root / "log.txt").write_text("edited")
+    assert lab.run() == (list(ALL), [])
+    (lab.here.parent / "unnamed").unlink()
+    assert lab.run() == (["1-load.ipynb"], list(ALL[1:]))
+    assert lab.reason == "../unnamed is gone since 2-fit.ipynb passed"
+
+
+def test_another_experiment_that_names_a_file_is_told(tmp_path: Path) -> None:
+    """Where the content has changed, it may have written it."""
+    lab = chain(tmp_path / "repo")
+    Beside(lab, "'../data/b.txt'").attempt.begin(())
+    lab.during = None
+    _written(lab, "b.txt").write_text("edited")
+    lab.run()
+    assert lab.reason == (
+        "../data/b.txt has changed since 2-fit.ipynb passed; experiment Lung may have written it"
+    )
+
+
+def test_what_reused_notebooks_had_left_and_is_gone(tmp_path: Path) -> None:
+    """What the last left; of what earlier ones left, only what the failure is about."""
+    lab = chain(tmp_path / "repo")
+    lab.notebook(ALL[1], "copy('../data/a.txt', '../data/b.txt'); remove('../data/a.txt')")
+    lab.run()
+    assert lab.run() == (list(ALL), [])
+    assert lab.attempt is not None
+    assert lab.attempt.lost("ValueError") == ()
+    text = "../data/{} is gone, which {} had left; that notebook was reused"
+    assert lab.attempt.lost("No such file: a.txt") == (text.format("a.txt", "1-load.ipynb"),)
+    _written(lab, "b.txt").unlink()
+    assert lab.attempt.lost("ValueError") == (text.format("b.txt", "2-fit.ipynb"),)
+
+
 def test_what_is_not_asked_for_is_not_reused(lab: Lab) -> None:
     """Without the option all run, and are recorded anew."""
     assert lab.run(resume=False) == ([], list(ALL))
@@ -464,6 +684,14 @@ def test_a_damaged_checkpoint_is_none(lab: Lab, text: str) -> None:
     lab.run(resume=False)
     assert lab.attempt is not None
     assert lab.attempt.warnings == []
+
+
+def test_a_first_notebook_that_failed_is_recorded(tmp_path: Path) -> None:
+    """That is no lack of an earlier attempt."""
+    lab = Lab(root=tmp_path / "repo", broken=ALL[0])
+    assert lab.run(resume=False) == ([], [ALL[0]])
+    lab.run()
+    assert lab.reason == "1-load.ipynb: it did not pass in the last attempt"
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_warning(lab: Lab) -> None:

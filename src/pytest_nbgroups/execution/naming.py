@@ -1,0 +1,88 @@
+"""Which paths an experiment names, and how precisely it names one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from pytest_nbgroups.hints.paths import ANY
+
+Precision: TypeAlias = tuple[int, int]
+"""How precisely a path is named, compared as it stands."""
+UNNAMED: Precision = (0, 0)
+_BELOW, _TAIL, _EXACT = 1, 2, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """The texts of an experiment that may be paths, as `path_texts` gives them.
+
+    Each counts as it is seen from the experiment's directory, and a part of a path, as ``data`` in
+    ``ROOT / "data"``, from each folder above that up to the rootdir.
+    """
+
+    directory: str
+    root: str
+    texts: tuple[str, ...] = ()
+
+    @cached_property
+    def parents(self) -> tuple[str, ...]:
+        """The folders above the directory up to the rootdir; none if that is no folder above."""
+        found, folder = [], self.directory
+        while folder != self.root:
+            above = os.path.dirname(folder)  # noqa: PTH120  for thousands of texts
+            if above == folder:
+                return ()
+            folder = above
+            found.append(folder)
+        return tuple(found)
+
+    @cached_property
+    def exact(self) -> frozenset[str]:
+        """The paths outside of the directory that are named, whether or not they exist."""
+        named = (path for path, is_whole in self._resolved() if is_whole)
+        return frozenset(path for path in named if self._is_outside(path))
+
+    @cached_property
+    def beginnings(self) -> frozenset[str]:
+        """How paths outside of the directory begin that are named in part: ``/repo/data/run_``."""
+        begun = {path for path, is_whole in self._resolved() if not is_whole}
+        ancestors = {f"{parent}{os.sep}" for parent in self.parents}
+        return frozenset(path for path in begun - ancestors if self._is_outside(path))
+
+    def precision(self, path: str) -> Precision:
+        """How precisely a path outside of the directory is named; UNNAMED if it is not."""
+        if path in self.exact:
+            return (_EXACT, 0)
+        if os.path.basename(path) in self._tails:  # noqa: PTH119  as above
+            return (_TAIL, 0)
+        folders = (f"{folder}{os.sep}" for folder in self.exact)
+        found = [len(start) for start in (*folders, *self.beginnings) if path.startswith(start)]
+        return (_BELOW, max(found)) if found else UNNAMED
+
+    @cached_property
+    def _tails(self) -> frozenset[str]:
+        """The last parts of what is named: ``x.csv`` of ``folder / "x.csv"``."""
+        whole = (text for text in self.texts if not text.endswith(ANY))
+        return frozenset(text.rpartition("/")[2] for text in whole) - {"", ".", ".."}
+
+    def _resolved(self) -> Iterator[tuple[str, bool]]:
+        """Each text as a path, and whether it is the whole of it."""
+        for text in self.texts:
+            is_whole = not text.endswith(ANY)
+            known = text.removesuffix(ANY)
+            is_part = not (known.startswith("..") or os.path.isabs(known))  # noqa: PTH117  as above
+            for base in (self.directory, *(self.parents if is_part else ())):
+                path = os.path.normpath(os.path.join(base, known))  # noqa: PTH118  as above
+                ends = known.endswith("/") and not is_whole
+                yield (f"{path}{os.sep}" if ends else path), is_whole
+
+    def _is_outside(self, path: str) -> bool:
+        """Below the rootdir, but neither in the directory nor a folder above it."""
+        if not path.startswith(f"{self.root.rstrip(os.sep)}{os.sep}"):
+            return False
+        inside = path == self.directory or path.startswith(f"{self.directory}{os.sep}")
+        return not inside and path not in self.parents
