@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nbgroups.integration.options import (
-    add_options,
-    refuse_item_arguments,
-    refuse_plan_alone,
-)
+from pytest_nbgroups.integration import command_line
+from pytest_nbgroups.integration.command_line import is_on
+from pytest_nbgroups.integration.foreign import MARKERS, is_declared_to_run
+from pytest_nbgroups.integration.options import refuse_item_arguments, refuse_plan_alone
 
 if TYPE_CHECKING:
     from pytest_nbgroups.model import ExperimentResult
 
-MARKERS = (
-    "experiment(**resources): an experiment, or a test that runs one and declares its [resources]",
-    "gpu: an experiment that declares a GPU",
-)
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    command_line.hide_values(early_config, parser, args)
+    try:
+        return (yield)
+    finally:
+        command_line.take_options(early_config, parser, args)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    add_options(parser)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    command_line.publish(config)
+    return (yield)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -36,7 +43,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    if not config.getoption("run_experiments"):
+    if not is_on(config):
         refuse_plan_alone(config)
         refuse_item_arguments(config)
         return
@@ -47,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    if not config.getoption("run_experiments"):
+    if not is_on(config):
         return None
     from pytest_nbgroups.integration.as_installed import session
 
@@ -55,7 +62,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("experiment") and not item.config.getoption("run_experiments"):
+    if is_declared_to_run(item) and not is_on(item.config):
         pytest.skip("needs --run-experiments")
 
 
@@ -66,7 +73,7 @@ def run_experiment(request: pytest.FixtureRequest) -> Callable[..., ExperimentRe
     The path is relative to the test's directory, an experiment root or the rootdir. The test fails
     or is skipped as the experiment does; else the `ExperimentResult` is returned.
     """
-    if not request.config.getoption("run_experiments"):
+    if not is_on(request.config):
         pytest.skip("needs --run-experiments")
     from pytest_nbgroups.integration.as_installed import session
 

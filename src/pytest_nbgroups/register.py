@@ -10,8 +10,12 @@ import pytest
 NAME = "nbgroups"
 
 
-def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     from pytest_nbgroups import plugin
+    from pytest_nbgroups.integration.command_line import take_options_at_last
 
     if not pluginmanager.is_registered(plugin) and not pluginmanager.is_blocked(NAME):
         pluginmanager.register(plugin, NAME)
+        config = pluginmanager.get_plugin("pytestconfig")
+        assert isinstance(config, pytest.Config)  # noqa: S101  registered when it is made
+        take_options_at_last(config, parser)

@@ -359,3 +359,25 @@ def test_links_to_what_is_collected_anyway(
     result.assert_outcomes(failed=1, skipped=1)
     line = "its directory is that of experiments/A::notebooks, by a link; a directory is run once"
     assert f"E   {line}" in result.outlines
+
+
+def test_fixtures_do_not_reach_experiments(skipped: Write, pytester: pytest.Pytester) -> None:
+    """Autouse fixtures of any scope are for tests; the hooks around an item are called for experiments too."""
+    skipped("experiments/A")
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(autouse=True, scope="session")
+        def _session(): pytest.exit("a session fixture was set up")
+
+        @pytest.fixture(autouse=True)
+        def _function(): pytest.exit("a fixture was set up")
+
+        def pytest_runtest_setup(item):
+            print("setup of", item.nodeid)
+        """
+    )
+    result = pytester.runpytest_inprocess("--run-experiments", "-s")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*setup of experiments/A::notebooks*"])

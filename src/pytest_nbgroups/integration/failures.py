@@ -13,11 +13,12 @@ from _pytest import outcomes
 from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 from _pytest.pathlib import bestrelpath
 
+from pytest_nbgroups.integration.command_line import value_of
 from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.failure import failure_headline, failure_lines
 from pytest_nbgroups.reports.lines import one_line
 
-_COMMON = ("experiment_artifacts", "experiment_kernel")
+_COMMON = ("--experiment-artifacts", "--experiment-kernel")
 
 
 class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
@@ -78,10 +79,8 @@ def _rerun_command(config: pytest.Config, nodeid: str, *, resumes: bool) -> str:
     """With what a run has to have in common with this one, to reuse a part of it."""
     words = ["pytest", "--run-experiments"]
     if resumes:
-        common = {name: config.getoption(name) for name in _COMMON}
-        given = [
-            f"--{n.replace('_', '-')}={text}" for n, text in common.items() if text is not None
-        ]
+        common = {flag: value_of(config, flag) for flag in _COMMON}
+        given = [f"{flag}={text}" for flag, text in common.items() if text is not None]
         words += ["--experiment-resume", *given]
     return shlex.join([*words, _from_here(config, nodeid)])
 

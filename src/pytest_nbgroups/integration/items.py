@@ -10,6 +10,7 @@ import pytest
 from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.fixture import marked_resources
+from pytest_nbgroups.integration.foreign import is_declared_to_run, uses_fixture
 from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.sharding import ShardRecord
 
@@ -52,8 +53,7 @@ def _declared(item: pytest.Item) -> Declared | None:
         if own.problem or own.skip:
             return None
         return Declared(name=own.name, place=own.place, resources=own.resources)
-    marker = item.get_closest_marker("experiment")
-    if marker is None and "run_experiment" not in getattr(item, "fixturenames", ()):
+    if not (uses_fixture(item) or is_declared_to_run(item)):
         return None
     try:
         return Declared(resources=marked_resources(item) or Resources())

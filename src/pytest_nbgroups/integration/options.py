@@ -1,66 +1,34 @@
-"""From the option table come the parser, the ini keys and the settings."""
+"""The settings of a session, from its command line and its ini file."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_nbgroups.integration.command_line import (
+    PLAN,
+    RESUME,
+    RUN,
+    their_flags,
+    their_keys,
+    value_of,
+)
+from pytest_nbgroups.integration.foreign import owner_of
 from pytest_nbgroups.integration.option_table import OPTIONS, Option
 
 if TYPE_CHECKING:
     from pytest_nbgroups.settings import Settings, Shard
 
-GROUP = "experiments"
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Add the ``experiments`` group to ``--help`` and the ini keys."""
-    group = parser.getgroup(
-        GROUP, "experiments: directories of ordered notebooks (pytest-nbgroups)"
-    )
-    group.addoption(
-        "--run-experiments",
-        action="store_true",
-        dest="run_experiments",
-        help="Collect and run experiments: each directory of notebooks is one test.",
-    )
-    group.addoption(
-        "--experiment-plan",
-        action="store_true",
-        dest="experiment_plan",
-        help="Tell what would run, in which order, with what and for how long; run nothing.",
-    )
-    group.addoption(
-        "--experiment-resume",
-        action="store_true",
-        dest="experiment_resume",
-        help="Reuse the first notebooks of each experiment as far as they passed and nothing has changed since.",
-    )
-    for option in OPTIONS:
-        if option.flag is not None:
-            group.addoption(
-                option.flag,
-                dest=option.name,
-                metavar=option.metavar,
-                default=None,
-                type=partial(_read_argument, option),
-                help=option.help,
-            )
-        if option.has_ini:
-            parser.addini(
-                option.name, option.help.replace("%%", "%"), type=option.ini_type, default=None
-            )
+_ROOTS = next(option for option in OPTIONS if option.name == "experiment_roots")
 
 
 def refuse_plan_alone(config: pytest.Config) -> None:
     """Explain the option in a session that runs no experiments. Raises pytest.UsageError."""
-    if config.getoption("experiment_plan"):
+    if value_of(config, PLAN):
         raise pytest.UsageError(
             "--experiment-plan tells what --run-experiments would run: give both"
         )
@@ -74,17 +42,39 @@ def refuse_item_arguments(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{argument} is an experiment: needs --run-experiments")
 
 
-def _read_argument(option: Option, value: str) -> Any:  # noqa: ANN401  what the option reads
-    try:
-        return option.read(value)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{value!r}: {exc}") from exc
+def _ini_file(config: pytest.Config) -> str:
+    return config.inipath.name if config.inipath else "the ini file"
+
+
+def _ini_value(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
+    """Return what the ini file has for our key. Raises pytest.UsageError if the key is a project's own and set."""
+    value = config.getini(option.name)
+    if option.name not in their_keys(config):
+        return value
+    if not value:
+        return None
+    instead = f", or give {option.flag} instead of it" if option.flag else ""
+    raise pytest.UsageError(
+        f"{_ini_file(config)}: {option.name} is a key of {owner_of(config, option.name)}, so "
+        f"pytest-nbgroups cannot read it; rename that key{instead}"
+    )
+
+
+def _refuse_their_flags(config: pytest.Config) -> None:
+    """Explain an option that another has declared. Their ``--run-experiments`` is read as ours."""
+    twins = {option.flag: option.name for option in OPTIONS if option.has_ini}
+    for flag in sorted(their_flags(config) - {RUN}):
+        instead = f", or use our ini key {twins[flag]} instead of it" if flag in twins else ""
+        raise pytest.UsageError(
+            f"{flag} is an option of {owner_of(config, flag)}, so pytest-nbgroups cannot read it; "
+            f"rename that option{instead}"
+        )
 
 
 def _read_ini(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
-    file = config.inipath.name if config.inipath else "the ini file"
+    file = _ini_file(config)
     try:
-        value = config.getini(option.name)
+        value = _ini_value(config, option)
     except TypeError as exc:  # pytest's own [tool.pytest] takes text for text only
         raise pytest.UsageError(f"{file}: {exc}; write the value in quotes") from exc
     if value is None or value == "":
@@ -105,8 +95,9 @@ def read_settings(config: pytest.Config) -> Settings:
     """Resolve the command line and the ini file. Raises pytest.UsageError for a bad value."""
     from pytest_nbgroups.settings import Deadlines, Settings
 
+    _refuse_their_flags(config)
     ini = {o.name: _read_ini(config, o) for o in OPTIONS if o.has_ini and o.ini_type != "paths"}
-    given = {o.name: config.getoption(o.name) for o in OPTIONS if o.flag is not None}
+    given = {o.name: value_of(config, o.flag) for o in OPTIONS if o.flag is not None}
     either = {name: _either(given.get(name), ini[name]) for name in ini}
 
     def deadlines(values: dict[str, Any]) -> Deadlines:
@@ -143,8 +134,8 @@ def read_settings(config: pytest.Config) -> Settings:
         rootdir=config.rootpath,
         roots=_roots(config),
         cpu_budget=either["experiment_cpus"],
-        plan=config.getoption("experiment_plan"),
-        resume=config.getoption("experiment_resume"),
+        plan=bool(value_of(config, PLAN)),
+        resume=bool(value_of(config, RESUME)),
         shard=_weighted(given["experiment_shard"], weights),
         weights=weights,
         option_deadlines=deadlines(given),
@@ -187,13 +178,13 @@ def _either(first: object, second: object) -> Any:  # noqa: ANN401
 
 
 def _roots(config: pytest.Config) -> tuple[Path, ...]:
-    configured = config.getini("experiment_roots")
+    configured = _ini_value(config, _ROOTS)
     if configured is None:
         return (config.rootpath / "experiments",)
     roots = tuple(Path(root) for root in configured)
     for root in roots:
         if not root.is_dir():
-            file = config.inipath.name if config.inipath else "the ini file"
+            file = _ini_file(config)
             raise pytest.UsageError(
                 f"{file}: experiment_roots names {str(root)!r}, which is no directory; "
                 "create it or correct the path"

@@ -10,6 +10,7 @@ import pytest
 from pytest_nbgroups.execution.scanning import scan
 from pytest_nbgroups.hints.lines import hint_lines
 from pytest_nbgroups.integration.collection import ExperimentItem
+from pytest_nbgroups.integration.command_line import value_of
 from pytest_nbgroups.integration.failures import shown
 from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.integration.survey import AskedWorkers, Candidate, make_plan, survey
@@ -116,7 +117,7 @@ class PlanOnly:
         One that the ini file names is for every session to read, so none changes it unasked.
         """
         path = self._planner().settings.weights
-        if path is None or self._config.getoption("experiment_weights") is None:
+        if path is None or value_of(self._config, "--experiment-weights") is None:
             return
         seconds, unknown = self._durations(candidates)
         name = shown(self._config, path)
