@@ -96,7 +96,8 @@ class Tree:
     def remember(self) -> None:
         """Leave a history, as an earlier session on this machine would."""
         settings = Settings(rootdir=self.folder, artifacts=self.folder / ".experiments")
-        with begun(settings, session="earlier", started_at=1e9) as (_, history):
+        pool = LeasePool(self.folder / "pool")
+        with begun(settings, pool=pool, session="earlier", started_at=1e9) as (_, history):
             for result in self.results:
                 history.record_experiment(result, nodeid=f"experiments/{result.name}::notebooks")
 

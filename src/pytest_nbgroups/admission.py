@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from pytest_nbgroups.lending import beside, in_use
 from pytest_nbgroups.obstacle import Obstacle, Relation, size_text
 from pytest_nbgroups.placement import place, unleased, wanted, wanting
 from pytest_nbgroups.resources import Budget, Claim, Gpu
@@ -83,11 +84,14 @@ def admit(
     What is ``ahead`` counts as if it held what it needs, so that nobody is passed by one who would
     delay him. ``gpus`` are those of the claim's session as they are now; ``memory`` is None where
     the budget alone is to count. A domain's first claim is never refused its CPUs or RAM: those can
-    have become fewer than when the claim was made, and it would wait for ever.
+    have become fewer than when the claim was made, and it would wait for ever. For a claim with a
+    lender, ``budget`` is what that one holds, and ``memory`` is None: its lease counts already.
     """
+    used = in_use(claim, holders, ahead)
+    holders, ahead = beside(claim, holders, ahead)
     others = _Others(holders=holders, ahead=ahead)
     obstacle = (
-        in_use(claim, holders, ahead)
+        used
         or _exclusivity(claim, others)
         or _locks(claim, others)
         or _slow_start(claim, others)
@@ -102,14 +106,6 @@ def admit(
         return Grant(note=ram)
     chosen = place(claim, holders=holders, ahead=ahead, gpus=gpus)
     return _gpu_obstacle(claim, others, gpus) if chosen is None else Grant(gpus=chosen, note=ram)
-
-
-def in_use(claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> Obstacle | None:
-    """What uses the claim's own directory, or is to use it before; None where nothing does."""
-    users = _Others(holders=holders, ahead=ahead).where(
-        lambda other: bool(claim.place) and other.place == claim.place
-    )
-    return users.obstacle("needs its directory") if users else None
 
 
 def _exclusivity(claim: Claim, others: _Others) -> Obstacle | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pytest_nbgroups.directory import Customization, read_experiments, read_pyproject
 from pytest_nbgroups.errors import SelectionError
-from pytest_nbgroups.events import Event
+from pytest_nbgroups.events import Event, ExperimentWaiting
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.listing import nested_experiments
@@ -21,6 +22,7 @@ from pytest_nbgroups.machine.pool_folder import default_folder
 from pytest_nbgroups.model import SUFFIX, Experiment, ExperimentResult
 from pytest_nbgroups.outset import begun
 from pytest_nbgroups.planner import Planner
+from pytest_nbgroups.reports.live import waiting_line
 from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.settings import Deadlines, Settings
 from pytest_nbgroups.units import parse_duration
@@ -37,7 +39,7 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     cell_timeout: str | float | None = None,
     env: Mapping[str, str] | None = None,
     resume: bool = False,
-    on_event: Callable[[Event], None] = lambda _event: None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> ExperimentResult:
     """Run the notebooks of a directory in order, each in a fresh kernel, up to the first failure.
 
@@ -46,13 +48,15 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     seconds or texts such as ``"30min"``; ``env`` is added to this process's environment.
     ``resume`` reuses the notebooks that passed in the last attempt and have not changed since.
     ``on_event`` is called with each of `pytest_nbgroups.events`, most of them in a background
-    thread, one call at a time; what it raises becomes a warning of the result.
+    thread, one call at a time; what it raises becomes a warning of the result. Without it, a line on
+    stderr reports for whom the experiment waits, if it waits.
 
     Failures are in the result and are not raised. Raises SelectionError where the directory has no
     notebook to run or its notebooks are independent and none is named, DeclarationError for a bad
     pyproject.toml, ValueError for a bad timeout, and KeyboardInterrupt, once nothing is left running.
-    It waits for the lease of what it needs, as in a session of pytest. Raises LeaseError where no
-    pool of leases can be used.
+    It waits for the lease of what it needs, as in a session of pytest; inside an experiment's
+    notebook it takes that from the experiment's lease. Raises LeaseError where no pool of leases can
+    be used.
     """
     root = Path(os.path.abspath(rootdir))  # noqa: PTH100  follows no links, unlike resolve
     settings = Settings(
@@ -70,23 +74,31 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     experiment = _find(Path(os.path.abspath(root / path)), settings)  # noqa: PTH100
     started_at = time.time()
     session = session_id(started_at, uuid.uuid4().hex[:6])
+    pool = LeasePool(default_folder(os.environ))
+    hear = on_event or _report_wait
     with (
-        begun(settings, session=session, started_at=started_at) as (knowledge, history),
+        begun(settings, pool=pool, session=session, started_at=started_at) as (knowledge, history),
         KernelHost() as host,
     ):
 
         def tell(event: Event) -> None:
             history.receive(event, nodeid="")
-            on_event(event)
+            hear(event)
 
         return run_leased(
             _with_surroundings(experiment, env or {}),
             tell,
-            planner=Planner(knowledge, settings, LeasePool(default_folder(os.environ))),
+            planner=Planner(knowledge, settings, pool),
             host=host,
             cancellation=Cancellation(),
             env=os.environ,
         )
+
+
+def _report_wait(event: Event) -> None:
+    if isinstance(event, ExperimentWaiting):
+        sys.stderr.write(f"{waiting_line(event)}\n")
+        sys.stderr.flush()
 
 
 def _with_surroundings(experiment: Experiment, env: Mapping[str, str]) -> Experiment:

@@ -19,7 +19,7 @@ from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.notebook import Emit
 from pytest_nbgroups.execution.requirements import hindrance
 from pytest_nbgroups.execution.resuming import Attempt, looked
-from pytest_nbgroups.machine import affinity
+from pytest_nbgroups.machine import affinity, lender
 from pytest_nbgroups.machine.pool import HeldLease
 from pytest_nbgroups.model import (
     Experiment,
@@ -125,13 +125,13 @@ def _is_reused(attempt: Attempt, planner: Planner) -> bool:
 
 
 def _grantable(experiment: Experiment, planner: Planner) -> Experiment:
-    """Have it skipped, or failed, where the machine can never meet what it declares."""
-    reason = planner.never(experiment.resources)
-    if experiment.problem or experiment.skip or reason is None:
+    """Have it skipped, or failed, where what it declares can never be granted."""
+    refusal = planner.never(experiment.resources)
+    if experiment.problem or experiment.skip or refusal is None:
         return experiment
-    if planner.settings.unmet == "skip":
-        return replace(experiment, skip=reason)
-    return replace(experiment, problem=reason)
+    if refusal.fails:
+        return replace(experiment, problem=refusal.reason)
+    return replace(experiment, skip=refusal.reason)
 
 
 def _threads(
@@ -169,7 +169,7 @@ def _holding(held: HeldLease, need: Need, planner: Planner, declared: Resources)
     return Holding(
         descriptors=held.descriptors,
         on_start=bind,
-        env=_visible_gpus(held, planner),
+        env={**_visible_gpus(held, planner), lender.VARIABLE: held.claim.ticket},
         on_sample=publish,
         gpu_memory=gpu_memory,
         kill_counts=planner.kill_counts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pytest_nbgroups.lending import lacking_gpus
 from pytest_nbgroups.resources import AUTO_SHARE, Budget, Estimate, Need, RamSource, Resources
 from pytest_nbgroups.units import Size, format_size
 
@@ -41,7 +42,7 @@ def need_of(
 
     What is not declared is never more than the budget, so that it can be granted.
     """
-    share = _gpu_share(resources, estimate)
+    share = _lent_share(_gpu_share(resources, estimate), budget)
     ram_bytes, source = _ram(resources, estimate, slow_start)
     ram_bytes += _unified_bytes(resources, share, budget)
     return Need(
@@ -72,6 +73,12 @@ def _gpu_share(resources: Resources, estimate: Estimate | None) -> int | None:
     if resources.gpu_memory != AUTO_SHARE:
         return resources.gpu_memory.bytes
     return _with_margin(estimate.gpu_bytes) if estimate and estimate.gpu_bytes else None
+
+
+def _lent_share(share: int | None, budget: Budget) -> int | None:
+    """What history expects is never more than the lender's share, so that it can be granted."""
+    lent = budget.lender.need.gpu_share_bytes if budget.lender else None
+    return share if share is None or lent is None else min(share, lent)
 
 
 def _with_margin(measured: int) -> int:
@@ -105,7 +112,13 @@ def notes(resources: Resources, estimate: Estimate | None, budget: Budget) -> It
 
 
 def unmet(resources: Resources, budget: Budget) -> str | None:
-    """Why this machine can never grant what is declared; None where it can."""
+    """Why this machine can never grant what is declared; None where it can.
+
+    What a lender must hold besides, see `lacking`.
+    """
+    lender = budget.lender
+    if lender is not None:
+        return lacking_gpus(resources, lender) or _unmet_gpus(resources, budget)
     return _unmet_ram(resources, budget) or _unmet_gpus(resources, budget)
 
 

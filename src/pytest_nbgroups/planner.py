@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from pytest_nbgroups.admission import Grant, MemoryUse, Obstacle, admit, in_use
+from pytest_nbgroups.admission import Grant, MemoryUse, Obstacle, admit
 from pytest_nbgroups.backlog import Verdict
 from pytest_nbgroups.errors import LeaseError
 from pytest_nbgroups.events import Event, ExperimentFinished
+from pytest_nbgroups.lending import are_kin, in_use, lacking, lent, name_of, waits_for_itself
 from pytest_nbgroups.machine.affinity import available_cpus, choose_cpus, read_places
 from pytest_nbgroups.machine.cgroup import Cgroup, find_cgroup
 from pytest_nbgroups.machine.gpu_reader import GpuReader
@@ -44,12 +45,22 @@ class Knowledge:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why an experiment can never have its lease here."""
+
+    reason: str
+    fails: bool
+    """Whether that is a failure, else a reason to skip it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """The machine at one moment."""
 
     snapshot: PoolSnapshot
     gpus: tuple[Gpu, ...]
-    memory: MemoryUse
+    memory: MemoryUse | None
+    """None if the budget alone counts."""
 
 
 class Planner:
@@ -82,12 +93,27 @@ class Planner:
         """What a run of the experiment is to be granted, as things stand."""
         return need_of(resources, self.estimate(experiment), self.budget, self.knowledge.slow_start)
 
-    def never(self, resources: Resources) -> str | None:
-        """Why this machine can never grant what is declared; None where it can."""
+    def never(self, resources: Resources) -> Refusal | None:
+        """Say why what is declared can never be granted here; None if it can.
+
+        A machine that is too small is a reason to skip. A lender that holds too little is a fault in
+        its declaration, on whatever machine.
+        """
+        if (fault := self._lacking(resources)) is not None:
+            return Refusal(reason=fault, fails=True)
         reason = unmet(resources, self.budget)
-        if reason is None or self.settings.unmet == "skip":
-            return reason
-        return f"{reason} (experiment_unmet = fail)"
+        if reason is None:
+            return None
+        if self.settings.unmet == "skip":
+            return Refusal(reason=reason, fails=False)
+        return Refusal(reason=f"{reason} (experiment_unmet = fail)", fails=True)
+
+    def _lacking(self, resources: Resources) -> str | None:
+        lender = self.budget.lender
+        if lender is None:
+            return None
+        default_bytes = self.knowledge.slow_start.default_bytes
+        return lacking(resources, lender, default_ram_bytes=default_bytes)
 
     def job(self, experiment: str, resources: Resources) -> Job:
         estimate = self.estimate(experiment)
@@ -103,7 +129,7 @@ class Planner:
         needs = [
             self.need(name, resources)
             for name, resources in declared
-            if unmet(resources, self.budget) is None
+            if self.never(resources) is None
         ]
         return most_at_once(needs, self.budget, max_parallel=self.settings.max_parallel)
 
@@ -132,10 +158,12 @@ class Planner:
     def claim(self, experiment: str, nodeid: str, need: Need, *, place: str = "") -> Claim:
         """``place`` as in `Experiment`, empty where it is not known."""
         limit = self.knowledge.slow_start.limit
+        lender = self.budget.lender
         return Claim(
             need=need,
             experiment=experiment,
             session=self.knowledge.session,
+            lender=lender.ticket if lender else "",
             nodeid=nodeid,
             place=place,
             cpu_domain=self.budget.cpu_domain,
@@ -150,17 +178,27 @@ class Planner:
         """See what is held and used right now. Raises LeaseError where the pool cannot be used."""
         return Surroundings(
             snapshot=self.pool.snapshot(),
-            gpus=self._gpu_reader.read(self.budget.gpus),
-            memory=read_memory_use(self._ram_limit),
+            gpus=self._read_gpus(),
+            memory=self._read_memory(),
         )
 
+    def _read_gpus(self) -> tuple[Gpu, ...]:
+        found = self._gpu_reader.read(self.budget.gpus)
+        return lent(found, self.budget.lender) if self.budget.lender else found
+
+    def _read_memory(self) -> MemoryUse | None:
+        return None if self.budget.lender else read_memory_use(self._ram_limit)
+
     def others(self, claim: Claim) -> Sequence[Claim]:
-        """Who holds a lease besides this holder; nobody where the pool cannot be used."""
+        """Who holds a lease besides this holder; nobody where the pool cannot be used.
+
+        What runs inside it, and that inside which it runs, is no other: their processes are its own.
+        """
         try:
             holders = self.pool.snapshot().holders
         except LeaseError:
             return ()
-        return [holder for holder in holders if not _is_same(holder, claim)]
+        return [holder for holder in holders if not are_kin(holder, claim, holders)]
 
     def kill_counts(self) -> KillCounts:
         """What the operating system has ended for lack of memory until now."""
@@ -171,11 +209,10 @@ class Planner:
     ) -> Grant | Obstacle:
         """The lease pool's question: whether a claim is granted now.
 
-        Raises LeaseError where it is not to wait for its directory.
+        Raises LeaseError where it is not to wait for its directory, or would wait for ever.
         """
-        if (used := self._used_elsewhere(claim, holders, ahead)) is not None:
-            what = describe(used, now=time.time())
-            raise LeaseError(f"{what}; run it after that, or set experiment_busy = wait")
+        if (refusal := self._refusal(claim, holders, ahead)) is not None:
+            raise LeaseError(refusal)
         limit = self.settings.max_parallel
         ours = [holder for holder in holders if holder.session == claim.session]
         if limit is not None and len(ours) >= limit:
@@ -185,12 +222,33 @@ class Planner:
             holders=holders,
             ahead=ahead,
             budget=self.budget,
-            gpus=self._gpu_reader.read(self.budget.gpus if claim.need.gpus else ()),
-            memory=read_memory_use(self._ram_limit),
+            gpus=self._read_gpus() if claim.need.gpus else (),
+            memory=self._read_memory(),
         )
         if isinstance(answer, Obstacle) or not self.settings.cpu_affinity:
             return answer
         return replace(answer, bound_cpus=self._cpus_to_bind(claim.need, holders))
+
+    def _refusal(
+        self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
+    ) -> str | None:
+        """Say why a claim is not to wait at all."""
+        lender = self.budget.lender
+        if lender is not None and all(holder.ticket != lender.ticket for holder in holders):
+            return f"{name_of(lender)}, inside which this run is, no longer holds its lease"
+        if (circle := waits_for_itself(claim, holders, ahead)) is not None:
+            user, ancestor = map(name_of, circle)
+            inside = f"{ancestor}, inside which this run is"
+            if circle[0] == circle[1]:
+                return f"it would wait for itself: its directory is in use by {inside}"
+            return (
+                f"it would wait for itself: its directory is in use by {user}, which waits for the "
+                f"end of {inside}; let only one of them run the other"
+            )
+        if (used := self._used_elsewhere(claim, holders, ahead)) is not None:
+            what = describe(used, now=time.time())
+            return f"{what}; run it after that, or set experiment_busy = wait"
+        return None
 
     def _used_elsewhere(
         self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
@@ -219,7 +277,7 @@ class Planner:
         if limit is not None and len(ours) >= limit:
             return "no"
         pool = around.snapshot
-        if self._used_elsewhere(claim, pool.holders, pool.waiting):
+        if self._refusal(claim, pool.holders, pool.waiting) is not None:
             return "start"  # to be refused, and reported, at once
         tickets = {c.nodeid for c in (*pool.holders, *pool.waiting) if c.session == claim.session}
         sent = [other for other in ours if other.nodeid not in tickets]
@@ -247,8 +305,3 @@ class Planner:
     def gpu_memory(self, pids: Collection[int], gpus: Collection[str]) -> Mapping[str, int] | None:
         """UUID -> bytes that these processes hold of these GPUs; None where nothing can tell."""
         return self._gpu_reader.process_memory(pids, gpus)
-
-
-def _is_same(one: Claim, other: Claim) -> bool:
-    """Of all that a ticket says only what is used changes."""
-    return (one.pid, one.experiment, one.since) == (other.pid, other.experiment, other.since)

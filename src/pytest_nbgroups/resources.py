@@ -74,6 +74,8 @@ class Budget:
     gpus_reason: str = ""
     """Why there are none."""
     notes: tuple[str, ...] = ()
+    lender: Claim | None = None
+    """Whose lease it is a part of: the session runs inside that experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,10 @@ class Claim:
     experiment: str
     session: str
     """Random, one for each invocation."""
+    ticket: str = ""
+    """Name of its ticket, as found in the pool; empty before it has one."""
+    lender: str = ""
+    """The ticket of the lease that it takes from; empty if it takes from the machine."""
     nodeid: str = ""
     place: str = ""
     """`Experiment.place`; empty where it is not known."""

@@ -17,7 +17,7 @@ from pytest_nbgroups.units import format_duration
 
 PREPARE_S = 300.0
 """What the imports of a server may take: cold ones, from a disk on the network, take minutes."""
-_OF_ONE_NOTEBOOK = ("NBGROUPS_EXPERIMENT", "NBGROUPS_NOTEBOOK")
+_OF_ONE_NOTEBOOK = ("NBGROUPS_EXPERIMENT", "NBGROUPS_LEASE", "NBGROUPS_NOTEBOOK")
 _FLAGS_WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
 
 

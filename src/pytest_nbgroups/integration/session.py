@@ -82,11 +82,15 @@ class Prepared:
         """Raises pytest.UsageError for GPUs or a lease pool that cannot be used."""
         handed_down = channel.knowledge_of_worker(self.config)
         try:
-            pool = LeasePool(default_folder(os.environ))
             knowledge = handed_down or self._begun[0]
+            return Planner(knowledge, self.settings, self._pool)
         except (LeaseError, SelectionError) as exc:
             raise pytest.UsageError(str(exc)) from exc
-        return Planner(knowledge, self.settings, pool)
+
+    @cached_property
+    def _pool(self) -> LeasePool:
+        """Raises LeaseError."""
+        return LeasePool(default_folder(os.environ))
 
     @property
     def history(self) -> History:
@@ -100,7 +104,12 @@ class Prepared:
         from pytest_nbgroups.outset import begun
 
         return self._opened.enter_context(
-            begun(self.settings, session=self.session, started_at=self.started_at)
+            begun(
+                self.settings,
+                pool=self._pool,
+                session=self.session,
+                started_at=self.started_at,
+            )
         )
 
     @cached_property

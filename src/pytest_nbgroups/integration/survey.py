@@ -146,10 +146,10 @@ def _skip_mark(item: pytest.Item) -> str:
 
 
 def _unmet(resources: Resources, planner: Planner) -> str:
-    reason = planner.never(resources)
-    if reason is None:
+    refusal = planner.never(resources)
+    if refusal is None:
         return ""
-    return f"{'fails' if planner.settings.unmet == 'fail' else 'skipped'}: {reason}"
+    return f"{'fails' if refusal.fails else 'skipped'}: {refusal.reason}"
 
 
 def _env(experiment: Experiment) -> Mapping[str, str]:

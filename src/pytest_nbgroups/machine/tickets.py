@@ -15,7 +15,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -70,6 +70,7 @@ def create(folder: Path, state: State, number: int, claim: Claim) -> OwnTicket:
     """Write a ticket and lock it. Raises OSError."""
     # No two are ever called the same, so that to remove one's own cannot hit another's.
     path = folder / f"{state}-{number:012}-{os.getpid()}-{secrets.token_hex(4)}"
+    claim = replace(claim, ticket=path.name)
     descriptor = locked_file.create_locked(path, _first_line(claim))
     return OwnTicket(path=path, number=number, claim=claim, descriptor=descriptor)
 
@@ -90,7 +91,7 @@ def live_tickets(folder: Path, *, except_for: Path | None = None) -> Iterator[Ti
         if path == except_for:
             continue
         content = locked_file.content_if_alive(path)
-        claim = None if content is None else decode(content) or _unknown(path, state)
+        claim = None if content is None else _named(content, path.name) or _unknown(path, state)
         if claim is not None:
             yield Ticket(state=state, number=number, claim=claim)
 
@@ -110,7 +111,7 @@ def _unknown(path: Path, state: State) -> Claim | None:
     if state == "waiting":
         return None
     need = Need(cpus=0, ram_bytes=0, ram_source="declared", exclusive=True)
-    return Claim(need=need, experiment=f"the holder of {path}", session="")
+    return Claim(need=need, experiment=f"the holder of {path}", session="", ticket=path.name)
 
 
 def _first_line(claim: Claim) -> bytes:
@@ -118,6 +119,12 @@ def _first_line(claim: Claim) -> bytes:
 
 
 @lru_cache(maxsize=256)  # a ticket is read again and again while it lives
+def _named(content: bytes, name: str) -> Claim | None:
+    """The claim with the file's name as its ticket, whatever it says itself: no two are called the same."""
+    claim = decode(content)
+    return None if claim is None else replace(claim, ticket=name)
+
+
 def decode(content: bytes) -> Claim | None:
     """The claim with what it was last said to use; None where it cannot be made out."""
     first, _, rest = content.partition(b"\n")

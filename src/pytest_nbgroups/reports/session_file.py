@@ -68,7 +68,7 @@ def session_dict(record: SessionRecord, metadata: SessionMetadata) -> dict[str, 
         "started_at": metadata.started_at,
         "finished_at": metadata.finished_at,
         "exit_status": metadata.exit_status,
-        "budget": plain(metadata.budget),
+        "budget": _budget(metadata.budget),
         "workers": list(record.workers()),
         "warnings": [plain_text(warning) for warning in metadata.warnings],
         "shard": plain(metadata.shard),
@@ -87,6 +87,13 @@ def _experiment(experiment: ExperimentRecord, rootdir: Path) -> dict[str, Any]:
         "reason": _reason(result),
         "attempts": [_attempt(attempt, rootdir) for attempt in experiment.attempts],
     }
+
+
+def _budget(budget: Budget | None) -> dict[str, Any] | None:
+    """What its notes say of the lender is enough."""
+    if budget is None:
+        return None
+    return {name: value for name, value in plain(budget).items() if name != "lender"}
 
 
 def _attempt(attempt: Attempt, rootdir: Path) -> dict[str, Any]:

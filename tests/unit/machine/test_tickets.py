@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,20 @@ def live(folder: Path) -> list[Ticket]:
 
 def test_claim(create: Create, tmp_path: Path) -> None:
     """A ticket says all of the claim to everyone, in a process of its own or in this one."""
-    create("holding", 7)
-    assert live(tmp_path) == [Ticket(state="holding", number=7, claim=CLAIM)]
+    own = create("holding", 7)
+    claim = replace(CLAIM, ticket=own.path.name)
+    assert own.claim == claim
+    assert live(tmp_path) == [Ticket(state="holding", number=7, claim=claim)]
+
+
+def test_name(create: Create, tmp_path: Path) -> None:
+    """A ticket is called what its file is called, also if it says something else."""
+    other = create("holding", 1)
+    path = tmp_path / "holding-2-1-a"
+    said = json.dumps(plain(replace(CLAIM, ticket=other.path.name))).encode()
+    descriptor = locked_file.create_locked(path, said + b"\n")
+    assert [found.claim.ticket for found in live(tmp_path)] == [other.path.name, path.name]
+    locked_file.close(descriptor)
 
 
 def test_queue(create: Create, tmp_path: Path) -> None:
@@ -92,7 +105,7 @@ def test_end_with_an_heir(create: Create, tmp_path: Path) -> None:
     ticket = create()
     heir = os.dup(ticket.descriptor)
     ticket.end()
-    assert [found.claim for found in live(tmp_path)] == [CLAIM]
+    assert [found.claim for found in live(tmp_path)] == [ticket.claim]
     os.close(heir)
     assert live(tmp_path) == []
 
@@ -211,8 +224,8 @@ def test_the_last_number(create: Create, tmp_path: Path) -> None:
     """Who comes after the last number there can be has a ticket all the same, which all others see."""
     (tmp_path / f"waiting-{'9' * 60}-1-ab").touch()
     number = tickets.next_number(tmp_path)
-    create("holding", number)
-    assert live(tmp_path) == [Ticket(state="holding", number=number, claim=CLAIM)]
+    own = create("holding", number)
+    assert live(tmp_path) == [Ticket(state="holding", number=number, claim=own.claim)]
 
 
 @posix
