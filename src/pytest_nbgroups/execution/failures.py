@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
 from pytest_nbgroups.execution.deadlines import Limit
-from pytest_nbgroups.execution.outputs import OUTPUT_LINES, printed
+from pytest_nbgroups.execution.failing_line import failing_line, with_lines_of_cell
+from pytest_nbgroups.execution.outputs import OUTPUT_LINES
+from pytest_nbgroups.execution.tracebacks import PIECE, shown_by
+from pytest_nbgroups.execution.wording import remedy_of, reworded
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.text import first_line, last_lines, plain_text, shortened
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 _LINE, _TEXT, _SOURCE = 2_000, 20_000, 100_000
 """Characters that are kept of a line, of a text, and of the source of a cell."""
-_RAW = 10 * _TEXT
-"""Before escapes and control characters are removed."""
 
 _SHELL = 128
 _LARGEST_EXIT = 255
@@ -46,57 +46,39 @@ _SIGNALS = {
     "SIGSYS": ", a system call that is not allowed here",
 }
 
-# "Cell In[3], line 2" since IPython 8.7, "Input In [3], in <cell line: 2>()" before.
-_CELL_LINE = re.compile(r"(?:Cell|Input) In ?\[(\d+)\],? (?:line |in <cell line: )(\d+)")
-
-# What Python writes between an exception and the one that came of it.
-_CHAINED = re.compile(
-    r"^(?:The above exception was the direct cause|During handling of the above exception)",
-    re.MULTILINE,
-)
-
 
 def cell_reference(
     notebook: NotebookNode, index: int, *, traceback: str = "", execution_count: int | None = None
 ) -> CellReference:
     """Refer to ``notebook.cells[index]``, with the failing line where the traceback names it."""
     cell = notebook.cells[index]
-    last = _CHAINED.split(traceback)[-1]
-    lines = [
-        int(line)
-        for count, line in _CELL_LINE.findall(last)
-        if execution_count is None or int(count) == execution_count
-    ]
     return CellReference(
         number=index + 1,
         count=len(notebook.cells),
         source=cell.source,
         execution_count=execution_count,
-        line=lines[0] if lines and 0 < lines[0] <= len(cell.source.splitlines()) else None,
+        line=failing_line(cell.source, traceback, execution_count),
     )
 
 
 def cell_failure(notebook: NotebookNode, index: int, error: CellExecutionError) -> Failure:
     """The failure of a cell that raised."""
-    cell = notebook.cells[index]
-    traceback = plain_text(_traceback(cell))
-    evalue = plain_text((error.evalue or "")[:_RAW])
-    message = first_line(": ".join(filter(None, [error.ename, evalue])))
+    cell, shown = notebook.cells[index], shown_by(notebook.cells[index])
+    evalue = plain_text((error.evalue or "")[:PIECE])
+    said = ": ".join(filter(None, [error.ename, evalue]))
+    better = reworded(error.ename, evalue, cell)
+    reference = cell_reference(
+        notebook, index, traceback=shown.traceback, execution_count=cell.get("execution_count")
+    )
+    traceback = shown.traceback.replace(said, better) if better else shown.traceback
     return Failure(
         kind=FailureKind.CELL,
-        message=message or "the cell reported an error without a message",
-        cell=cell_reference(
-            notebook, index, traceback=traceback, execution_count=cell.get("execution_count")
-        ),
-        traceback=traceback.strip("\n"),
-        output=printed(cell),
+        message=better or first_line(said) or "the cell reported an error without a message",
+        cell=reference,
+        traceback=with_lines_of_cell(traceback, cell.source, reference.execution_count),
+        output=shown.printed,
+        remedy=remedy_of(error.ename, shown.traceback, shown.printed),
     )
-
-
-def _traceback(cell: NotebookNode) -> str:
-    errors = (o for o in cell.get("outputs", []) if o.get("output_type") == "error")
-    frames = (frame for output in errors for frame in output.get("traceback", []))
-    return shortened("\n".join(shortened(frame, _RAW) for frame in frames), 2 * _RAW)
 
 
 def bounded(failure: Failure) -> Failure:

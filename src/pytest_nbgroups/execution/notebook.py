@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_nbgroups.artifacts import Artifacts, has_content
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.events import CellStarted, Event
+from pytest_nbgroups.execution.cell_files import with_cell_names
 from pytest_nbgroups.execution.cells import NotebookEnded, client_on, execute_cell, is_run
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
 from pytest_nbgroups.execution.failures import bounded, deadline_failure, failure_of
@@ -297,6 +298,8 @@ async def _execute(
         try:
             await execute_cell(client, kernel, index, nearest(own, until))
         except NotebookEnded as ended:
+            if ended.failure is not None:
+                ended.failure = with_cell_names(ended.failure, progress.notebook)
             if ended.kernel_is_lost:
                 kernel.abandon()
             raise

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pytest_nbgroups.cell_lines import python_lines
 from pytest_nbgroups.model import (
     DECLARATION_FILE,
     ExperimentOutcome,
@@ -75,7 +76,7 @@ def _bare_line(failure: Failure) -> str:
     cell = failure.cell
     if cell is None or cell.line is None or not re.fullmatch(r"[\w.]+", failure.message):
         return ""
-    lines = cell.source.splitlines()
+    lines = python_lines(cell.source)
     return f" at {one_line(lines[cell.line - 1])}" if cell.line <= len(lines) else ""
 
 

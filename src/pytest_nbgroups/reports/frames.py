@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from pytest_nbgroups.cell_lines import CellText
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.reports.lines import plain_lines, without_middle
 
@@ -17,7 +18,12 @@ _RULE = re.compile(r"-{20,}")
 _TITLE = re.compile(
     r"\S+ +Traceback \(most recent call last\):?|An exception has occurred, use %tb .*"
 )
-_ARROW = re.compile(r"-+> ?\d")
+_ARROW = re.compile(r"-+> ?(\d+)")
+_NO_SOURCE = re.compile(
+    r" *\d+ 'Could not get source, probably due dynamically evaluated source code\.'"
+)
+_OF_CELL = re.compile(r"(?:Cell|Input) In ?\[(\d+)\],? (?:line (\d+)|in <cell line: (\d+)>\(\))")
+_OF_MAGIC = re.compile(r"File (<[\w -]+>):(\d+)(?:, in (?:<module>|inner\(.*\)))?")
 
 
 def split_traceback(failure: Failure, *, short: bool) -> tuple[list[str], list[str]]:
@@ -52,20 +58,31 @@ def _error(failure: Failure, lines: list[str]) -> list[str]:
 
 
 def _worth_showing(lines: Iterable[str], cell: CellReference | None, *, short: bool) -> list[str]:
-    kept = (line for line in lines if not _RULE.fullmatch(line) and not _TITLE.fullmatch(line))
+    noise = (_RULE, _TITLE, _NO_SOURCE)
+    kept = (line for line in lines if not any(each.fullmatch(line) for each in noise))
     paragraphs = [list(group) for is_text, group in groupby(kept, key=bool) if is_text]
-    shown = [each for each in paragraphs if not _repeats(each[0], cell)]
+    shown = [each for each in paragraphs if not _repeats(each, cell)]
     if short:
         return [line for each in _told_once(map(_shortened, shown)) for line in each]
     return [line for each in _told_once(shown) for line in ["", *each]][1:]
 
 
-def _repeats(location: str, cell: CellReference | None) -> bool:
+def _repeats(frame: list[str], cell: CellReference | None) -> bool:
     """Whether a frame is that of the failing cell, which its source with the arrow shows already."""
-    if cell is None or cell.line is None or cell.execution_count is None:
+    if cell is None:
         return False
-    here = rf"(?:line {cell.line}|in <cell line: {cell.line}>\(\))"
-    return bool(re.fullmatch(rf"(?:Cell|Input) In ?\[{cell.execution_count}\],? {here}", location))
+    text = CellText(cell.source)
+    if of_magic := _OF_MAGIC.fullmatch(frame[0]):
+        is_here = text.is_magic and text.magic_file.fullmatch(of_magic[1]) is not None
+        return is_here and cell.line is not None and text.magic_line(int(of_magic[2])) == cell.line
+    of_cell = _OF_CELL.fullmatch(frame[0])
+    if of_cell is None or of_cell[1] != str(cell.execution_count):
+        return False
+    if text.is_magic:  # the whole cell as one line, with escapes
+        return True
+    arrow = next(filter(None, map(_ARROW.match, frame[1:])), None)
+    number = int(arrow[1] if arrow else of_cell[2] or of_cell[3])
+    return cell.line is not None and cell.line in text.meant(number)
 
 
 def _shortened(frame: list[str]) -> list[str]:

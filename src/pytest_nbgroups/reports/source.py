@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_nbgroups.cell_lines import python_lines
 from pytest_nbgroups.model import CellReference
 from pytest_nbgroups.reports.lines import plain_lines
 
@@ -28,7 +29,7 @@ def source_lines(cell: CellReference, *, around: int) -> list[str]:
 
 def _numbered(source: str) -> list[str]:
     """One printable line for each line of the source, so that the numbers stay true."""
-    return ["".join(plain_lines(line)) for line in source.rstrip().splitlines()]
+    return ["".join(plain_lines(line)) for line in python_lines(source)]
 
 
 def _line(number: str, text: str, *, is_marked: bool) -> str:

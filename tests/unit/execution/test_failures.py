@@ -39,7 +39,7 @@ def error(ename: str = "ZeroDivisionError", evalue: str = "division by zero") ->
 @pytest.mark.parametrize(
     ("traceback", "line"),
     [
-        ("Cell In[3], line 2\n  1 x", 2),
+        ("Cell In[3], line 2\n  1 a = 1", 2),
         ("Input In [3], in <cell line: 2>()", 2),
         ("Cell In[3], line 3\n ...\nCell In[1], line 9, in f\n ...\nCell In[3], line 1, in g", 3),
         ("Cell In[1], line 2", None),
@@ -104,6 +104,26 @@ def test_a_cell_without_an_error_output() -> None:
 def test_what_is_said_of_an_error(ename: str, evalue: str, message: str) -> None:
     """Kernels of other languages leave the name or the value empty."""
     assert cell_failure(notebook(), 1, error(ename, evalue)).message == message
+
+
+def test_a_script_that_failed() -> None:
+    """The message says how it ended; the last line of the traceback says the same."""
+    said = "CalledProcessError: Command 'b'ls /x\\n'' returned non-zero exit status 2."
+    outputs = [
+        {"output_type": "stream", "name": "stderr", "text": "ls: cannot access '/x'\n"},
+        {"output_type": "error", "ename": "", "evalue": "", "traceback": ["frames", said]},
+    ]
+    made = notebook("\n%%bash\nls /x", outputs=outputs)
+    found = cell_failure(made, 1, error(*said.split(": ", 1)))
+    better = "CalledProcessError: %%bash ended with exit code 2 (ls: cannot access '/x')"
+    assert found.message == better
+    assert found.traceback == f"frames\n{better}"
+
+
+def test_an_error_comes_with_a_remedy() -> None:
+    """If its own words do not say what to do."""
+    assert cell_failure(notebook(), 1, error("SystemExit", "0")).remedy
+    assert not cell_failure(notebook(), 1, error()).remedy
 
 
 def test_printed_is_the_end_of_the_output() -> None:

@@ -176,3 +176,48 @@ def test_the_log_of_a_dead_kernel_is_no_traceback() -> None:
         kind=FailureKind.KERNEL_DIED, message="the kernel died", traceback="the\n\nlog"
     )
     assert split_traceback(failure, short=True) == (["the", "", "log"], ["the kernel died"])
+
+
+def magic_cell(line: int | None) -> CellReference:
+    return CellReference(
+        number=5, count=12, source="\n%%time\nx = 1\nfit(x)", execution_count=3, line=line
+    )
+
+
+BY_MAGIC = """\
+Cell In[3], line 1
+----> 1 get_ipython().run_cell_magic('time', '', 'x = 1\\nfit(x)')
+
+File <timed exec>:2
+      1 'Could not get source, probably due dynamically evaluated source code.'
+
+File ~/repo/fitting.py:11, in fit(data)
+---> 11     raise ValueError("bad value")
+
+ValueError: bad value"""
+
+
+def test_the_frames_of_a_cell_magic_are_not_repeated() -> None:
+    """Neither the whole cell as one line, nor the pseudo file whose line has the arrow."""
+    frames, _ = split_traceback(cell_failure(cell=magic_cell(4), traceback=BY_MAGIC), short=False)
+    assert frames == [
+        "File ~/repo/fitting.py:11, in fit(data)",
+        '---> 11     raise ValueError("bad value")',
+    ]
+
+
+def test_the_pseudo_file_of_a_magic_stays_where_the_line_is_not_known() -> None:
+    """Then it is all that says where."""
+    frames, _ = split_traceback(
+        cell_failure(cell=magic_cell(None), traceback=BY_MAGIC), short=False
+    )
+    assert frames[:2] == ["File <timed exec>:2", ""]
+
+
+def test_the_own_frame_of_a_cell_that_begins_with_blank_lines() -> None:
+    """Its number is lower than that of the line."""
+    cell = CellReference(
+        number=5, count=12, source="\n\ndata = load()\nfit(data)", execution_count=3, line=4
+    )
+    frames, _ = split_traceback(cell_failure(cell=cell), short=False)
+    assert frames[0] == "File ~/repo/fitting.py:11, in fit(data)"

@@ -46,3 +46,10 @@ def test_an_empty_cell_has_no_lines() -> None:
 def test_a_line_beyond_the_source_marks_nothing() -> None:
     """A reference that does not fit its source is no error."""
     assert source_lines(cell("a", 7), around=1) == ["      1 a"]
+
+
+def test_lines_are_those_of_python() -> None:
+    """A form feed or a line separator within a line ends none, so that numbers stay true."""
+    lines = source_lines(cell("a = '\x0c'\r\nb = '\u2028'\rfit(a)\n", 3), around=8)
+    assert [line[6] for line in lines] == ["1", "2", "3"]
+    assert lines[2] == "----> 3 fit(a)"

@@ -1,0 +1,71 @@
+"""Errors that say little to who did not write them: what they mean, and what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_nbgroups.cell_lines import CellText
+from pytest_nbgroups.text import last_lines, plain_text
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+_LAST_WORDS = 120
+"""Characters of the last line on stderr."""
+
+# IPython gives CalledProcessError the bytes of the script for its command; no other caller does.
+_SCRIPT = re.compile(
+    r"Command 'b(['\"]).*\1' (?:returned non-zero exit status (?P<code>\d+)"
+    r"|died with (?:<Signals\.(?P<name>\w+): \d+>|unknown (?P<number>signal \d+)))\.",
+    re.DOTALL,
+)
+_DEBUGGER = re.compile(r"\b(?:i?pdb|bdb|Pdb|TerminalPdb)\b|\bset_trace\(")
+_ARGPARSE = re.compile(r"^usage: .*", re.MULTILINE)
+
+_NO_ANSWER = "nobody answers questions while a notebook runs as a test: "
+_REMEDIES = {
+    "StdinNotImplementedError": f"{_NO_ANSWER}read the value from a file or an environment variable, or take a "
+    "default if NBGROUPS is set in os.environ",
+    "SystemExit": "sys.exit() fails a cell whatever its code, 0 included: let the cell run to its end, or raise an "
+    "error that says what is wrong",
+}
+_REMOVE_BREAKPOINT = (
+    f"{_NO_ANSWER}remove the breakpoint; pytest --pdb keeps the kernel of a failed notebook for "
+    "you to look into"
+)
+_GIVE_ARGUMENTS = "argparse read the command line of the kernel: give it the arguments, as in parser.parse_args([])"
+
+
+def reworded(ename: str, evalue: str, cell: NotebookNode) -> str | None:
+    """Say in one line what went wrong in a cell; None if the kernel's own words do."""
+    if not ename and re.fullmatch(r"\d+", evalue.strip()):  # as kernels of shells have it
+        return f"exit code {evalue.strip()}{_last_words(cell)}"
+    if ename == "CalledProcessError" and (ended := _SCRIPT.fullmatch(evalue.strip())):
+        code = ended["code"]
+        status = f"exit code {code}" if code else ended["name"] or ended["number"]
+        return f"{ename}: {_script(cell)} ended with {status}{_last_words(cell)}"
+    return None
+
+
+def _script(cell: NotebookNode) -> str:
+    """``%%bash``; for ``%%script`` with the program."""
+    magics = CellText(cell.source).magics
+    if not magics:
+        return "the script"
+    return magics[-1] if magics[-1].startswith("%%script ") else magics[-1].split()[0]
+
+
+def _last_words(cell: NotebookNode) -> str:
+    texts = [o.get("text", "") for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+    last = last_lines(plain_text("".join(texts[-2:])), 1, width=_LAST_WORDS).strip()
+    return f" ({last})" if last else ""
+
+
+def remedy_of(ename: str, traceback: str, printed: str) -> str:
+    """What to do about an error of a cell; empty for most, which say it themselves."""
+    if ename == "StdinNotImplementedError" and _DEBUGGER.search(traceback):
+        return _REMOVE_BREAKPOINT
+    if ename == "SystemExit" and _ARGPARSE.search(printed):
+        return _GIVE_ARGUMENTS
+    return _REMEDIES.get(ename, "")
