@@ -41,6 +41,9 @@ from pytest_nbgroups import (
     SelectionError,
     run_experiment,
 )
+from pytest_nbgroups.admission import Grant
+from pytest_nbgroups.machine.pool import LeasePool
+from pytest_nbgroups.resources import Claim, Need
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -325,3 +328,26 @@ def test_arguments_are_named(tree: Tree) -> None:
     result = run_experiment("experiments/fit", rootdir=tree.root, env={"A": 1})  # type: ignore[dict-item]
     assert result.failure is not None
     assert result.failure.message == "environment variable 'A' = 1: expected a name and a text"
+
+
+def test_a_wait_is_reported(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a listener one line on stderr reports for whom it waits; without a wait there is none."""
+    tree.notebook("fit", "1.ipynb", "")
+    run_experiment("experiments/fit", rootdir=tree.root)
+    assert capsys.readouterr().err == ""
+    need = Need(cpus=1, ram_bytes=0, ram_source="declared", exclusive=True)
+    claim = Claim(need=need, experiment="Lung", session="another", user="anna")
+    seen: list[str] = []
+
+    def has_reported() -> bool:
+        seen.append(capsys.readouterr().err)
+        return any(seen)
+
+    pool = LeasePool(tree.root / ".pool")
+    with ThreadPoolExecutor() as threads:
+        with pool.lease(claim, admission=lambda *_: Grant()):
+            running = threads.submit(run_experiment, "experiments/fit", rootdir=tree.root)
+            assert await_condition(has_reported)
+        assert running.result().outcome is ExperimentOutcome.PASSED
+    (line,) = "".join([*seen, capsys.readouterr().err]).splitlines()
+    assert line.startswith("fit waits: cannot run beside an exclusive one; waits for Lung (pid ")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil  # noqa: TID253  to look at processes
 import pytest
-from workbench import Finished, Json, Running, Tree, await_condition, gone
+from workbench import Finished, Json, Running, Tree, await_condition, gone, printed
 
 from pytest_nbgroups.errors import LeaseTimeoutError
 from pytest_nbgroups.machine.pool import LeasePool
@@ -295,3 +295,31 @@ def test_unified_memory(tmp_path: Path, make_machine: Callable[..., Machine]) ->
     assert machine.visible("A") == machine.visible("C") == "GPU-a"
     assert a["ram_bytes"] == c["ram_bytes"] == 250_000_000
     assert c["granted_at"] >= a["released_at"]
+
+
+NESTED = """
+import os, sys
+from pytest_nbgroups import run_experiment
+result = run_experiment("../{}", rootdir=".")
+print(result.outcome, result.reason)
+"""
+
+
+def test_what_runs_inside(tmp_path: Path, make_machine: Callable[..., Machine]) -> None:
+    """A run in a notebook gets the GPU of its lender though there is a free one, and none from one without."""
+    machine = make_machine(
+        tmp_path, GPU.format("a", 40960, 20000, 0) + GPU.format("b", 40960, 0, 0)
+    )
+    need = "gpu_min_memory = '30GB'\n"
+    machine.experiment("In", toml=SMALL + need)
+    machine.experiment("Outer", NESTED.format("In"), toml=SMALL + need)
+    machine.experiment("Without", NESTED.format("In"), toml=SMALL)
+    finished = machine.run("experiments/Outer", "experiments/Without")
+    assert machine.visible("Outer") == machine.visible("In") == "GPU-b"
+    (cell,) = finished.executed("Outer", "1-only.ipynb").cells
+    assert printed(cell) == "passed None\n"
+    (cell,) = finished.executed("Without", "1-only.ipynb").cells
+    assert printed(cell) == (
+        "skipped needs 1 GPU; this run is inside Without, whose lease holds none. "
+        "Declare gpus = 1 in Without's experiment.toml\n"
+    )

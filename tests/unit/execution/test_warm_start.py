@@ -52,7 +52,12 @@ def test_a_program_before_ipykernel(before: tuple[str, ...]) -> None:
 
 def test_the_names_of_a_notebook_make_no_kind(tmp_path: Path) -> None:
     """Nor does its directory; all other variables do."""
-    request = wanted(tmp_path, NBGROUPS_NOTEBOOK="1.ipynb", NBGROUPS_EXPERIMENT="a").request
+    own = {
+        "NBGROUPS_NOTEBOOK": "1.ipynb",
+        "NBGROUPS_EXPERIMENT": "a",
+        "NBGROUPS_LEASE": "holding-1",
+    }
+    request = wanted(tmp_path, **own).request
     assert request == wanted(tmp_path / "other", NBGROUPS_NOTEBOOK="2.ipynb").request
     assert request != wanted(tmp_path, A="1").request
 
