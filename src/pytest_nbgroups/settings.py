@@ -18,6 +18,7 @@ BusyPolicy: TypeAlias = Literal["wait", "fail"]
 Schedule: TypeAlias = Literal["longest", "shortest", "collection"]
 GpuDefault: TypeAlias = Literal["auto", "none"]
 GpuNaming: TypeAlias = Literal["uuid", "index"]
+ErrorOutputs: TypeAlias = Literal["warn", "fail", "ignore"]
 
 
 OUTPUT_LIMIT = Size(50 * 10**6, "50MB")
@@ -115,4 +116,6 @@ class Settings:
     """Time that the exit handlers of a kernel have."""
     checkpoint_limit: Size = CHECKPOINT_LIMIT
     """How much is read for the checkpoint of one experiment in one run."""
+    error_outputs: ErrorOutputs = "warn"
+    """How to treat a cell that passes although an error is among its outputs."""
     artifacts: Path

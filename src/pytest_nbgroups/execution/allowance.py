@@ -26,6 +26,12 @@ class LeftOut:
     """Of it there was room for this, but no time when the cell had to end."""
     lost_messages: int = 0
     """What the kernel has dropped, having waited too long to be rid of it."""
+    refused_messages: int = 0
+    """Messages that no notebook can hold, or that cannot be read."""
+    refusals: tuple[str, ...] = ()
+    """Why these were refused, the first few different reasons."""
+    is_end_missing: bool = False
+    """The kernel has answered but never reported the end of the outputs."""
 
     @property
     def total_bytes(self) -> int:

@@ -1,15 +1,45 @@
-"""The nbclient that executes cells, without what costs it most where they print much."""
+"""The nbclient that executes cells: quick where they print much, and unmoved by messages that are not in order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal
 from nbformat import NotebookNode
 
 
 class CellClient(NotebookClient):
-    """Takes what was printed as it is: its check repeats each piece in messages that nobody reads."""
+    """Takes printed text as it is: nbclient's check repeats each piece in messages that nobody reads.
+
+    A message that cannot become an output is given to ``refuse`` and left out. nbclient would end the notebook, or
+    read no further and wait for ever if the kernel has no answer to send.
+    """
+
+    refuse: Callable[[str, Exception], None]
+    """Called with the kind of the message and what is wrong with it. Set before a cell is executed."""
+    taken_errors: list[NotebookNode]
+    """Errors that output widgets show. Emptied before a cell is executed."""
+
+    def process_message(
+        self, msg: dict[str, Any], cell: NotebookNode, cell_index: int
+    ) -> NotebookNode | None:
+        """Take in a message. Raises CellExecutionComplete for the one that ends the cell."""
+        try:
+            if msg["msg_type"] == "error":
+                self._take_error(msg)
+            return super().process_message(msg, cell, cell_index)
+        except CellControlSignal:
+            raise
+        except Exception as exc:  # noqa: BLE001  nbclient raises whatever a message makes it run into
+            self.refuse(msg["msg_type"], exc)
+            return None
+
+    def _take_error(self, msg: dict[str, Any]) -> None:
+        _put_in_order(msg["content"])
+        if self.output_hook_stack[msg["parent_header"].get("msg_id")]:
+            self.taken_errors.append(NotebookNode(msg["content"]))
 
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
@@ -21,6 +51,19 @@ class CellClient(NotebookClient):
             return super().output(outs, msg, display_id, cell_index)
         outs.append(printed)
         return printed
+
+
+def _put_in_order(error: dict[str, Any]) -> None:
+    """Keep the name of an exception whose other parts are not what the format asks for.
+
+    IPython sends what an exception's own ``_render_traceback_`` returns.
+    """
+    for part in ("ename", "evalue"):
+        error[part] = "" if error.get(part) is None else str(error[part])
+    frames = error.get("traceback") or []
+    error["traceback"] = [
+        str(frame) for frame in (frames if isinstance(frames, list) else [frames])
+    ]
 
 
 def _printed(msg: dict[str, Any]) -> NotebookNode | None:

@@ -16,16 +16,23 @@ from pytest_nbgroups.execution.failures import (
     cell_reference,
     deadline_failure,
     death_failure,
+    error_line,
+    error_output_failure,
+    shown_failure,
+    unanswered_failure,
 )
 from pytest_nbgroups.execution.kernels import RunningKernel
-from pytest_nbgroups.execution.outputs import mark_left_out, printed
-from pytest_nbgroups.execution.reading import SKIP_TAG
+from pytest_nbgroups.execution.missing_answer import GRACE_S, MissingAnswer
+from pytest_nbgroups.execution.outputs import error_outputs, mark_left_out, printed
+from pytest_nbgroups.execution.reading import RAISES_TAG, SKIP_TAG
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.settings import ErrorOutputs
 from pytest_nbgroups.text import first_line
 
 if TYPE_CHECKING:
-    from nbclient import NotebookClient
     from nbformat import NotebookNode
+
+    from pytest_nbgroups.execution.cell_client import CellClient
 
 _log = logging.getLogger("pytest_nbgroups.nbclient")
 _log.disabled = True  # what it would say is told as a failure
@@ -61,12 +68,12 @@ def is_run(cell: NotebookNode) -> bool:
     )
 
 
-def client_on(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
+def client_on(notebook: NotebookNode, kernel: RunningKernel) -> CellClient:
     """An nbclient on a kernel that is ours: nbclient neither starts, signals nor ends it."""
     from pytest_nbgroups.execution.cell_client import CellClient
 
     client = CellClient(notebook, km=kernel.manager, log=_log, iopub_timeout=_NO_LIMIT_S)
-    client.kc = kernel.client
+    client.kc, client.refuse = kernel.client, kernel.outputs.refuse
     client.reset_execution_trackers()
     if kernel.language_info:
         notebook.metadata["language_info"] = dict(kernel.language_info)
@@ -74,21 +81,28 @@ def client_on(notebook: NotebookNode, kernel: RunningKernel) -> NotebookClient:
 
 
 async def execute_cell(
-    client: NotebookClient, kernel: RunningKernel, index: int, until: Limit | None
+    client: CellClient,
+    kernel: RunningKernel,
+    index: int,
+    until: Limit | None,
+    error_outputs: ErrorOutputs = "warn",
 ) -> None:
     """Execute one cell. Raises `NotebookEnded` where the notebook cannot go on."""
     kernel.outputs.begin_cell()
+    client.taken_errors = []
+    missing = MissingAnswer(kernel)
     task = asyncio.ensure_future(
         client.async_execute_cell(
             client.nb.cells[index], index, execution_count=client.code_cells_executed + 1
         )
     )
-    run = _CellRun(client=client, kernel=kernel, index=index, task=task)
+    run = _CellRun(client=client, kernel=kernel, index=index, task=task, missing=missing)
     try:
-        await _first_of(run, None if until is None else until.ends_at - time.monotonic())
-        if until is not None and not task.done() and not kernel.exited.done():
+        await _await_end(run, None if until is None else until.ends_at - time.monotonic())
+        if until is not None and not run.is_over:
             await _end_at_deadline(run, until)
         await _settle(run)
+        _judge_error_outputs(run, error_outputs)
     except asyncio.CancelledError:
         await _interrupt(run, CANCEL_GRACE_S)
         run.close_outputs()
@@ -101,10 +115,16 @@ async def execute_cell(
 class _CellRun:
     """One execution of one cell, and the task that waits for it."""
 
-    client: NotebookClient
+    client: CellClient
     kernel: RunningKernel
     index: int
     task: asyncio.Future[Any]
+    missing: MissingAnswer
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the cell has ended, or its kernel."""
+        return self.task.done() or self.kernel.exited.done()
 
     def reference(self) -> CellReference:
         return cell_reference(self.client.nb, self.index)
@@ -115,19 +135,59 @@ class _CellRun:
     def close_outputs(self) -> None:
         """Take note of what was left out of the cell's outputs: nothing more is expected."""
         left_out = self.kernel.outputs.end_cell()
-        if self.task.done() and not self.task.cancelled() and not self.kernel.outputs.has_ended:
-            left_out = replace(left_out, lost_messages=max(1, left_out.lost_messages))
+        if self._is_answered() and not self.kernel.outputs.has_ended:
+            left_out = replace(left_out, is_end_missing=True)
         if left_out != LeftOut():
             self.kernel.left_out[self.index] = left_out
         if left_out.total_bytes:
             limit, last = self.kernel.output_limit, self.kernel.outputs.last_printed()
             mark_left_out(self.client.nb.cells[self.index], left_out, limit, last)
 
+    def error_outputs(self) -> tuple[str, ...]:
+        """The errors that the cell shows, a line each."""
+        shown = [*error_outputs(self.client.nb.cells[self.index]), *self.client.taken_errors]
+        return tuple(error_line(each.ename, each.evalue) for each in shown)
 
-async def _first_of(run: _CellRun, timeout_s: float | None) -> None:
+    def _is_answered(self) -> bool:
+        """Whether nbclient has got the cell's result; also an error has come from the kernel."""
+        from nbclient.exceptions import CellExecutionError
+
+        if not self.task.done() or self.task.cancelled():
+            return False
+        return isinstance(self.task.exception(), CellExecutionError | None)
+
+
+async def _await_end(run: _CellRun, timeout_s: float | None) -> None:
+    """Wait for the end of a cell. Raises `NotebookEnded` if its kernel is done but sends no answer."""
+    await _await_answer(run, timeout_s, GRACE_S)
+    if not run.is_over and run.missing.is_suspected:  # a longer limit would not help
+        await _await_answer(run, 2 * INTERRUPT_GRACE_S, INTERRUPT_GRACE_S)
+
+
+async def _await_answer(run: _CellRun, timeout_s: float | None, grace_s: float) -> None:
+    watch = asyncio.ensure_future(run.missing.confirmed(grace_s))
+    try:
+        await _first_of(run, timeout_s, watch)
+        if watch.done() and not run.is_over:
+            raise _unanswered(run)
+    finally:
+        await _discard(watch)
+
+
+def _unanswered(run: _CellRun) -> NotebookEnded:
+    run.close_outputs()
+    reason, log = run.missing.reason(), run.missing.log()
+    failure = unanswered_failure(run.client.nb, run.index, reason=reason, log=log)
+    is_idle = run.kernel.outputs.has_ended
+    return NotebookEnded(failure, kernel_is_lost=not is_idle, kernel_is_idle=is_idle)
+
+
+async def _first_of(run: _CellRun, timeout_s: float | None, *others: asyncio.Future[None]) -> None:
     timeout = None if timeout_s is None else max(0.0, timeout_s)
     await asyncio.wait(
-        {run.task, run.kernel.exited}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        {run.task, run.kernel.exited, *others},
+        timeout=timeout,
+        return_when=asyncio.FIRST_COMPLETED,
     )
 
 
@@ -174,15 +234,24 @@ async def _settle(run: _CellRun) -> None:
         raise NotebookEnded(await _unexpected(exc, run), kernel_is_lost=True) from exc
 
 
+def _judge_error_outputs(run: _CellRun, policy: ErrorOutputs) -> None:
+    """Take note of errors that a cell shows although it has passed. Raises `NotebookEnded` if that is a failure."""
+    is_meant = RAISES_TAG in run.client.nb.cells[run.index].metadata.get("tags", [])
+    if policy == "ignore" or is_meant or not (errors := run.error_outputs()):
+        return
+    if policy == "fail":
+        failure = error_output_failure(run.client.nb, run.index, errors)
+        raise NotebookEnded(failure, kernel_is_lost=False, kernel_is_idle=True)
+    run.kernel.error_outputs[run.index] = errors
+
+
 async def _unexpected(exc: Exception, run: _CellRun) -> Failure:
     await asyncio.wait({run.kernel.exited}, timeout=LAST_OUTPUT_S)
     if run.kernel.exited.done():
         return _death(run)
-    return Failure(
-        kind=FailureKind.ERROR,
-        message=f"nbclient could not execute the cell: {type(exc).__name__}: {first_line(str(exc))}",
-        cell=run.reference(),
-        output=run.printed(),
+    what = f"nbclient could not execute the cell: {type(exc).__name__}: {first_line(str(exc))}"
+    return shown_failure(run.client.nb, run.index, evidence=what) or Failure(
+        kind=FailureKind.ERROR, message=what, cell=run.reference(), output=run.printed()
     )
 
 

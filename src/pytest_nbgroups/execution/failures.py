@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.failing_line import failing_line, with_lines_of_cell
-from pytest_nbgroups.execution.outputs import OUTPUT_LINES
+from pytest_nbgroups.execution.outputs import (
+    ERROR_OUTPUTS_KEY,
+    OUTPUT_LINES,
+    error_outputs,
+    printed,
+)
+from pytest_nbgroups.execution.reading import RAISES_TAG
 from pytest_nbgroups.execution.tracebacks import PIECE, shown_by
 from pytest_nbgroups.execution.wording import remedy_of, reworded
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 
 _LINE, _TEXT, _SOURCE = 2_000, 20_000, 100_000
 """Characters that are kept of a line, of a text, and of the source of a cell."""
+_LOG_LINES = 20
 
 _SHELL = 128
 _LARGEST_EXIT = 255
@@ -63,22 +71,83 @@ def cell_reference(
 
 def cell_failure(notebook: NotebookNode, index: int, error: CellExecutionError) -> Failure:
     """The failure of a cell that raised."""
+    if not names_exception(error.ename) and (shown := shown_failure(notebook, index)):
+        return shown
+    return _raised(notebook, index, error.ename or "", error.evalue or "")
+
+
+def names_exception(ename: str | None) -> bool:
+    """Whether a kernel has named what a cell raised.
+
+    ipykernel answers "NoneType: None" if not the cell but the display of its result has raised.
+    """
+    return ename not in {None, "", "NoneType"}
+
+
+def shown_failure(notebook: NotebookNode, index: int, *, evidence: str = "") -> Failure | None:
+    """The failure that the last error in a cell's outputs is; None if it shows no error."""
+    if not (errors := error_outputs(notebook.cells[index])):
+        return None
+    failure = _raised(notebook, index, errors[-1].ename, errors[-1].evalue)
+    return replace(failure, evidence=(evidence,) if evidence else ())
+
+
+def error_output_failure(notebook: NotebookNode, index: int, errors: Sequence[str]) -> Failure:
+    """The failure of a cell that passed with errors, a line each, among its outputs."""
+    # An error in an output widget is no output of the cell itself.
+    shown = shown_failure(notebook, index) or Failure(
+        kind=FailureKind.CELL,
+        message=errors[-1],
+        cell=cell_reference(notebook, index),
+        output=printed(notebook.cells[index]),
+    )
+    return replace(
+        shown,
+        evidence=("the cell ended without an exception, but an error is among its outputs",),
+        remedy=f"tag the cell {RAISES_TAG} if the error belongs there, or set {ERROR_OUTPUTS_KEY} = warn",
+    )
+
+
+def unanswered_failure(notebook: NotebookNode, index: int, *, reason: str, log: str) -> Failure:
+    """The failure of a cell whose kernel is done with it but sends no answer.
+
+    ``reason`` is the error that the kernel has logged, if there is one, and ``log`` the text around it.
+    """
+    why = f": {first_line(reason)}" if reason else ""
+    what = f"the kernel is done with the cell but could not answer{why}"
+    cell = notebook.cells[index]
+    return shown_failure(notebook, index, evidence=what) or Failure(
+        kind=FailureKind.ERROR,
+        message=what,
+        cell=cell_reference(notebook, index),
+        traceback=last_lines(log, _LOG_LINES),
+        output=printed(cell),
+        remedy="look for code that replaces a part of json, of IPython or of the kernel",
+    )
+
+
+def _raised(notebook: NotebookNode, index: int, ename: str, evalue: str) -> Failure:
     cell, shown = notebook.cells[index], shown_by(notebook.cells[index])
-    evalue = plain_text((error.evalue or "")[:PIECE])
-    said = ": ".join(filter(None, [error.ename, evalue]))
-    better = reworded(error.ename, evalue, cell)
+    said = error_line(ename, evalue)
+    better = reworded(ename, evalue, cell)
     reference = cell_reference(
         notebook, index, traceback=shown.traceback, execution_count=cell.get("execution_count")
     )
     traceback = shown.traceback.replace(said, better) if better else shown.traceback
     return Failure(
         kind=FailureKind.CELL,
-        message=better or first_line(said) or "the cell reported an error without a message",
+        message=better or said or "the cell reported an error without a message",
         cell=reference,
         traceback=with_lines_of_cell(traceback, cell.source, reference.execution_count),
         output=shown.printed,
-        remedy=remedy_of(error.ename, shown.traceback, shown.printed),
+        remedy=remedy_of(ename, shown.traceback, shown.printed),
     )
+
+
+def error_line(ename: str | None, evalue: str | None) -> str:
+    """``ValueError: bad value``, in one line; empty if there is neither."""
+    text = plain_text((evalue or "")[:PIECE]).strip()  # matplotlib's begins with an empty line
+    return first_line(": ".join(filter(None, [ename, text])))
 
 
 def bounded(failure: Failure) -> Failure:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty
 from typing import Any
@@ -21,6 +22,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.session import DELIM
 
 from pytest_nbgroups.execution.allowance import Allowance, LeftOut
+from pytest_nbgroups.text import first_line
 
 _TURN_S = 0.005
 """How long messages are dealt with before others have their turn."""
@@ -32,6 +34,8 @@ SILENCE_S = 15.0
 _LOOK_S = 1.0
 _TAIL = 10_000
 """Characters of what was printed last in vain."""
+_REFUSALS = 3
+"""Different reasons that are kept of why messages were refused: a loop may cause thousands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +58,13 @@ class OutputChannel(AsyncZMQSocketChannel):
         self._direct: zmq.Socket[bytes] = zmq.Socket.shadow(socket.underlying)
         self._waiting: deque[_Waiting] = deque()
         self._request: str | None = None
-        """What the running cell was asked with; None as long as that is not known."""
+        """Id of the request that runs the cell; None until it is sent."""
         self._last_dropped: list[bytes] | None = None
         self._last_cut = ""
         self._last_number: tuple[str, int] = "", 0
         """Of the message that came last: what tells the sender, and its number with that."""
         self._lost, self._has_ended, self._is_answered = 0, False, False
+        self._refused, self._refusals = 0, dict[str, None]()
         self._turn_ends, self._hurry_at = 0.0, float("inf")
 
     def begin_cell(self) -> None:
@@ -72,15 +77,37 @@ class OutputChannel(AsyncZMQSocketChannel):
     def end_cell(self) -> LeftOut:
         """What of its output was not kept, told once."""
         lost, self._lost = self._lost, 0
-        return replace(self.allowance.end_cell(), lost_messages=lost)
+        refused, self._refused = self._refused, 0
+        reasons, self._refusals = tuple(self._refusals), {}
+        return replace(
+            self.allowance.end_cell(),
+            lost_messages=lost,
+            refused_messages=refused,
+            refusals=reasons,
+        )
 
-    def cell_is_answered(self) -> None:
-        """The kernel says that the cell is done; what it has shown may still be under way."""
-        self._is_answered = True
+    def refuse(self, kind: str, error: Exception) -> None:
+        """Count a message that nothing can be made of, and keep the reason."""
+        self._refused += 1
+        if len(self._refusals) < _REFUSALS:
+            self._refusals[f"{kind}: {_reason(error)}"] = None
+
+    def cell_is_asked(self, request: str) -> None:
+        """Take note of the request that runs the cell: only messages that name it belong to the cell."""
+        self._request = request
+
+    def cell_is_answered(self, request: str | None) -> None:
+        """Take note of an answer; outputs of the cell may still be under way."""
+        self._is_answered |= request == self._request
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the kernel has answered the request that runs the cell."""
+        return self._is_answered
 
     @property
     def has_ended(self) -> bool:
-        """Whether the kernel has told the end of the cell's outputs."""
+        """Whether the kernel has reported the end of the cell's outputs: it is idle."""
         return self._has_ended
 
     def hurry(self, at: float) -> None:
@@ -92,7 +119,8 @@ class OutputChannel(AsyncZMQSocketChannel):
         if self._last_dropped is None:
             return self._last_cut
         frames, self._last_dropped = self._last_dropped, None  # a message can be verified once
-        self._last_cut = self.session.deserialize(frames)["content"].get("text", "")[-_TAIL:]
+        with suppress(Exception):  # a kernel can send anything
+            self._last_cut = self.session.deserialize(frames)["content"].get("text", "")[-_TAIL:]
         return self._last_cut
 
     async def get_msg(  # type: ignore[override]  # as its base does
@@ -104,7 +132,9 @@ class OutputChannel(AsyncZMQSocketChannel):
             await self._take_turns()
             self._receive()
             if (waiting := self._next()) is not None:
-                return self._message(waiting)
+                if (message := self._message(waiting)) is not None:
+                    return message
+                continue
             if int(self._direct.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 continue
             if not await self._wait(timeout):
@@ -132,7 +162,10 @@ class OutputChannel(AsyncZMQSocketChannel):
                 frames = self._direct.recv_multipart(flags=zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._sort(frames[frames.index(DELIM) + 1 :])
+            try:
+                self._sort(frames[frames.index(DELIM) + 1 :])
+            except Exception as exc:  # noqa: BLE001  a kernel can send anything
+                self.refuse("unreadable message", exc)
 
     def _sort(self, frames: list[bytes]) -> None:
         header = self.session.unpack(frames[_HEADER])
@@ -159,15 +192,14 @@ class OutputChannel(AsyncZMQSocketChannel):
 
     def _is_of_another_cell(self, kind: str, frames: list[bytes]) -> bool:
         """Whether a thread of an earlier cell shows it, which nbclient would not look at."""
-        parent = self.session.unpack(frames[_PARENT]).get("msg_id")
-        if kind == "execute_input":
-            self._request = parent
-        self._has_ended |= kind == "status" and self._is_idle(parent, frames)
-        return kind != "status" and self._request is not None and parent != self._request
-
-    def _is_idle(self, parent: str | None, frames: list[bytes]) -> bool:
-        state = self.session.unpack(frames[_CONTENT]).get("execution_state")
-        return self._request in {None, parent} and state == "idle"
+        if self._request is None:  # nothing is asked yet but what the kernel is
+            return False
+        if self.session.unpack(frames[_PARENT]).get("msg_id") != self._request:
+            return True
+        if kind == "status":
+            state = self.session.unpack(frames[_CONTENT]).get("execution_state")
+            self._has_ended |= state == "idle"
+        return False
 
     def _next(self) -> _Waiting | None:
         while self._waiting:
@@ -183,14 +215,21 @@ class OutputChannel(AsyncZMQSocketChannel):
         if kind == "stream":
             self._last_dropped = frames if size <= self.allowance.limit_bytes else None
 
-    def _message(self, waiting: _Waiting) -> dict[str, Any]:
-        message: dict[str, Any] = self.session.deserialize(waiting.frames)
-        if waiting.kept < waiting.size:
-            text = message["content"].get("text", "")
-            self._last_cut = text[-_TAIL:]
-            kept = text.encode(errors="surrogatepass")[: waiting.kept]
-            message["content"]["text"] = kept.decode(errors="ignore")
+    def _message(self, waiting: _Waiting) -> dict[str, Any] | None:
+        """None if it cannot be read."""
+        try:
+            message: dict[str, Any] = self.session.deserialize(waiting.frames)
+            if waiting.kept < waiting.size:
+                self._cut(message["content"], waiting.kept)
+        except Exception as exc:  # noqa: BLE001  see _receive
+            self.refuse(waiting.kind, exc)
+            return None
         return message
+
+    def _cut(self, content: dict[str, Any], kept: int) -> None:
+        text = content.get("text", "")
+        self._last_cut = text[-_TAIL:]
+        content["text"] = text.encode(errors="surrogatepass")[:kept].decode(errors="ignore")
 
 
 class AnswerChannel(AsyncZMQSocketChannel):
@@ -207,6 +246,8 @@ class AnswerChannel(AsyncZMQSocketChannel):
         self._sent = asyncio.Event()
 
     def send(self, msg: dict[str, Any]) -> None:
+        if msg["msg_type"] == "execute_request":
+            self.outputs.cell_is_asked(msg["header"]["msg_id"])
         super().send(msg)
         self._sent.set()
 
@@ -221,7 +262,7 @@ class AnswerChannel(AsyncZMQSocketChannel):
                 raise Empty
         message = await super().get_msg(0)
         if message["msg_type"] == "execute_reply":
-            self.outputs.cell_is_answered()
+            self.outputs.cell_is_answered(message["parent_header"].get("msg_id"))
         return message
 
     async def _is_there(self, end: float | None) -> bool:
@@ -238,6 +279,12 @@ class AnswerChannel(AsyncZMQSocketChannel):
         finally:
             for each in (arrival, sending):
                 each.cancel()
+
+
+def _reason(error: Exception) -> str:
+    """``NotebookValidationError: data.text/plain: None is not valid under any of the given schemas``."""
+    place = ".".join(map(str, getattr(error, "path", ())))
+    return ": ".join(filter(None, [type(error).__name__, place, first_line(str(error))]))
 
 
 def open_client(manager: AsyncKernelManager, limit_bytes: int) -> AsyncKernelClient:

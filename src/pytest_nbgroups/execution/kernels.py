@@ -96,6 +96,8 @@ class RunningKernel:
     output_limit: Size
     left_out: dict[int, LeftOut] = field(default_factory=dict)
     """Index of a cell -> what of its output was not kept."""
+    error_outputs: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Index of a cell that passed -> the errors among its outputs, a line each."""
     plainly: str | None
     """Why it was not forked."""
     warning: str | None

@@ -21,7 +21,7 @@ from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
-from pytest_nbgroups.execution.outputs import left_out_warnings
+from pytest_nbgroups.execution.outputs import error_output_warnings, left_out_warnings
 from pytest_nbgroups.execution.reading import read_notebook
 from pytest_nbgroups.execution.saving import ExecutedCopy
 from pytest_nbgroups.execution.selection import choose_kernel, unused_option
@@ -221,7 +221,7 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
                     await _halt(notebook, around, kernel, progress, ended.failure)
                 raise
             finally:
-                progress.warnings += _left_out(notebook, around, kernel)
+                progress.warnings += _remarks(notebook, around, kernel)
     except KernelStartError as exc:
         if until is not None and time.monotonic() >= until.ends_at:
             failure = deadline_failure(until, cell=None, killed_after_s=None)
@@ -247,13 +247,14 @@ async def _halt(
     await around.halts.halt(halted, stopped=kernel.abandon)
 
 
-def _left_out(notebook: Notebook, around: Surroundings, kernel: RunningKernel) -> list[str]:
-    where = f"{around.experiment}: {notebook.name}, cell "
-    return [
+def _remarks(notebook: Notebook, around: Surroundings, kernel: RunningKernel) -> list[str]:
+    where = f"{around.experiment}: {notebook.name}"
+    left_out = (
         text
-        for index, left_out in kernel.left_out.items()
-        for text in left_out_warnings(f"{where}{index + 1}", left_out, kernel.output_limit)
-    ]
+        for index, each in kernel.left_out.items()
+        for text in left_out_warnings(f"{where}, cell {index + 1}", each, kernel.output_limit)
+    )
+    return [*left_out, *error_output_warnings(where, kernel.error_outputs)]
 
 
 def _preload(settings: Settings) -> tuple[str, ...] | None:
@@ -296,7 +297,9 @@ async def _execute(
         )
         own = limit("cell", notebook.cell_timeout_s, time.monotonic())
         try:
-            await execute_cell(client, kernel, index, nearest(own, until))
+            await execute_cell(
+                client, kernel, index, nearest(own, until), around.settings.error_outputs
+            )
         except NotebookEnded as ended:
             if ended.failure is not None:
                 ended.failure = with_cell_names(ended.failure, progress.notebook)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,13 @@ from pytest_nbgroups.units import Size, format_size
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+ERROR_OUTPUTS_KEY = "experiment_error_outputs"
 OUTPUT_LINES = 10
 """How many of the last lines that a cell printed are told."""
 LIMIT_KEY = "experiment_output_limit"
+_ERRORS = 5
+"""Different errors in the outputs of one notebook that are shown."""
+_CELLS = 3
 _TAIL = 100_000
 """Characters in which they are looked for."""
 
@@ -47,11 +51,16 @@ def printed(cell: NotebookNode) -> str:
     return last_lines(plain_text("".join(reversed(pieces))), OUTPUT_LINES)
 
 
+def error_outputs(cell: NotebookNode) -> list[NotebookNode]:
+    """The errors among what a cell has shown."""
+    return [o for o in cell.get("outputs", []) if o.get("output_type") == "error"]
+
+
 def mark_left_out(cell: NotebookNode, left_out: LeftOut, limit: Size, last_printed: str) -> None:
     """Say at the end of what a cell printed how much of it is missing, and give its last lines."""
     from nbformat.v4 import new_output
 
-    errors = [o for o in cell.outputs if o.output_type == "error"]
+    errors = error_outputs(cell)
     others = [o for o in cell.outputs if o.output_type != "error"]
     last = others[-1] if others and others[-1].output_type == "stream" else None
     begins = "\n" if last is not None and not last.text.endswith("\n") else ""
@@ -71,9 +80,45 @@ def left_out_warnings(where: str, left_out: LeftOut, limit: Size) -> Iterator[st
             f"{where}: {format_size(left_out.total_bytes)} of its output were left out, more than a notebook "
             f"may keep; raise {LIMIT_KEY} ({limit}) in the ini file if it is needed"
         )
+    if refused := left_out.refused_messages:
+        were, them = ("outputs were", "them") if refused > 1 else ("output was", "it")
+        yield (
+            f"{where}: {refused} {were} left out because a notebook cannot hold {them}: "
+            f"{'; '.join(left_out.refusals)}; check what the cell displays"
+        )
+    if left_out.is_end_missing:
+        yield (
+            f"{where}: its kernel never reported the end of its outputs, and the last ones may be missing: the "
+            "machine was too busy, or this kernel does not report it"
+        )
     if lost := left_out.lost_messages:
         were, them = ("were", "them") if lost > 1 else ("was", "it")
         yield (
             f"{where}: at least {lost} of its outputs {were} lost: its kernel dropped {them} because the "
             f"machine was too busy to take {them}; run fewer experiments at once, or print less often"
         )
+
+
+def error_output_warnings(where: str, errors: Mapping[int, Sequence[str]]) -> Iterator[str]:
+    """The lines of the summary about errors in cells that passed; ``where`` names experiment and notebook.
+
+    ``errors`` are lines by index of the cell. A hook that fails may show one error in every cell: a line for it.
+    """
+    cells: dict[str, dict[int, None]] = {}
+    for index, lines in errors.items():
+        for line in lines:
+            cells.setdefault(line, {})[index + 1] = None
+    for line, numbers in list(cells.items())[:_ERRORS]:
+        yield (
+            f"{where}, {_cells(list(numbers))}: passed although an error is among the outputs: {line}; tag a cell "
+            f"raises-exception if the error belongs there, or set {ERROR_OUTPUTS_KEY} in the ini file"
+        )
+    if (more := len(cells) - _ERRORS) > 0:
+        yield f"{where}: {more} more different errors are among the outputs of cells that passed"
+
+
+def _cells(numbers: Sequence[int]) -> str:
+    """``cell 2``; ``cells 2, 3, 4 and 12 more``."""
+    shown = ", ".join(map(str, numbers[:_CELLS]))
+    more = len(numbers) - _CELLS
+    return f"cell{'s' if len(numbers) > 1 else ''} {shown}{f' and {more} more' if more > 0 else ''}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 SKIP_TAG = "skip-execution"
+RAISES_TAG = "raises-exception"
 
 _WITH_WORKSHEETS = {2, 3}
 _CELL_TYPES = {"code", "markdown", "raw"}

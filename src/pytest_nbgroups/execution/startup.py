@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import re
 import socket
 import sys
@@ -44,19 +43,31 @@ class KernelLog:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._start = path.stat().st_size if path is not None and path.exists() else 0
+        self._start = self.size()
 
     def tail(self) -> str:
         """The last lines, without terminal escapes; empty where there are none."""
+        data = self.read(max(self._start, self.size() - _TAIL_BYTES), _TAIL_BYTES)
+        text = data.decode(errors="replace")
+        return last_lines(plain_text(text).strip(), _TAIL_LINES)
+
+    def size(self) -> int:
+        """Bytes that it has now; 0 if it cannot be read."""
+        try:
+            return self._path.stat().st_size if self._path is not None else 0
+        except OSError:
+            return 0
+
+    def read(self, start: int, length: int) -> bytes:
+        """Read from a position on; empty if nothing is there."""
         if self._path is None:
-            return ""
+            return b""
         try:
             with self._path.open("rb") as file:
-                file.seek(max(self._start, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                text = file.read().decode(errors="replace")
+                file.seek(start)
+                return file.read(length)
         except OSError:
-            return ""
-        return last_lines(plain_text(text).strip(), _TAIL_LINES)
+            return b""
 
     def quoted(self) -> str:
         """The tail as the end of a message."""

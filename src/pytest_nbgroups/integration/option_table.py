@@ -225,6 +225,13 @@ OPTIONS: tuple[Option, ...] = (
         help="How much of an experiment's files is read in one run to record them for --experiment-resume; if there is more, the notebooks after which it is there are not reused.",
     ),
     Option(
+        name="experiment_error_outputs",
+        read=partial(read_choice, choices=("warn", "fail", "ignore")),
+        default_text="warn",
+        has_flag=False,
+        help="How to treat a cell that passes although an error is among its outputs, such as that of a figure that cannot be drawn: warn, fail or ignore.",
+    ),
+    Option(
         name="experiment_kernel_start",
         read=partial(read_choice, choices=("warm", "plain")),
         default_text="warm",

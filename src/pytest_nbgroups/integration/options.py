@@ -117,6 +117,7 @@ def read_settings(config: pytest.Config) -> Settings:
         "output_limit": ini["experiment_output_limit"],
         "shutdown_grace_s": ini["experiment_shutdown_grace"],
         "checkpoint_limit": ini["experiment_checkpoint_limit"],
+        "error_outputs": ini["experiment_error_outputs"],
         "ram_budget": either["experiment_ram"],
         "gpus": either["experiment_gpus"],
         "gpu_default": ini["experiment_gpu_default"],

@@ -15,7 +15,10 @@ from pytest_nbgroups.execution.failures import (
     deadline_failure,
     death_failure,
     describe_exit,
+    error_line,
+    error_output_failure,
     signal_of,
+    unanswered_failure,
 )
 from pytest_nbgroups.execution.outputs import printed
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
@@ -286,3 +289,48 @@ def test_an_exception_of_megabytes() -> None:
 def test_the_signal_behind_an_exit(returncode: int | None, signum: int | None) -> None:
     """Also where a shell tells of it."""
     assert signal_of(returncode) == signum
+
+
+def shown(ename: str, evalue: str = "bad") -> dict[str, Any]:
+    return {"output_type": "error", "ename": ename, "evalue": evalue, "traceback": [f"in {ename}"]}
+
+
+def test_an_answer_that_names_no_exception() -> None:
+    """The last error in the outputs has the name; without one the answer has to do."""
+    made = notebook(outputs=[shown("First"), shown("ValueError")])
+    failure = cell_failure(made, 1, error("NoneType", "None"))
+    assert (failure.kind, failure.message) == (FailureKind.CELL, "ValueError: bad")
+    assert failure.traceback == "in First\nin ValueError"
+    assert cell_failure(made, 1, error("KeyError", "x")).message == "KeyError: x"
+    assert cell_failure(notebook(), 1, error("NoneType", "None")).message == "NoneType: None"
+
+
+def test_a_message_that_begins_with_an_empty_line() -> None:
+    """As those of matplotlib do; the name does not stand alone."""
+    assert error_line("ValueError", "\n  \\frac{\n   ^\n") == "ValueError: \\frac{"
+    assert error_line("KeyError", None) == "KeyError"
+    assert error_line("", "text") == "text"
+
+
+def test_no_answer() -> None:
+    """The log gives the reason; an error that the cell shows comes first."""
+    log = "\n".join(map(str, range(30)))
+    failure = unanswered_failure(notebook(), 1, reason="TypeError: no", log=log)
+    what = "the kernel is done with the cell but could not answer: TypeError: no"
+    assert (failure.kind, failure.message) == (FailureKind.ERROR, what)
+    assert failure.traceback == "\n".join(map(str, range(10, 30)))
+    assert failure.cell is not None
+    silent = unanswered_failure(notebook(), 1, reason="", log="")
+    assert silent.message == "the kernel is done with the cell but could not answer"
+    named = unanswered_failure(notebook(outputs=[shown("E")]), 1, reason="TypeError: no", log=log)
+    assert (named.kind, named.message, named.evidence) == (FailureKind.CELL, "E: bad", (what,))
+
+
+def test_an_error_that_nothing_has_raised() -> None:
+    """It says what to do if it is meant; one in an output widget has no traceback here."""
+    failure = error_output_failure(notebook(outputs=[shown("E")]), 1, ("E: bad",))
+    assert (failure.message, failure.traceback) == ("E: bad", "in E")
+    assert "raises-exception" in failure.remedy
+    elsewhere = error_output_failure(notebook(), 1, ("E: bad",))
+    assert (elsewhere.kind, elsewhere.message) == (FailureKind.CELL, "E: bad")
+    assert elsewhere.evidence == failure.evidence

@@ -53,6 +53,7 @@ def talk(about: Callable[[Kernel, OutputChannel], Awaitable[None]]) -> None:
             channel = OutputChannel(ours, Session(key=b"key"))
             channel.allowance = Allowance(limit_bytes=LIMIT)
             channel.begin_cell()
+            channel.cell_is_asked(REQUEST["msg_id"])
             await about(Kernel(theirs), channel)
         finally:
             theirs.close(linger=0)
@@ -183,10 +184,82 @@ def test_the_end_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         assert kinds([await channel.get_msg(), await channel.get_msg()])[1] == "execute_input"
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(channel.get_msg(), 0.2)
-        channel.cell_is_answered()
+        channel.cell_is_answered("another")
+        assert not channel.is_answered
+        channel.cell_is_answered(REQUEST["msg_id"])
         with pytest.raises(Empty):
             await channel.get_msg()
         assert not channel.has_ended
+
+    talk(about)
+
+
+def test_only_the_cells_own_end_counts() -> None:
+    """A kernel is also idle after other requests, such as those of a widget."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.send("status", {"msg_id": "other"}, execution_state="idle")
+        kernel.begin()
+        await channel.get_msg(timeout=5)
+        assert not channel.has_ended
+        kernel.end()
+        await rest(channel)
+        assert channel.has_ended
+
+    talk(about)
+
+
+def test_before_anything_is_asked() -> None:
+    """Whatever comes is handed on: whoever waits for the kernel to start needs it."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        channel.begin_cell()
+        kernel.send("status", {"msg_id": "info"}, execution_state="idle")
+        assert kinds([await channel.get_msg(timeout=5)]) == ["status"]
+        assert not channel.has_ended
+
+    talk(about)
+
+
+def test_messages_that_cannot_be_read() -> None:
+    """They are counted, with the first reasons, and those after them are handed on."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.begin()
+        kernel.socket.send_multipart([b"topic", b"rubbish"])
+        header = b'{"msg_id": "1", "msg_type": "stream"}'
+        kernel.socket.send_multipart(
+            [b"topic", b"<IDS|MSG>", b"", header, b'{"msg_id": "request"}']
+        )
+        kernel.send("stream", name="stdout", text=[1] * LIMIT)
+        kernel.session.key = b"another"
+        kernel.print("signed by another")
+        kernel.session.key = b"key"
+        kernel.print("on")
+        kernel.end()
+        messages = await rest(channel)
+        assert messages[-2]["content"]["text"] == "on"
+        left_out = channel.end_cell()
+        assert left_out.refused_messages >= 3
+        assert left_out.refusals[0].startswith("unreadable message: ValueError")
+        assert any("Invalid Signature" in reason for reason in left_out.refusals)
+        assert channel.end_cell() == LeftOut()
+
+    talk(about)
+
+
+def test_the_reasons_are_few() -> None:
+    """A loop may cause thousands; each says what is wrong and where."""
+
+    async def about(_kernel: Kernel, channel: OutputChannel) -> None:
+        error = ValueError("bad\nvalue")
+        error.path = ["data", "text/plain"]  # type: ignore[attr-defined]  # as of jsonschema's
+        for number in range(9):
+            channel.refuse("display_data", error if number == 0 else ValueError(str(number)))
+        left_out = channel.end_cell()
+        assert left_out.refused_messages == 9
+        assert len(left_out.refusals) == 3
+        assert left_out.refusals[0] == "display_data: ValueError: data.text/plain: bad"
 
     talk(about)
 
@@ -209,10 +282,15 @@ def test_no_message_in_time() -> None:
 class Told:
     """In the place of the outputs' channel."""
 
-    answers = 0
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers: list[str | None] = []
 
-    def cell_is_answered(self) -> None:
-        self.answers += 1
+    def cell_is_asked(self, request: str) -> None:
+        self.asked.append(request)
+
+    def cell_is_answered(self, request: str | None) -> None:
+        self.answers.append(request)
 
 
 def answer(about: Callable[[Kernel, AnswerChannel, Told], Awaitable[None]]) -> None:
@@ -244,7 +322,19 @@ def test_an_answer_is_heard_although_something_is_sent() -> None:
         channel.send(channel.session.msg("comm_msg", {}))
         message = await asyncio.wait_for(waiting, 10)
         assert message["msg_type"] == "execute_reply"
-        assert told.answers == 1
+        assert told.answers == ["request"]
+
+    answer(scene)
+
+
+def test_the_request_of_a_cell_is_known() -> None:
+    """From the moment at which it is sent; other requests are none of a cell's."""
+
+    async def scene(_kernel: Kernel, channel: AnswerChannel, told: Told) -> None:
+        message = channel.session.msg("execute_request", {"code": ""})
+        channel.send(message)
+        channel.send(channel.session.msg("kernel_info_request", {}))
+        assert told.asked == [message["msg_id"]]
 
     answer(scene)
 
@@ -260,6 +350,6 @@ def test_no_answer_in_time() -> None:
             await waiting
         kernel.send("comm_info_reply")
         assert (await channel.get_msg(timeout=5))["msg_type"] == "comm_info_reply"
-        assert told.answers == 0
+        assert told.answers == []
 
     answer(scene)

@@ -8,6 +8,7 @@ from nbformat import NotebookNode, from_dict  # noqa: TID253
 
 from pytest_nbgroups.execution.allowance import LeftOut
 from pytest_nbgroups.execution.outputs import (
+    error_output_warnings,
     joined_streams,
     left_out_warnings,
     mark_left_out,
@@ -103,3 +104,43 @@ def test_what_was_lost_is_told() -> None:
             "machine was too busy to take them; run fewer experiments at once, or print less often"
         )
     ]
+
+
+def test_what_was_refused_is_told() -> None:
+    """With the reasons."""
+    refused = LeftOut(refused_messages=2, refusals=("stream: E: a", "stream: E: b"))
+    assert list(left_out_warnings("A: 1.ipynb, cell 2", refused, LIMIT)) == [
+        (
+            "A: 1.ipynb, cell 2: 2 outputs were left out because a notebook cannot hold them: "
+            "stream: E: a; stream: E: b; check what the cell displays"
+        )
+    ]
+
+
+def test_a_missing_end_is_told() -> None:
+    """It need not be the machine's fault."""
+    assert list(left_out_warnings("A", LeftOut(is_end_missing=True), LIMIT)) == [
+        (
+            "A: its kernel never reported the end of its outputs, and the last ones may be missing: the "
+            "machine was too busy, or this kernel does not report it"
+        )
+    ]
+
+
+def test_errors_of_many_cells() -> None:
+    """One line for each error, with its first cells; of many errors the first five."""
+    everywhere = dict.fromkeys((0, 2, 3, 7, 9), ("E: hook",))
+    once = {1: ("E: once", "E: once")}
+    remedy = (
+        "; tag a cell raises-exception if the error belongs there, or set experiment_error_outputs "
+        "in the ini file"
+    )
+    among = "passed although an error is among the outputs:"
+    assert list(error_output_warnings("A: 1.ipynb", {**everywhere, **once})) == [
+        f"A: 1.ipynb, cells 1, 3, 4 and 2 more: {among} E: hook{remedy}",
+        f"A: 1.ipynb, cell 2: {among} E: once{remedy}",
+    ]
+    many = {index: (f"E: {index}",) for index in range(7)}
+    warnings = list(error_output_warnings("A", many))
+    assert len(warnings) == 6
+    assert warnings[-1] == "A: 2 more different errors are among the outputs of cells that passed"
