@@ -411,7 +411,9 @@ def test_a_module_of_the_directory_that_is_imported_already(visit: Visit) -> Non
         (visit.folder / "comm.py").unlink()
         (visit.folder / "types.py").write_text("raise OSError('mine')")
         for preload in (None, ()):
-            with pytest.raises(KernelStartError, match="OSError: mine"):
+            with pytest.raises(
+                KernelStartError, match=r"its own module 'types': rename it(.*\n)+OSError: mine"
+            ):
                 async with visit.kernel(preload=preload):
                     pass
 
@@ -863,6 +865,24 @@ def test_a_directory_that_is_not_there(visit: Visit) -> None:
             messages.append(str(caught.value))
         assert "No such file or directory" in messages[0]
         assert messages[0] == messages[1]
+
+    run(scene())
+
+
+def test_a_folder_of_ipython_that_cannot_be_used(visit: Visit) -> None:
+    """Is named with its variable, however the kernel is started; the kernelspec has nothing to do with it."""
+    visit.env["IPYTHONDIR"] = str(visit.folder / "link")
+    (visit.folder / "link").symlink_to("/nowhere/at/all")
+
+    async def scene() -> None:
+        for preload in (None, ()):
+            with pytest.raises(KernelStartError) as caught:
+                async with visit.kernel(preload=preload):
+                    pass
+            assert str(caught.value).startswith(
+                f"kernel 'python3' ended before it was ready (exit code 1); IPYTHONDIR is '{visit.folder}/link', "
+                f"which cannot be used: set it to a folder that can be written to; the end of its log {visit.log}:\n"
+            )
 
     run(scene())
 

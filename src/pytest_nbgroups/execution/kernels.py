@@ -26,9 +26,11 @@ from pytest_nbgroups.execution.kernelspecs import (
     canonical_name,
     find_kernel_spec,
     runs_ipykernel,
+    spec_manager,
     without_warnings,
 )
 from pytest_nbgroups.execution.provisioner import HostProvisioner
+from pytest_nbgroups.execution.start_causes import cause
 from pytest_nbgroups.execution.startup import (
     KernelLog,
     PortClashError,
@@ -210,6 +212,7 @@ def _manager(
         ip=endpoint.ip,
         connection_file=str(endpoint.connection_file),
         context=context,
+        kernel_spec_manager=spec_manager(),
     )
     with without_warnings():
         manager.kernel_spec  # noqa: B018  read once, and kept
@@ -249,7 +252,8 @@ async def _start(manager: AsyncKernelManager, launch: _Launch) -> RunningKernel:
         raise silent(launch.name, patience_s, log) from exc
     if isinstance(answer, int):
         ports = manager.ports if manager.transport == "tcp" else ()
-        raise ended_early(launch.name, answer, log, ports)
+        why = cause(log.tail(), launch.cwd, {**launch.env, **launch.spec.env})
+        raise ended_early(launch.name, answer, log, ports, cause=why)
     return RunningKernel(
         manager=manager,
         client=client,

@@ -21,6 +21,7 @@ from jupyter_client.kernelspec import (
 from traitlets import TraitError
 
 from pytest_nbgroups.errors import KernelStartError
+from pytest_nbgroups.execution.jupyter_folders import kernel_folders
 from pytest_nbgroups.execution.languages import PYTHON, installation, language_key, listed
 
 _LOCAL = "local-provisioner"
@@ -73,14 +74,13 @@ def language_of(spec: KernelSpec) -> str:
 
 
 class _KernelSpecs:
-    """jupyter_client's search, without what it logs and warns of.
+    """jupyter_client's search, without what it logs and warns of. Raises KernelStartError for unusable folders.
 
     Under ``filterwarnings = error`` a warning would be an error of the notebook.
     """
 
     def __init__(self) -> None:
-        with without_warnings():
-            self._manager = KernelSpecManager(log=_SILENT)
+        self._manager = spec_manager()
 
     def find(self, name: str) -> KernelSpec:
         with without_warnings():
@@ -105,6 +105,12 @@ class _KernelSpecs:
         except (NoSuchKernel, KernelStartError, *_UNUSABLE):
             return False
         return language is None or language_of(spec) == language_key(language)
+
+
+def spec_manager() -> KernelSpecManager:
+    """jupyter_client's search in folders that can be read. Raises KernelStartError."""
+    with without_warnings():
+        return KernelSpecManager(log=_SILENT, kernel_dirs=kernel_folders())
 
 
 @contextmanager

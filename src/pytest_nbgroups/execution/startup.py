@@ -139,11 +139,11 @@ def _is_idle_after(message: dict[str, Any], requests: set[str]) -> bool:
 
 
 def ended_early(
-    name: str, returncode: int, log: KernelLog, ports: Sequence[int]
+    name: str, returncode: int, log: KernelLog, ports: Sequence[int], *, cause: str = ""
 ) -> KernelStartError:
-    """The error for a kernel that ended before it was ready; ``ports`` are its TCP ports."""
+    """The error for a kernel that ended before it was ready; ``ports`` are its TCP ports, ``cause`` is a clause."""
     how = describe_exit(returncode)
-    text = f"kernel {name!r} ended before it was ready ({how}){log.quoted()}"
+    text = f"kernel {name!r} ended before it was ready ({how}){cause}{log.quoted()}"
     if ports and (_CLASH.search(log.tail()) or any(map(_is_taken, ports))):
         return PortClashError(text)
     return KernelStartError(text)

@@ -40,7 +40,7 @@ class Surroundings:
 
         A plain start looks in the directory of the experiment first, so it would import this entry instead.
         """
-        for name, entry in _importable(folder):
+        for name, entry in importable(folder):
             found = self.modules.get(name)
             if found is not None and not _is_same(found, folder):
                 return entry
@@ -79,7 +79,7 @@ def _missing(file: Path) -> Iterator[str]:
                     yield str(named)
 
 
-def _importable(folder: str) -> Iterator[tuple[str, str]]:
+def importable(folder: str) -> Iterator[tuple[str, str]]:
     """Names of the modules and packages that lie in a folder, and the entries in which they do."""
     suffixes = all_suffixes()
     try:

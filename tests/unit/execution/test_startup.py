@@ -62,9 +62,9 @@ def test_an_early_end_is_told_with_its_reason(path: Path) -> None:
     """Exit code, log, and where the log is."""
     log = KernelLog(path)
     path.write_text("ModuleNotFoundError: No module named 'ipykernel_launcher'\n")
-    error = ended_early("mine", 1, log, ())
+    error = ended_early("mine", 1, log, (), cause="; rename it")
     assert str(error) == (
-        f"kernel 'mine' ended before it was ready (exit code 1); the end of its log {path}:\n"
+        f"kernel 'mine' ended before it was ready (exit code 1); rename it; the end of its log {path}:\n"
         "ModuleNotFoundError: No module named 'ipykernel_launcher'"
     )
     assert not isinstance(error, PortClashError)
