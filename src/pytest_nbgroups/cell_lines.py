@@ -24,6 +24,9 @@ _ESCAPED = re.compile(r"[!%?,;/]")
 _TRANSFORMED = "get_ipython()."
 _PROMPT = re.compile(r"\s*(?:>>>|In \[\d+\]:|\.{3,}:?) ?")
 
+_WAYS = 64
+"""Of joining commands, among which a number may be looked for."""
+
 _CUT = 20
 """A shorter text of a line is all of it."""
 
@@ -85,24 +88,31 @@ class CellText:
         return found.pop() if len(found) == 1 else None
 
     @cached_property
-    def _origins(self) -> tuple[Sequence[int], ...]:
-        """The source line of each of the kernel's lines, with commands joined and without.
+    def _origins(self) -> list[list[int]]:
+        """The source line of each of the kernel's lines, for each way in which commands may be joined.
 
-        Only a tokenizer could tell a command that goes on from a text that looks like one.
+        Only a tokenizer could tell a command that goes on from a text that looks like one. The first has all
+        joined. Where there are too many ways they end, so that nothing is said of the lines behind.
         """
-        return self._joined_origins(), range(self.leading + 1, len(self.lines) + 1)
-
-    def _joined_origins(self) -> Sequence[int]:
-        origins, is_continued = [], False
-        if "\r" in self.source:  # IPython joins at "\\\n" alone
-            return range(self.leading + 1, len(self.lines) + 1)
+        ways: list[list[int]] = [[]]
+        resumes = [0]
         for index, line in enumerate(self.lines[self.leading :], self.leading + 1):
-            if is_continued:
-                is_continued = line.endswith("\\")
-                continue
-            origins.append(index)
-            is_continued = bool(_CONTINUED.fullmatch(line))
-        return origins
+            takes = [way for way, at in zip(ways, resumes, strict=True) if at <= index]
+            for way in takes:
+                way.append(index)
+            if "\r" not in self.source and _CONTINUED.fullmatch(line):  # only "\\\n" joins
+                joined = [list(way) for way in takes]
+                resumes = [self._continued_until(index) + 1] * len(joined) + resumes
+                ways = joined + ways
+            if len(ways) > _WAYS:
+                break
+        return ways
+
+    def _continued_until(self, index: int) -> int:
+        """The last line of a command that begins at a line and goes on after backslashes."""
+        while index < len(self.lines) and self.lines[index - 1].endswith("\\"):
+            index += 1
+        return index
 
     def _agrees(self, origins: Sequence[int], shown: Mapping[int, str]) -> bool:
         return all(

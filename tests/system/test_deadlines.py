@@ -33,7 +33,7 @@ DEATHS = {
     ),
     "killed": (
         DIE + "os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)",
-        "SIGKILL, killed from outside",
+        "SIGKILL, sent from outside or by the notebook itself",
     ),
 }
 CELL_REMEDY = "raise it with cell_timeout in experiment.toml or --experiment-cell-timeout"

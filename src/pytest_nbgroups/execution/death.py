@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_nbgroups.execution.failures import death_message, exit_status, signal_of
+from pytest_nbgroups.execution.failures import SENT, death_message, exit_status, signal_of
 from pytest_nbgroups.execution.holding import Neighbour
 from pytest_nbgroups.execution.memory import Excess
+from pytest_nbgroups.execution.own_calls import exit_calls, limit_calls, signal_calls
 from pytest_nbgroups.model import Failure, FailureKind
 from pytest_nbgroups.shortage import (
     KillCounts,
@@ -26,10 +26,6 @@ _SAME = 1.05
 _NAMED = 5
 
 _KILLER = "the OOM killer of the operating system"
-_EXIT_CALL = re.compile(
-    r"^[^#'\"\n]*?(?<![\w.])((?:sys\.|os\.)?(?:_exit|exit|quit|abort))\s*\(", re.MULTILINE
-)
-_CALLS = {"exit", "quit", "sys.exit", "os._exit", "os.abort"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +55,8 @@ class Circumstances:
     excess: Excess | None = None
     """For which its tree was killed."""
     ram_limit: Size | None = None
+    cpu_limit_s: float | None = None
+    """Which the kernel had used up when it was killed."""
     sources: Sequence[str] = field(default=())
     """Of the cells, up to the one in which it died; empty for text."""
 
@@ -78,12 +76,21 @@ def explained(failure: Failure | None, seen: Circumstances) -> Failure | None:
         return None
     if failure.kind is not FailureKind.KERNEL_DIED:
         return replace(failure, evidence=(*failure.evidence, *_lost(seen)))
-    if signal_of(seen.returncode) == _KILL:
-        found = seen.shortage
-        failure = _killed(failure, seen) if found is None else _out_of_memory(failure, seen, found)
-    elif signal_of(seen.returncode) is None:
-        failure = replace(failure, evidence=tuple(_exit_calls(seen.sources)))
+    failure = _ended(failure, seen)
     return replace(failure, evidence=(*failure.evidence, *_lost(seen)))
+
+
+def _ended(failure: Failure, seen: Circumstances) -> Failure:
+    """By an exit, by SIGKILL, by another signal."""
+    signum = signal_of(seen.returncode)
+    if signum is None:
+        return replace(failure, evidence=tuple(exit_calls(seen.sources)))
+    if signum != _KILL:
+        return replace(failure, evidence=tuple(signal_calls(seen.sources, signum)))
+    if seen.cpu_limit_s is not None:
+        return _over_cpu_limit(failure, seen, seen.cpu_limit_s)
+    found = seen.shortage
+    return _killed(failure, seen) if found is None else _out_of_memory(failure, seen, found)
 
 
 def lost_child_warnings(seen: Circumstances) -> tuple[str, ...]:
@@ -133,16 +140,29 @@ def _out_of_memory(failure: Failure, seen: Circumstances, found: Shortage) -> Fa
     )
 
 
+def _over_cpu_limit(failure: Failure, seen: Circumstances, limit_s: float) -> Failure:
+    cause = f"{exit_status(seen.returncode)}, it ran into the operating system's limit on CPU time"
+    return replace(
+        failure,
+        message=death_message(failure.cell, f"{cause} (ulimit -t {limit_s:g})"),
+        evidence=(
+            f"it had used up its hard limit of {limit_s:g} s of CPU time when it was killed",
+            *limit_calls(seen.sources),
+        ),
+        remedy="raise the limit where it is set: the shell (ulimit -t), a job scheduler, the notebook itself",
+    )
+
+
 def _killed(failure: Failure, seen: Circumstances) -> Failure:
     """SIGKILL, and no sign of the OOM killer."""
     counted = are_counted(seen.before) and are_counted(seen.after)
     nearly_full = _is_nearly_full(seen)
     cause = exit_status(seen.returncode)
     if counted:
-        cause += ", killed from outside"
+        cause += SENT
         cause += ", possibly by a program that guards memory" if nearly_full else ""
     else:
-        cause += ", possibly out of memory" if nearly_full else ", killed from outside"
+        cause += ", possibly out of memory" if nearly_full else SENT
     return replace(
         failure,
         message=death_message(failure.cell, cause),
@@ -150,6 +170,7 @@ def _killed(failure: Failure, seen: Circumstances) -> Failure:
             *_not_the_killer(seen, counted=counted),
             *_use(seen),
             *(_beside(seen.neighbours, seen.after.tightest) if nearly_full else ()),
+            *signal_calls(seen.sources, _KILL),
         ),
         remedy="find out who sent it: a person, a job scheduler, a guard such as systemd-oomd or "
         "earlyoom, or the notebook itself",
@@ -255,12 +276,3 @@ def _child_lines(lost: LostChild) -> Iterator[str]:
     yield f"{_kills(lost.shortage)}, possibly a child of this kernel"
     yield _what_ran_out(place)
     yield from (f"when the cell ended {line}" for line in _beside(lost.neighbours, place))
-
-
-def _exit_calls(sources: Sequence[str]) -> Iterator[str]:
-    """The last cell that seems to end its process."""
-    for number, source in reversed(list(enumerate(sources, 1))):
-        calls = [name for name in _EXIT_CALL.findall(source) if name in _CALLS]
-        if calls:
-            yield f"cell {number} calls {calls[-1]}()"
-            return

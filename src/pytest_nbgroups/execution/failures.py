@@ -37,18 +37,22 @@ _EXITS = {
     1: ", os._exit() in a cell or an error of the kernel itself?",
 }
 _COMPILED = ", a crash in compiled code"
-_OUTSIDE = ", sent from outside"
+SENT = ", sent from outside or by the notebook itself"
+_TIMER = ", a timer of the notebook ran out (signal.alarm, signal.setitimer)"
 _SIGNALS = {
-    "SIGKILL": ", killed from outside or out of memory",
+    "SIGKILL": f"{SENT}, or out of memory",
     "SIGSEGV": _COMPILED,
     "SIGBUS": _COMPILED,
     "SIGILL": _COMPILED,
     "SIGFPE": _COMPILED,
-    "SIGABRT": ", aborted by compiled code",
-    "SIGTERM": _OUTSIDE,
-    "SIGHUP": _OUTSIDE,
-    "SIGQUIT": _OUTSIDE,
-    "SIGINT": _OUTSIDE,
+    "SIGABRT": ", aborted by compiled code or os.abort()",
+    "SIGTERM": SENT,
+    "SIGHUP": SENT,
+    "SIGQUIT": SENT,
+    "SIGINT": SENT,
+    "SIGALRM": _TIMER,
+    "SIGVTALRM": _TIMER,
+    "SIGPROF": _TIMER,
     "SIGXCPU": ", it ran into the operating system's limit on CPU time (ulimit -t)",
     "SIGXFSZ": ", it ran into the operating system's limit on the size of files (ulimit -f)",
     "SIGSYS": ", a system call that is not allowed here",

@@ -31,6 +31,8 @@ class Reaped:
     cpu_s: float
     peak_bytes: int
     """Of the largest single process."""
+    cpu_limit_s: float | None = None
+    """The limit on CPU time that the kernel had used up when SIGKILL ended it."""
 
 
 class KernelHost:

@@ -18,7 +18,7 @@ from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
 from pytest_nbgroups.execution.failures import bounded, deadline_failure, failure_of
 from pytest_nbgroups.execution.halting import Halted, Halts
 from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.execution.host_client import KernelHost, Reaped
 from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
 from pytest_nbgroups.execution.outputs import error_output_warnings, left_out_warnings
@@ -89,12 +89,12 @@ class _Progress:
         else:
             self.failure = failure
 
-    def explain(self, name: str, usage: Usage | None) -> None:
+    def explain(self, name: str, usage: Usage | None, reaped: Reaped | None) -> None:
         """Add to the failure what is known of its cause. A user's interrupt needs no other."""
         if self.witness is None or self.notebook is None or self.interrupted:
             return
         sources = [cell.source if is_run(cell) else "" for cell in self.notebook.cells]
-        self.failure, remarks = self.witness.explain(self.failure, usage, sources)
+        self.failure, remarks = self.witness.explain(self.failure, usage, sources, reaped)
         self.warnings += [f"{name}: {text}" for text in remarks]
 
 
@@ -122,7 +122,7 @@ async def run_notebook(
         )
     executed = progress.executed or _save(progress)
     usage = _usage(notebook, progress, around.host)
-    progress.explain(notebook.name, usage)
+    progress.explain(notebook.name, usage, around.host.reaped)
     duration_s = time.monotonic() - started - around.halts.total_s  # no earlier notebook had any
     return _result(notebook, progress, executed, duration_s, usage), tuple(progress.warnings)
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_nbgroups.execution.cpu_limit import used_up_cpu_limit_s
 from pytest_nbgroups.execution.descendants import (
     children,
     descendants,
@@ -43,6 +44,8 @@ _LONGEST_PAUSE_S = 0.05
 class _Kernel:
     pid: int
     returncode: int | None = None
+    cpu_limit_s: float | None = None
+    """The limit on CPU time that ended it, if one did."""
 
 
 class PosixTree:
@@ -147,9 +150,10 @@ class PosixTree:
         process.returncode = 0  # it is reaped by `reap`
         return process.pid
 
-    def reaped(self) -> Mapping[str, float] | None:
-        """CPU time of all that has been reaped since the start, and the peak of the largest of them."""
-        return {"cpu_s": self._cpu_s, "peak_bytes": self._peak_bytes}
+    def reaped(self) -> Mapping[str, float | None] | None:
+        """CPU time of all that has been reaped since the start, the peak of the largest, and the kernel's limit."""
+        limit_s = self._kernel.cpu_limit_s if self._kernel else None
+        return {"cpu_s": self._cpu_s, "peak_bytes": self._peak_bytes, "cpu_limit_s": limit_s}
 
     def reap(self) -> tuple[int, int] | None:
         """Collect what has ended; give pid and exit code (negative: the signal) if the kernel has."""
@@ -208,6 +212,8 @@ class PosixTree:
         return self._before_end if has_ended else None
 
     def _next_ended_child(self) -> tuple[int, int] | None:
+        if self._kernel is not None and self._kernel.returncode is None:
+            self._kernel.cpu_limit_s = used_up_cpu_limit_s(self._kernel.pid)
         try:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:

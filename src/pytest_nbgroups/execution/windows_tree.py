@@ -95,7 +95,7 @@ if sys.platform == "win32":
             self._told = True
             return self._kernel.pid, code
 
-        def reaped(self) -> Mapping[str, float] | None:
+        def reaped(self) -> Mapping[str, float | None] | None:
             """Nothing counts what has ended."""
             return None
 

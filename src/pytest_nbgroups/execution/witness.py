@@ -12,7 +12,7 @@ from pytest_nbgroups.execution.death import (
     lost_child_warnings,
 )
 from pytest_nbgroups.execution.holding import Holding, Neighbour
-from pytest_nbgroups.execution.host_client import KernelProcess
+from pytest_nbgroups.execution.host_client import KernelProcess, Reaped
 from pytest_nbgroups.execution.memory import MemoryWatch
 from pytest_nbgroups.model import Failure
 from pytest_nbgroups.resources import Usage
@@ -56,11 +56,15 @@ class Witness:
         self._before, self._after, self._faults = counts, counts, faults
 
     def explain(
-        self, failure: Failure | None, usage: Usage | None, sources: Sequence[str]
+        self,
+        failure: Failure | None,
+        usage: Usage | None,
+        sources: Sequence[str],
+        reaped: Reaped | None = None,
     ) -> tuple[Failure | None, tuple[str, ...]]:
         """The failure with its cause, and the warnings that take its place where there is none.
 
-        Called when the tree is gone. ``sources`` are the texts of the cells, empty for one that is no code.
+        Called when the tree is gone and ``reaped``. ``sources`` are the texts of the cells, empty for one that is no code.
         """
         at = failure.cell.number if failure and failure.cell else 0
         seen = Circumstances(
@@ -73,6 +77,7 @@ class Witness:
             lost_children=tuple(self._lost),
             excess=self._memory.excess,
             ram_limit=self._holding.ram_limit,
+            cpu_limit_s=reaped.cpu_limit_s if reaped else None,
             sources=sources[:at],
         )
         failure = explained(failure, seen)

@@ -125,7 +125,7 @@ def test_killed_from_outside(returncode: int) -> None:
     found = explain(returncode=returncode, recent_bytes=GIB)
     assert (found.kind, found.message) == (
         FailureKind.KERNEL_DIED,
-        f"the kernel died in cell 2 of 3: SIGKILL{code}, killed from outside",
+        f"the kernel died in cell 2 of 3: SIGKILL{code}, sent from outside or by the notebook itself",
     )
     assert found.evidence == (
         f"{KILLER} ended no process of cgroup /box meanwhile",
@@ -152,14 +152,15 @@ def test_a_guard_of_memory() -> None:
     """Such programs end processes before the operating system does, so nothing is counted."""
     found = explain(recent_bytes=GIB, neighbours=(LUNG,))
     assert found.message == (
-        "the kernel died in cell 2 of 3: SIGKILL, killed from outside, possibly by a program that "
-        "guards memory"
+        "the kernel died in cell 2 of 3: SIGKILL, sent from outside or by the notebook itself, possibly "
+        "by a program that guards memory"
     )
     assert found.evidence[-1] == "beside it ran Lung (3 GiB)"
 
 
 @pytest.mark.parametrize(
-    ("recent_bytes", "cause"), [(13 * GIB, "possibly out of memory"), (GIB, "killed from outside")]
+    ("recent_bytes", "cause"),
+    [(13 * GIB, "possibly out of memory"), (GIB, "sent from outside or by the notebook itself")],
 )
 def test_nothing_counts(recent_bytes: int, cause: str) -> None:
     """Whether memory was short can only be guessed from what was used."""
@@ -192,6 +193,56 @@ def test_an_exit_in_a_cell(sources: list[str], evidence: tuple[str, ...]) -> Non
     found = explain(death_failure(0, cell=CELL), returncode=0, sources=sources)
     assert found.kind is FailureKind.KERNEL_DIED
     assert found.evidence == evidence
+
+
+@pytest.mark.parametrize(
+    ("returncode", "source", "evidence"),
+    [
+        (-15, "import os\nos.kill(os.getpid(), 15)", ("cell 1 calls os.kill()",)),
+        (-1, "raise_signal(1)", ("cell 1 calls raise_signal()",)),
+        (143, "signal.raise_signal(15)", ("cell 1 calls signal.raise_signal()",)),
+        (-6, "os.abort()", ("cell 1 calls os.abort()",)),
+        (-14, "signal.alarm(1)", ("cell 1 calls signal.alarm()",)),
+        (-24, "resource.setrlimit(x, (1, 2))", ("cell 1 calls resource.setrlimit()",)),
+        (-15, "os.abort()\nsignal.alarm(1)\nsys.exit()\nchild.kill()\nshop.os.kill()", ()),
+        (-999, "x = 1", ()),
+    ],
+)
+def test_a_signal_that_a_cell_may_have_sent(
+    returncode: int, source: str, evidence: tuple[str, ...]
+) -> None:
+    """The call is named, if that signal can come of it."""
+    found = explain(death_failure(returncode, cell=CELL), returncode=returncode, sources=[source])
+    assert found.kind is FailureKind.KERNEL_DIED
+    assert found.evidence == evidence
+
+
+def test_a_kill_that_a_cell_may_have_sent() -> None:
+    """It stands below what is known of the memory."""
+    assert explain(sources=["os.kill(os.getpid(), 9)"]).evidence == (
+        f"{KILLER} ended no process of cgroup /box meanwhile",
+        "cell 1 calls os.kill()",
+    )
+
+
+def test_the_limit_on_cpu_time() -> None:
+    """Its hard limit ends a process by SIGKILL, whatever the memory is like at that moment."""
+    found = explain(
+        cpu_limit_s=60.0, after=KILLED, sources=["", "resource.setrlimit(resource.RLIMIT_CPU, x)"]
+    )
+    assert found == Failure(
+        kind=FailureKind.KERNEL_DIED,
+        message="the kernel died in cell 2 of 3: SIGKILL, it ran into the operating system's limit on "
+        "CPU time (ulimit -t 60)",
+        cell=CELL,
+        output="epoch 1",
+        traceback="last words",
+        evidence=(
+            "it had used up its hard limit of 60 s of CPU time when it was killed",
+            "cell 2 calls resource.setrlimit()",
+        ),
+        remedy="raise the limit where it is set: the shell (ulimit -t), a job scheduler, the notebook itself",
+    )
 
 
 def lost(*neighbours: Neighbour, is_ours: bool = True) -> LostChild:

@@ -113,6 +113,7 @@ def arrow(shell: Shell, source: str, fails_at: int) -> int | None:
 @example(made=Made(source="\n\n\ntick()", fails_at=1, line=4))
 @example(made=Made(source="%note a \\\n b\ntick()\ntick()", fails_at=2, line=4))
 @example(made=Made(source='s = """\n%note \\\n"""\ntick()\ntick()', fails_at=1, line=4))
+@example(made=Made(source='s = """\n%note \\\n"""\n%note \\\n\ntick()\ntick()', fails_at=2, line=7))
 def test_the_arrow_is_right(shell: Shell, made: Made) -> None:
     """It is at the line that failed; nowhere only if numbers alone cannot tell."""
     found = arrow(shell, made.source, made.fails_at)

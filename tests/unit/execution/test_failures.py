@@ -214,11 +214,12 @@ def test_exits_in_words(returncode: int | None, words: str) -> None:
 @pytest.mark.parametrize(
     ("returncode", "words"),
     [
-        (-9, "SIGKILL, killed from outside or out of memory"),
+        (-9, "SIGKILL, sent from outside or by the notebook itself, or out of memory"),
         (-11, "SIGSEGV, a crash in compiled code"),
         (-7, "SIGBUS, a crash in compiled code"),
-        (-6, "SIGABRT, aborted by compiled code"),
-        (-15, "SIGTERM, sent from outside"),
+        (-6, "SIGABRT, aborted by compiled code or os.abort()"),
+        (-15, "SIGTERM, sent from outside or by the notebook itself"),
+        (-14, "SIGALRM, a timer of the notebook ran out (signal.alarm, signal.setitimer)"),
         (-24, "SIGXCPU, it ran into the operating system's limit on CPU time (ulimit -t)"),
         (-25, "SIGXFSZ, it ran into the operating system's limit on the size of files (ulimit -f)"),
         (-31, "SIGSYS, a system call that is not allowed here"),

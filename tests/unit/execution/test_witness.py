@@ -11,7 +11,7 @@ import pytest
 
 from pytest_nbgroups.execution.failures import death_failure
 from pytest_nbgroups.execution.holding import Holding, Neighbour
-from pytest_nbgroups.execution.host_client import KernelProcess
+from pytest_nbgroups.execution.host_client import KernelProcess, Reaped
 from pytest_nbgroups.execution.memory import Excess, MemoryWatch
 from pytest_nbgroups.execution.witness import Witness
 from pytest_nbgroups.model import CellReference, FailureKind
@@ -151,6 +151,16 @@ def test_cells_that_have_not_run_do_not_count(scene: Scene) -> None:
     failure, _ = scene.witness.explain(death_failure(0, cell=cell), None, ["x", "exit()"])
     assert failure is not None
     assert failure.evidence == ()
+
+
+def test_a_limit_on_cpu_time_is_seen_when_the_kernel_is_reaped(scene: Scene) -> None:
+    """The kernel host reads it then; here it becomes the cause."""
+    scene.exited.set_result(-9)
+    died = death_failure(-9, cell=CellReference(number=1, count=1, source="x"))
+    reaped = Reaped(cpu_s=2, peak_bytes=1, cpu_limit_s=1.0)
+    failure, _ = scene.witness.explain(died, None, ["x"], reaped)
+    assert failure is not None
+    assert failure.message.endswith("limit on CPU time (ulimit -t 1)")
 
 
 def test_a_kernel_of_which_nothing_can_be_read(tmp_path: Path) -> None:
