@@ -33,10 +33,10 @@ _CUT = 20
 _MAGIC = re.compile(r"\s*%%(\w+)[^\S\n]*(.*)")
 _OPTIONS = re.compile(r"(?:\s*-(?:[nrpvDlsT]\s*\S+|-?[a-zA-Z][\w-]*))*\s*")
 
-# The frame that each magic runs the lines below it in.
+# What each magic compiles the lines below it as; a SyntaxError of theirs has no file.
 _MAGIC_FILES = {
-    "time": re.compile(r"<timed (?:exec|eval)>"),
-    "timeit": re.compile(r"<magic-timeit>"),
+    "time": re.compile(r"<timed (?:exec|eval)>|<unknown>"),
+    "timeit": re.compile(r"<magic-timeit>|<unknown>"),
     "prun": re.compile(r"<string>"),
 }
 _NO_FILE = re.compile(r"(?!)")

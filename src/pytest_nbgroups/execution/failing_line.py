@@ -27,7 +27,7 @@ _FRAME = re.compile(
     r"(?:Cell|Input) In ?\[(?P<count>\d+)\](?:,? (?:line |in <cell line: )(?P<cell_line>\d+))?.*"
     r"|<ipython-input-(?P<input>\d+)-\w+> in .*"
     r'|File "(?P<quoted>[^"]*)", line (?P<quoted_line>\d+).*'
-    r"|File (?P<file>.+?):(?P<file_line>\d+)(?:, in .*|\(.*)?"
+    r"|File (?P<file>.+?):(?P<file_line>\d+)(?:,? in .*|\(.*)?"
     r"|in (?P<boxed>\S+):\d+"
     r"|(?P<bare>\S*ipykernel_\d+[/\\]\d+\.py) in .*"
     r")"

@@ -20,7 +20,7 @@ _TITLE = re.compile(
 )
 _ARROW = re.compile(r"-+> ?(\d+)")
 _NO_SOURCE = re.compile(
-    r" *\d+ 'Could not get source, probably due dynamically evaluated source code\.'"
+    r"[ ->]*\d+ 'Could not get source, probably due dynamically evaluated source code\.'"
 )
 _OF_CELL = re.compile(r"(?:Cell|Input) In ?\[(\d+)\],? (?:line (\d+)|in <cell line: (\d+)>\(\))")
 _OF_MAGIC = re.compile(r"File (<[\w -]+>):(\d+)(?:, in (?:<module>|inner\(.*\)))?")

@@ -148,6 +148,8 @@ def test_a_syntax_error(shell: Shell) -> None:
     """Its place is that in the cell, in the traceback too."""
     source = "\n\nx = 1\ny = = 2"
     assert failing_line(source, shell.traceback(source, fails_at=1), 7) == 4
+    timed = f"%%time\n{source}"
+    assert failing_line(timed, shell.traceback(timed, fails_at=1), 7) == 5
     told = "  Cell In[7], line {}\n    y = = 2\n        ^\nSyntaxError: invalid syntax\n"
     assert with_lines_of_cell(told.format(2), source, 7) == told.format(4)
     assert with_lines_of_cell(told.format(2), source, 6) == told.format(2)
@@ -166,6 +168,7 @@ CELL = "\nx = 1\nfor i in range(3):\n    x / i"
         '  |   File "/x/ipykernel_7/FILE", line 3, in <module>\n  |     x / i',
         "Cell In[7], line 3\n    x / i",
         "Cell In[7], line 3\n\nDuring handling of the above exception, another ...\n\nFile a.py:2, in f\n",
+        "Cell In[7], line 1\n\nThe above exception was the direct cause ...\n\nCell In[7], line 3",
         "File a.py:2, in f\n----> 2 x\nCell In[7], line 3\nCell In[7], line 1, in g",
     ],
 )

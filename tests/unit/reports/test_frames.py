@@ -212,6 +212,11 @@ def test_the_pseudo_file_of_a_magic_stays_where_the_line_is_not_known() -> None:
         cell_failure(cell=magic_cell(None), traceback=BY_MAGIC), short=False
     )
     assert frames[:2] == ["File <timed exec>:2", ""]
+    arrow = BY_MAGIC.replace("      1 'Could", "----> 1 'Could")
+    assert (
+        split_traceback(cell_failure(cell=magic_cell(None), traceback=arrow), short=False)[0]
+        == frames
+    )
 
 
 def test_the_own_frame_of_a_cell_that_begins_with_blank_lines() -> None:
