@@ -132,6 +132,26 @@ def test_files_beside_the_directory(tree: Tree) -> None:
     assert rerun in run.text.splitlines()
 
 
+def test_many_reused_experiments_are_counted(tree: Tree) -> None:
+    """In the table and in the plan; and who shares a directory may have changed a file in it."""
+    tree.file("docs", "input", "x")
+    for name in "abcdef":
+        tree.notebook("docs", f"{name}.ipynb", "1")
+    tree.toml("docs", "[run]\nindependent = true\n")
+    assert tree.pytest().returncode == 0
+    count = "6 experiments of which all notebooks are reused: -v shows each"
+    assert count in tree.pytest("--experiment-resume", "--experiment-plan").text
+    run = tree.pytest("--experiment-resume")
+    assert count in run.section("experiments")
+    assert run.outcomes("docs/a") == ["reused"]
+    verbose = tree.pytest("--experiment-resume", "-v")
+    assert verbose.section("experiments").count("reused its notebook") == 6
+    tree.file("docs", "input", "y")
+    changed = tree.pytest("--experiment-resume", "--experiment-plan")
+    why = "input has changed since a.ipynb passed; experiment docs/b may have written it"
+    assert f"reuses nothing ({why})" in re.sub(r"\s+", " ", changed.text)
+
+
 def test_a_failure_for_want_of_what_nobody_saw(tree: Tree) -> None:
     """The rerun does not fail again for want of it: it runs all, and the text says why."""
     far = tree.root.with_name(f"{tree.root.name}-far")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import sys
 import threading
 import time
@@ -21,6 +20,12 @@ from pytest_nbgroups.events import (
     ExperimentStarted,
     NotebookFinished,
     NotebookStarted,
+)
+from pytest_nbgroups.execution.aftermath import (
+    is_for_want_of_a_file,
+    lost_files,
+    with_lost,
+    with_reading,
 )
 from pytest_nbgroups.execution.aside import aside
 from pytest_nbgroups.execution.bounds import ReadingCutError, ReadingStoppedError
@@ -44,15 +49,8 @@ from pytest_nbgroups.model import (
     NotebookResult,
 )
 from pytest_nbgroups.settings import Settings
-from pytest_nbgroups.units import format_duration
 
 _NOTHING = Holding()
-_NOTABLE_S = 1.0
-_MISSING = re.compile(r"FileNotFoundError|No such file|does not exist|cannot find", re.IGNORECASE)
-_RERUN_ALL = (
-    "run all notebooks again, as below: those that were reused may have written what is missing; if "
-    "so, declare outputs in experiment.toml"
-)
 
 Parameters = ParamSpec("Parameters")
 Value = TypeVar("Value")
@@ -207,9 +205,7 @@ async def _run_each(run: Run, notebooks: Iterable[Notebook], around: Surrounding
     """Run notebooks up to the first failure, and record those that pass."""
     for notebook in notebooks:
         planned = await _beside(run, run.attempt.before, notebook) or Planned(name=notebook.name)
-        result = _with_reading(run, await _run_notebook(run, notebook, around))
-        if result.failure is not None:
-            result = await _with_lost(run, result, result.failure)
+        result = await _explained(run, await _run_notebook(run, notebook, around))
         _finish(run, result)
         if result.outcome is NotebookOutcome.FAILED and not run.wants_all:
             run.resumable = await _beside(run, run.attempt.left) or 0
@@ -218,27 +214,17 @@ async def _run_each(run: Run, notebooks: Iterable[Notebook], around: Surrounding
         await _record(run, result, planned)
 
 
-def _with_reading(run: Run, result: NotebookResult) -> NotebookResult:
-    """Add to a deadline's evidence what went to files: no cell took that time."""
-    failure, spent_s = result.failure, run.attempt.bounds.spent_s
-    if failure is None or failure.kind is not FailureKind.DEADLINE or spent_s < _NOTABLE_S:
+async def _explained(run: Run, result: NotebookResult) -> NotebookResult:
+    """Add to a failure what recording files and reusing notebooks have to do with it."""
+    if result.failure is None:
         return result
-    fact = f"{format_duration(spent_s)} of the experiment went to recording its files for --experiment-resume"
-    return replace(result, failure=replace(failure, evidence=(*failure.evidence, fact)))
-
-
-async def _with_lost(run: Run, result: NotebookResult, failure: Failure) -> NotebookResult:
-    """Name what reused notebooks had left and is gone, if a file is missing or may be."""
-    if run.reuse is None or not run.reuse.reused:
-        return result
-    told = f"{failure.message}\n{failure.traceback}\n{failure.output}"
-    lost = await _beside(run, run.attempt.lost, told) or ()
-    run.wants_all = bool(lost) or _MISSING.search(told) is not None
-    if not run.wants_all:
-        return result
-    remedy = failure.remedy or _RERUN_ALL
-    evidence = (*failure.evidence, *lost)
-    return replace(result, failure=replace(failure, evidence=evidence, remedy=remedy))
+    failure = with_reading(result.failure, run.attempt.bounds.spent_s)
+    if run.reuse is not None and run.reuse.reused:
+        directory = str(run.experiment.directory)
+        lost = await _beside(run, lost_files, run.reuse.steps, directory, failure)
+        run.wants_all = bool(lost) or is_for_want_of_a_file(failure)
+        failure = with_lost(failure, lost or ()) if run.wants_all else failure
+    return replace(result, failure=failure)
 
 
 async def _look(run: Run) -> Reuse | None:

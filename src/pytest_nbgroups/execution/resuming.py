@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache, partial
-from pathlib import Path
 
-from pytest_nbgroups.artifacts import Artifacts, has_content, write_atomically
+from pytest_nbgroups.artifacts import Artifacts, has_content
 from pytest_nbgroups.checkpoint import (
     NO_CHECKPOINT,
     Checkpoint,
@@ -19,7 +17,6 @@ from pytest_nbgroups.checkpoint import (
     Step,
     reusable,
 )
-from pytest_nbgroups.checkpoint_codec import decode, encode
 from pytest_nbgroups.errors import CheckpointError, NbgroupsError
 from pytest_nbgroups.execution.aside import aside_blocking
 from pytest_nbgroups.execution.bounds import (
@@ -28,6 +25,7 @@ from pytest_nbgroups.execution.bounds import (
     ReadingStoppedError,
 )
 from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.execution.checkpoint_file import CheckpointFile
 from pytest_nbgroups.execution.directory_state import DirectoryState, read_directory
 from pytest_nbgroups.execution.file_contents import FileContents, absolute
 from pytest_nbgroups.execution.fingerprint import read_data, read_fingerprint
@@ -38,9 +36,6 @@ from pytest_nbgroups.model import Experiment, Notebook, NotebookOutcome, Noteboo
 from pytest_nbgroups.settings import Settings
 
 SAME_SESSION = "it has been tried in this session already"
-
-_NAMED = 3
-"""How many files a failure names; the others it counts."""
 
 _INTERPRETERS = Interpreters()
 """Of all attempts in this process."""
@@ -70,7 +65,7 @@ class Attempt:
         self._settings = settings
         self._env = env
         self._artifacts = Artifacts(folder=settings.artifacts)
-        self._path = self._artifacts.checkpoint(experiment.name)
+        self._file = CheckpointFile(self._artifacts, experiment)
         self._session = session
         self._steps: tuple[Step, ...] = ()
         self._known: Mapping[str, FileState] = {}
@@ -138,29 +133,21 @@ class Attempt:
     def _recorded(self) -> Checkpoint | None:
         """The last attempt. Its digests are of use even where nothing is to be reused."""
         try:
-            recorded = decode(self._path.read_text("ascii"))
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError, CheckpointError) as exc:
+            recorded = self._file.read()
+        except CheckpointError as exc:
             self._unreadable = f"its checkpoint cannot be read: {exc}"
             if self._settings.resume:
-                self._warnings.append(f"{self._path}: cannot be read, so nothing is reused: {exc}")
+                self._warnings.append(
+                    f"{self._file.path}: cannot be read, so nothing is reused: {exc}"
+                )
             return None
-        if recorded.directory != self._directory:
+        if recorded is None:
             return None
         files = {path: state for step in recorded.steps for path, state in step.files.items()}
         self._known = {**files, **recorded.known}
         self._contents.know(str(self._experiment.directory), self._known)
         self._recorded_steps = recorded.steps
         return recorded
-
-    @property
-    def _directory(self) -> str:
-        """Two roots may hold experiments of one name."""
-        with suppress(ValueError):  # on another drive
-            relative = os.path.relpath(self._experiment.directory, self._settings.artifacts)
-            return Path(relative).as_posix()
-        return self._experiment.directory.as_posix()
 
     def _reusable(self, recorded: Checkpoint | None) -> Reuse:
         if recorded is None:
@@ -270,21 +257,15 @@ class Attempt:
         )
 
     def _write(self) -> None:
-        try:
-            self._artifacts.prepare()
-            self._artifacts.make_room(self._path)
-            write_atomically(self._path, encode(self._checkpoint()))
-            self._is_written = True
-        except OSError as exc:
-            self._is_written = False
-            reason = exc.strerror or exc
-            warning = f"{self._path}: cannot be written, so --experiment-resume may run more than needed: {reason}"
-            if warning not in self._warnings:
-                self._warnings.append(warning)
+        reason = self._file.write(self._checkpoint())
+        self._is_written = not reason
+        warning = f"{self._file.path}: cannot be written, so --experiment-resume may run more than needed: {reason}"
+        if reason and warning not in self._warnings:
+            self._warnings.append(warning)
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
-            directory=self._directory,
+            directory=self._file.directory,
             session=self._session,
             steps=self._steps,
             known={**self._known, **self._data},
@@ -301,22 +282,6 @@ class Attempt:
             return 0
 
     # Reused notebooks
-
-    def lost(self, told: str) -> tuple[str, ...]:
-        """Say which files that reused notebooks had left are gone.
-
-        Of those that a later reused one has removed itself, only what ``told`` mentions.
-        """
-        steps = self.reuse.steps if self.reuse else ()
-        left = {path: step.name for step in reversed(steps) for path in step.files}
-        gone = [
-            f"{path} is gone, which {name} had left; that notebook was reused"
-            for path, name in left.items()
-            if (path in steps[-1].files or os.path.basename(path) in told)  # noqa: PTH119
-            and not os.path.lexists(absolute(str(self._experiment.directory), path))
-        ]
-        more = len(gone) - _NAMED
-        return (*gone[:_NAMED], *([f"and {more} more files"] if more > 0 else ()))
 
     def result(self, step: Step) -> NotebookResult:
         """What is told of a notebook that does not run again."""

@@ -86,12 +86,13 @@ class PlanOnly:
             self._print(plan, reporter)
 
     def _print(self, plan: Plan, reporter: pytest.TerminalReporter) -> None:
-        is_brief = self._config.get_verbosity() < 0
+        verbosity = self._config.get_verbosity()
+        is_brief = verbosity < 0
         reporter.ensure_newline()
         if not is_brief:
             reporter.section("experiment plan")
         width = reporter._tw.fullwidth  # noqa: SLF001  as plugins do
-        for line in plan_lines(plan, width, brief=is_brief):
+        for line in plan_lines(plan, width, brief=is_brief, verbose=verbosity > 0):
             reporter.write_line(line)
 
     def _notes(self, candidates: Iterable[Candidate]) -> list[str]:

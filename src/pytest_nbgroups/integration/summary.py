@@ -25,7 +25,7 @@ from pytest_nbgroups.reports.session_file import (
     session_dict,
     write_record,
 )
-from pytest_nbgroups.reports.table import Row, table_lines, table_rows
+from pytest_nbgroups.reports.table import Row, table_lines, table_rows, without_reused
 from pytest_nbgroups.resources import Budget
 from pytest_nbgroups.sharding import ShardRecord
 
@@ -94,12 +94,19 @@ class Summary:
         if self.config.get_verbosity() >= 0:
             reporter.ensure_newline()
             reporter.section("experiments")
-            for line in table_lines(rows, reporter._tw.fullwidth):  # noqa: SLF001  as plugins do
-                color = _COLORS.get(line.outcome) if line.outcome else None
-                reporter.write_line(line.text, **({color: True} if color else {"bold": True}))
+            self._show_table(rows, reporter)
             for text in advice:
                 reporter.write_line(text)
         self._show_warnings(reporter)
+
+    def _show_table(self, rows: tuple[Row, ...], reporter: pytest.TerminalReporter) -> None:
+        is_verbose = self.config.get_verbosity() > 0
+        rows, counted = (rows, "") if is_verbose else without_reused(rows)
+        for line in table_lines(rows, reporter._tw.fullwidth):  # noqa: SLF001  as plugins do
+            color = _COLORS.get(line.outcome) if line.outcome else None
+            reporter.write_line(line.text, **({color: True} if color else {"bold": True}))
+        if counted:
+            reporter.write_line(counted, green=True)
 
     def _show_warnings(self, reporter: pytest.TerminalReporter) -> None:
         for warning in self._warnings:

@@ -54,6 +54,8 @@ class Candidate:
     family: str | None = None
     reuse: str = ""
     """What of it would be reused and why not more; empty where that is not asked."""
+    is_reused: bool = False
+    """Whether all of it would be; then that is its obstacle."""
 
     @property
     def name(self) -> str:
@@ -94,6 +96,7 @@ def _experiment(
         experiment=replace(item.experiment, resources=declared),
         obstacle=told if is_whole else obstacle,
         reuse="" if is_whole else told,
+        is_reused=is_whole,
     )
 
 
@@ -230,6 +233,7 @@ def _planned(candidate: Candidate, planner: Planner, *, has_kin: bool) -> Planne
         need=planner.need(candidate.name, candidate.resources) if is_readable else None,
         estimate=planner.estimate(candidate.name),
         obstacle=candidate.obstacle,
+        is_reused=candidate.is_reused,
         remarks=tuple(_remarks(candidate, has_kin=has_kin)),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
 from pytest_nbgroups.reports.lines import one_line
@@ -15,7 +15,7 @@ from pytest_nbgroups.reports.outlook import (
     wall_text,
     workers_lines,
 )
-from pytest_nbgroups.reports.table import GAP, INDENT, NARROWEST_NAME
+from pytest_nbgroups.reports.table import GAP, INDENT, NARROWEST_NAME, REUSED_SHOWN, counted
 from pytest_nbgroups.resources import Estimate, Need, Resources
 from pytest_nbgroups.units import Size, format_duration, format_size
 
@@ -37,6 +37,8 @@ class PlannedExperiment:
     estimate: Estimate | None = None
     obstacle: str = ""
     """Why it does not run: ``skipped: needs Docker``; empty where it does."""
+    is_reused: bool = False
+    """Whether it does not run since all its notebooks would be reused."""
     remarks: tuple[str, ...] = ()
 
 
@@ -63,9 +65,12 @@ class Plan:
         return sum(bool(experiment.obstacle) for experiment in self.experiments)
 
 
-def plan_lines(plan: Plan, width: int, *, brief: bool = False) -> list[str]:
-    """The whole plan, no line wider than ``width``; ``brief`` leaves out all but the essentials."""
-    table = experiments_lines(plan, width)
+def plan_lines(plan: Plan, width: int, *, brief: bool = False, verbose: bool = False) -> list[str]:
+    """The whole plan, no line wider than ``width``; ``brief`` leaves out all but the essentials.
+
+    Many experiments that are reused as a whole are counted unless it is ``verbose``.
+    """
+    table = experiments_lines(plan, width) if verbose else _without_reused(plan, width)
     if brief:
         essence = [] if plan.outlook is None else [_essence(plan.outlook)]
         return _fitted([*table, *essence, *map(one_line, plan.endnotes)], width)
@@ -77,6 +82,14 @@ def plan_lines(plan: Plan, width: int, *, brief: bool = False) -> list[str]:
     ]
     separated = [[*part, ""] for part in parts if part]
     return _fitted([line for part in separated for line in part][:-1], width)
+
+
+def _without_reused(plan: Plan, width: int) -> list[str]:
+    left = tuple(experiment for experiment in plan.experiments if not experiment.is_reused)
+    count = len(plan.experiments) - len(left)
+    if count <= REUSED_SHOWN:
+        return experiments_lines(plan, width)
+    return [*experiments_lines(replace(plan, experiments=left), width), counted(count)]
 
 
 def _headline(plan: Plan) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_nbgroups.model import ExperimentOutcome, NotebookOutcome
+from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, NotebookOutcome
 from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
 from pytest_nbgroups.reports.failure import failure_headline
 from pytest_nbgroups.reports.lines import one_line
@@ -20,6 +20,10 @@ from pytest_nbgroups.units import format_duration
 GAP = "  "
 NARROWEST_NAME = 12
 INDENT = "    "
+
+REUSED_SHOWN = 5
+"""Experiments that are reused as a whole; if there are more, a line counts them."""
+_NOT_RUN = {NotebookOutcome.REUSED, NotebookOutcome.SKIPPED}
 
 NUMBERS = frozenset({"notebooks", "time", "peak memory"})
 """Columns that are aligned at the right."""
@@ -41,6 +45,8 @@ class Row:
     """``0,1``; empty where it held none."""
     worker: str
     reason: str
+    is_reused: bool = False
+    """Whether nothing of it ran, since all its notebooks are reused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +80,13 @@ def _row(experiment: ExperimentRecord, gpus: Sequence[Gpu]) -> Row:
         gpus=gpus_text(result.lease, gpus),
         worker=one_line(experiment.worker),
         reason="; ".join(_reasons(experiment)),
+        is_reused=_is_reused(result),
     )
+
+
+def _is_reused(result: ExperimentResult) -> bool:
+    outcomes = {notebook.outcome for notebook in result.notebooks}
+    return NotebookOutcome.REUSED in outcomes and outcomes <= _NOT_RUN
 
 
 def _reasons(experiment: ExperimentRecord) -> Iterable[str]:
@@ -89,6 +101,18 @@ def _reasons(experiment: ExperimentRecord) -> Iterable[str]:
         yield f"attempt {len(experiment.attempts)}"
     if waited := waited_text(result):
         yield waited
+
+
+def without_reused(rows: Sequence[Row]) -> tuple[tuple[Row, ...], str]:
+    """The rows to show, and a line that counts the experiments that are reused if they are many."""
+    left = tuple(row for row in rows if not row.is_reused)
+    count = len(rows) - len(left)
+    return (left, counted(count)) if count > REUSED_SHOWN else (tuple(rows), "")
+
+
+def counted(count: int) -> str:
+    """The line that stands for experiments that are reused as a whole."""
+    return f"{count} experiments of which all notebooks are reused: -v shows each"
 
 
 def totals(rows: Iterable[Row]) -> str:

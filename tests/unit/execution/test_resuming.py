@@ -514,20 +514,6 @@ def test_another_experiment_that_names_a_file_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_what_reused_notebooks_had_left_and_is_gone(tmp_path: Path) -> None:
-    """What the last left; of what earlier ones left, only what the failure is about."""
-    lab = chain(tmp_path / "repo")
-    lab.notebook(ALL[1], "copy('../data/a.txt', '../data/b.txt'); remove('../data/a.txt')")
-    lab.run()
-    assert lab.run() == (list(ALL), [])
-    assert lab.attempt is not None
-    assert lab.attempt.lost("ValueError") == ()
-    text = "../data/{} is gone, which {} had left; that notebook was reused"
-    assert lab.attempt.lost("No such file: a.txt") == (text.format("a.txt", "1-load.ipynb"),)
-    _written(lab, "b.txt").unlink()
-    assert lab.attempt.lost("ValueError") == (text.format("b.txt", "2-fit.ipynb"),)
-
-
 def test_what_is_not_asked_for_is_not_reused(lab: Lab) -> None:
     """Without the option all run, and are recorded anew."""
     assert lab.run(resume=False) == ([], list(ALL))

@@ -118,6 +118,21 @@ def test_the_essentials() -> None:
     ]
 
 
+def test_many_reused_experiments_are_counted() -> None:
+    """With -v each has its row; a few have it always."""
+    reused = replace(SPINE, obstacle="reuses its notebook", is_reused=True)
+    many = plan_of(LUNG, *(replace(reused, name=f"R{number}") for number in range(6)))
+    assert plan_lines(many, 80)[2:6] == [
+        "experiment  notebooks  cpus       RAM              time",
+        "Lung           2 of 3  1 default  1.1 GiB (1 run)  1m00s (1 run)",
+        "6 experiments of which all notebooks are reused: -v shows each",
+        "",
+    ]
+    assert "R5" in "\n".join(plan_lines(many, 80, verbose=True))
+    few = replace(many, experiments=many.experiments[:6])
+    assert "R4" in "\n".join(plan_lines(few, 80))
+
+
 def test_what_has_been_done_is_always_told() -> None:
     """Behind everything else, also with -q."""
     plan = replace(plan_of(LUNG, notes=("Lung: uses a GPU",)), endnotes=("weights written",))

@@ -23,7 +23,14 @@ from pytest_nbgroups.events import ExperimentFinished
 from pytest_nbgroups.model import NotebookOutcome, NotebookResult
 from pytest_nbgroups.reports.columns import display_width
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.reports.table import Row, TableLine, table_lines, table_rows, totals
+from pytest_nbgroups.reports.table import (
+    Row,
+    TableLine,
+    table_lines,
+    table_rows,
+    totals,
+    without_reused,
+)
 
 RESULTS = (
     result("passed", name="Lung-GatedCT_To_USD"),
@@ -234,3 +241,33 @@ def test_a_headline_is_one_line() -> None:
     failure = cell_failure(message="ValueError: a\nb|c")
     (row,) = table_rows(recorded(result(notebooks=(failed(failure=failure),))))
     assert row.reason == "2-fit.ipynb, cell 5: ValueError: a b|c"
+
+
+def test_many_reused_experiments_are_counted() -> None:
+    """Those of which nothing ran; a few are shown as any other."""
+
+    def notebook(name: str, outcome: NotebookOutcome) -> NotebookResult:
+        return NotebookResult(name=name, outcome=outcome)
+
+    skipped = notebook("2.ipynb", NotebookOutcome.SKIPPED)
+    reused = [
+        result(
+            "passed",
+            name=f"R{number}",
+            notebooks=(notebook("1.ipynb", NotebookOutcome.REUSED), skipped),
+        )
+        for number in range(6)
+    ]
+    partly = result(
+        "passed",
+        name="Partly",
+        notebooks=(
+            notebook("1.ipynb", NotebookOutcome.REUSED),
+            notebook("2.ipynb", NotebookOutcome.PASSED),
+        ),
+    )
+    rows = table_rows(recorded(*reused, partly))
+    left, line = without_reused(rows)
+    assert [row.experiment for row in left] == ["Partly"]
+    assert line == "6 experiments of which all notebooks are reused: -v shows each"
+    assert without_reused(rows[1:]) == (rows[1:], "")
