@@ -1,8 +1,9 @@
 """What is reused after a change, and what it costs to record: ``python benchmarks/resume.py``.
 
 Runs an experiment of five notebooks, each of which reads what the one before it wrote; then, for each of twelve
-changes, a copy of it with ``resume``. Prints which notebooks were reused and which ran. With ``--cost`` it also
-prints how long it takes to look at a directory of many files and of much data, the first time and again. Needs
+changes, a copy of it with ``resume``. Prints which notebooks were reused and which ran. Then the same with notebooks
+that hand their files on beside their directory. With ``--cost`` it also prints how long it takes to look at a directory
+of many files and of much data, the first time and again, at a sparse file, and at the files beside the directory. Needs
 nothing but the plugin.
 """
 
@@ -22,6 +23,10 @@ from typing import Any, TypeAlias
 from pytest_nbgroups import ExperimentResult, NotebookOutcome, run_experiment
 from pytest_nbgroups.execution.directory_state import read_directory
 from pytest_nbgroups.execution.file_contents import FileContents
+from pytest_nbgroups.execution.naming import Names
+from pytest_nbgroups.execution.outside import Outside
+from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.settings import Settings
 
 Content: TypeAlias = dict[str, Any]
 
@@ -104,6 +109,49 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+def chain_step(number: int) -> Content:
+    """Hands its file on in a folder beside the directory, as five of six real chains do."""
+    content = notebook(number)
+    source = f"text = open('../data/{number - 1}.txt').read()\nopen('../data/{number}.txt', 'w').write(text + 'x')"
+    content["cells"][1]["source"] = source
+    return content
+
+
+def without_files_of_3(folder: Path) -> None:
+    (folder.parent / "data" / "3.txt").unlink()
+
+
+def without_files(folder: Path) -> None:
+    for number in range(1, COUNT + 1):
+        (folder.parent / "data" / f"{number}.txt").unlink()
+
+
+def both(folder: Path) -> None:
+    without_files(folder)
+    edited(COUNT, add_to_code)(folder)
+
+
+CHAIN_CHANGES: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda _folder: None,
+    "delete ../data/3.txt": without_files_of_3,
+    "delete what all wrote": without_files,
+    "a code cell of the last": edited(COUNT, add_to_code),
+    "both": both,
+    "change ../data/3.txt": lambda folder: (folder.parent / "data/3.txt").write_text("edited"),
+    "add ../data/new.txt": lambda folder: (folder.parent / "data/new.txt").write_text("x"),
+}
+
+
+def prepare_chain(root: Path) -> None:
+    folder = root / "experiments" / "steps"
+    folder.mkdir(parents=True)
+    toml(TOML)(folder)
+    (root / "experiments" / "data").mkdir()
+    (root / "experiments" / "data" / "0.txt").write_text("x")
+    for number in range(1, COUNT + 1):
+        write(folder, step(number), chain_step(number))
+
+
 def prepare(root: Path) -> Path:
     folder = root / "experiments" / "steps"
     folder.mkdir(parents=True)
@@ -123,10 +171,7 @@ def install_kernel(folder: Path) -> None:
 
 
 def run(root: Path, *, resume: bool) -> ExperimentResult:
-    result = run_experiment("experiments/steps", rootdir=root, resume=resume)
-    if result.failure is not None:
-        sys.exit(f"{result.name} failed: {result.failure.message}")
-    return result
+    return run_experiment("experiments/steps", rootdir=root, resume=resume)
 
 
 def named(result: ExperimentResult, outcome: NotebookOutcome) -> str:
@@ -135,23 +180,22 @@ def named(result: ExperimentResult, outcome: NotebookOutcome) -> str:
     return " ".join(name.removesuffix("-step") for name in names) or "-"
 
 
-def show_changes(scratch: Path) -> None:
-    install_kernel(scratch / "jupyter")
-    base = scratch / "base"
-    prepare(base)
+def show_changes(base: Path, changes: dict[str, Callable[[Path], object]]) -> None:
+    """Make each change in a copy of a tree that has run, and resume there."""
     first = run(base, resume=False)
     print(f"{'change':<31}{'reused':<11}{'ran':<13}{'time':>7}  why not more")
     print(
         f"{'(first run)':<31}{'-':<11}{named(first, NotebookOutcome.PASSED):<13}{first.duration_s:>5.1f} s"
     )
-    for label, change in CHANGES.items():
-        root = scratch / "changed"
+    for label, change in changes.items():
+        root = base.with_name("changed")
         shutil.copytree(base, root)
         change(root / "experiments" / "steps")
         result = run(root, resume=True)
         reused = named(result, NotebookOutcome.REUSED)
         ran = named(result, NotebookOutcome.PASSED)
-        print(f"{label:<31}{reused:<11}{ran:<13}{result.duration_s:>5.1f} s  {result.reuse}")
+        told = f"FAILED: {result.failure.message}; " if result.failure else ""
+        print(f"{label:<31}{reused:<11}{ran:<13}{result.duration_s:>5.1f} s  {told}{result.reuse}")
         shutil.rmtree(root)
 
 
@@ -178,15 +222,53 @@ def show_cost(scratch: Path) -> None:
         print(f"{label:<22} read {seconds[0]:.2f} s, looked at again {seconds[1]:.3f} s")
 
 
+def show_search(scratch: Path) -> None:
+    """What it costs to look for files outside of the directory, before and after each notebook."""
+    for count in (100, 10_000, 50_000):
+        root = scratch / f"search-{count}"
+        here = root / "experiments" / "A"
+        here.mkdir(parents=True)
+        folders = [root / "experiments" / "data" / str(number) for number in range(count // 100)]
+        for folder in folders:
+            folder.mkdir(parents=True)
+            for number in range(100):
+                (folder / str(number)).touch()
+        names = Names(directory=str(here), root=str(root), texts=("../data",))
+        experiment = Experiment(name="A", directory=here, notebooks=())
+        settings = Settings(rootdir=root, artifacts=root / ".experiments")
+        start = time.perf_counter()
+        snapshot = Outside(experiment, settings, names, entries=count + 1).snapshot()
+        seconds = time.perf_counter() - start
+        print(f"{len(snapshot.files):,} files in ../data: {seconds:.3f} s for each look")
+
+
+def show_holes(scratch: Path) -> None:
+    """A sparse file of 40 GiB."""
+    folder = scratch / "holes"
+    folder.mkdir()
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(40 * 2**30)
+    start = time.perf_counter()
+    read_directory(folder, FileContents())
+    print(f"{'a hole of 40 GiB':<22} read {time.perf_counter() - start:.3f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cost", action="store_true", help="also measure what recording costs")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["NBGROUPS_POOL"] = str(Path(scratch) / "pool")
-        show_changes(Path(scratch))
+        install_kernel(Path(scratch) / "jupyter")
+        prepare(Path(scratch) / "base")
+        show_changes(Path(scratch) / "base", CHANGES)
+        print("\nfiles handed on beside the directory:")
+        prepare_chain(Path(scratch) / "chain")
+        show_changes(Path(scratch) / "chain", CHAIN_CHANGES)
         if arguments.cost:
             show_cost(Path(scratch))
+            show_search(Path(scratch))
+            show_holes(Path(scratch))
 
 
 if __name__ == "__main__":

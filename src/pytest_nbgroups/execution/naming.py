@@ -59,9 +59,14 @@ class Names:
             return (_EXACT, 0)
         if os.path.basename(path) in self._tails:  # noqa: PTH119  as above
             return (_TAIL, 0)
-        folders = (f"{folder}{os.sep}" for folder in self.exact)
-        found = [len(start) for start in (*folders, *self.beginnings) if path.startswith(start)]
+        found = [len(folder) + 1 for folder in self._above(path) if folder in self.exact]
+        found += [len(start) for start in self.beginnings if path.startswith(start)]
         return (_BELOW, max(found)) if found else UNNAMED
+
+    def _above(self, path: str) -> Iterator[str]:
+        while len(path) > len(self.root):
+            path = os.path.dirname(path)  # noqa: PTH120  as above
+            yield path
 
     @cached_property
     def _tails(self) -> frozenset[str]:

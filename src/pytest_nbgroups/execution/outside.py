@@ -125,14 +125,15 @@ class Outside:
 
     def _below(self, path: str, *, enters_all: bool = False) -> Iterator[str]:
         """The file, or all files in the folder."""
+        path = os.path.normpath(path)
         if not os.path.isdir(path):  # noqa: PTH112  thousands of times
             if os.path.isfile(path):  # noqa: PTH113
-                yield os.path.normpath(path)
+                yield path
             return
         walk = (Walk if enters_all else _NearWalk)(self._left_out, look=self._look)
         for found, _ in walk.files(path):
             if _counts(found):
-                yield os.path.normpath(found)
+                yield found
 
     def _folders_of_named_files(self) -> list[str]:
         """Who names one file of a folder may compute the names of others."""
