@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psutil  # noqa: TID253  to look at processes
 import pytest
-from workbench import STUBBORN_CHILD, Finished, Tree, printed
+from workbench import STUBBORN_CHILD, Finished, Tree, code, printed
 
 if sys.platform == "win32":
     pytest.skip("sends POSIX signals", allow_module_level=True)
@@ -59,9 +59,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     experiment("in-c", IN_C, cell_limit)
     for name, (source, _) in DEATHS.items():
         experiment(name, source)
-    slow = "import time\ntime.sleep(0.5)"  # ipykernel ends a tenth of a second after exit()
-    tree.notebook("exit", "1-run.ipynb", "print('before')", "exit()", slow, "print('after')")
+    ran = "open('ran-after', 'w')"  # ipykernel ends a tenth of a second after exit()
+    tree.notebook("exit", "1-run.ipynb", "print('before')", "print('bye')\nexit()", ran, ran)
     tree.notebook("exit", "2-next.ipynb", "open('ran', 'w')")
+    restart = "get_ipython().kernel.do_shutdown(True)"
+    tree.notebook("restart", "1-run.ipynb", "'do_shutdown'", restart, ran)
+    keep = "exit(keep_kernel=True)"
+    tree.notebook("exits", "1-run.ipynb", "exit()", code("1", "skip-execution"), "")
+    tree.notebook("exits", "2-next.ipynb", keep, "get_ipython().ask_exit()")
     mute = "[run]\nnotebook_timeout = 2\n"
     experiment("mute", "1", mute, kernel="mute")
     tree.kernelspec("mute", [sys.executable, "-c", "import time; time.sleep(600)"])
@@ -87,11 +92,12 @@ def _assert_saved(run: Finished, name: str) -> None:
 
 
 def test_every_one_is_told(run: Finished) -> None:
-    """Of all experiments one passes, and none is lost."""
+    """Of all experiments two pass, and none is lost."""
     assert run.returncode == pytest.ExitCode.TESTS_FAILED
     outcomes = {e["name"]: e["outcome"] for e in run.session["experiments"]}
-    assert len(outcomes) == 12
-    assert [name for name, outcome in outcomes.items() if outcome == "passed"] == ["in-time"]
+    assert len(outcomes) == 14
+    passed = {name for name, outcome in outcomes.items() if outcome == "passed"}
+    assert passed == {"exits", "in-time"}
 
 
 def test_a_cell_runs_into_its_limit(run: Finished) -> None:
@@ -169,14 +175,31 @@ def test_a_kernel_dies(run: Finished, name: str) -> None:
 
 
 def test_a_cell_that_calls_exit(run: Finished) -> None:
-    """The cells that its kernel leaves undone are not taken for passed."""
+    """It fails there: what its kernel still does is neither left to chance nor taken for passed."""
     failure = run.failure("exit")
-    assert failure["kind"] == "kernel_died"
+    assert failure["kind"] == "cell"
     assert failure["message"] == (
-        "the kernel died in cell 4 of 4: exit code 0, exit() or quit() in a cell?"
+        "it ended its kernel, as exit() and quit() do, so the 2 cells after it did not run"
     )
-    assert failure["evidence"] == ["cell 2 calls exit()"]
+    assert failure["cell"]["number"] == 2
+    assert failure["output"] == "bye"
     assert run.outcomes("exit") == ["failed", "not_run"]
+    assert not (run.root / "experiments/exit/ran-after").exists()
+
+
+def test_a_cell_that_restarts_its_kernel(run: Finished) -> None:
+    """The reply does not say that the kernel ends; to name the function ends nothing."""
+    failure = run.failure("restart")
+    assert failure["message"] == (
+        "it ended its kernel, as exit() and quit() do, so the cell after it did not run"
+    )
+    assert failure["cell"]["number"] == 2
+    assert not (run.root / "experiments/restart/ran-after").exists()
+
+
+def test_a_last_cell_that_calls_exit(run: Finished) -> None:
+    """It passes: nothing was to come after it but what is not run. Nor does a kernel end that is to be kept."""
+    assert run.outcomes("exits") == ["passed", "passed"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nothing else counts what it kills")

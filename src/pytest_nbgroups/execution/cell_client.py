@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbclient import NotebookClient
@@ -22,6 +22,11 @@ class CellClient(NotebookClient):
     taken_errors: list[NotebookNode]
     """Errors that output widgets show. Emptied before a cell is executed."""
 
+    def __init__(self, nb: NotebookNode, **options: Any) -> None:  # noqa: ANN401  as its base
+        super().__init__(nb, on_cell_executed=self._take_reply, **options)
+        self.kernel_ends = False
+        """Whether the last cell asked its kernel to end: it does so after the reply, a tenth of a second later."""
+
     def process_message(
         self, msg: dict[str, Any], cell: NotebookNode, cell_index: int
     ) -> NotebookNode | None:
@@ -35,6 +40,9 @@ class CellClient(NotebookClient):
         except Exception as exc:  # noqa: BLE001  nbclient raises whatever a message makes it run into
             self.refuse(msg["msg_type"], exc)
             return None
+
+    def _take_reply(self, *, execute_reply: Mapping[str, Any] | None, **_: object) -> None:
+        self.kernel_ends = execute_reply is not None and _asks_to_end(execute_reply["content"])
 
     def _take_error(self, msg: dict[str, Any]) -> None:
         _put_in_order(msg["content"])
@@ -74,3 +82,15 @@ def _printed(msg: dict[str, Any]) -> NotebookNode | None:
     if not isinstance(text, str):
         return None
     return NotebookNode(output_type="stream", name=name, text=text)
+
+
+def _asks_to_end(reply: Mapping[str, Any]) -> bool:
+    """Whether a front end should end the kernel, see "payloads" in Jupyter's messaging protocol."""
+    payload = reply.get("payload")
+    entries = payload if isinstance(payload, list) else []
+    return any(
+        isinstance(entry, dict)
+        and entry.get("source") == "ask_exit"
+        and not entry.get("keepkernel")
+        for entry in entries
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from pytest_nbgroups.execution.failures import (
     death_failure,
     error_line,
     error_output_failure,
+    exit_failure,
     shown_failure,
     unanswered_failure,
 )
@@ -45,6 +47,11 @@ OUTPUT_GRACE_S = 1.0
 """What outputs that have arrived have, after an interrupt, until they stand back behind the end of the cell."""
 LAST_OUTPUT_S = 0.3
 """What the messages of a kernel that died have to arrive."""
+
+EXIT_S = 1.0
+"""For the end of a kernel. An ipykernel that is to exit goes on for a tenth of a second."""
+_ENDS_UNSAID = re.compile(r"\b(?:do_shutdown|exit_now)\b")
+"""Ways to end an ipykernel that its reply says nothing of, as notebooks do that restart their kernel."""
 
 
 class NotebookEnded(Exception):  # noqa: N818  it ends a notebook, which may be no error
@@ -232,6 +239,24 @@ async def _settle(run: _CellRun) -> None:
         raise NotebookEnded(_death(run), kernel_is_lost=True) from exc
     except Exception as exc:  # nbclient shows a dead kernel as one of many errors
         raise NotebookEnded(await _unexpected(exc, run), kernel_is_lost=True) from exc
+    await _refuse_early_exit(run)
+
+
+async def _refuse_early_exit(run: _CellRun) -> None:
+    """Raise `NotebookEnded` if the kernel ends before the last cell: how many more would run is a matter of chance."""
+    left = sum(map(is_run, run.client.nb.cells[run.index + 1 :]))
+    if left and await _kernel_ends(run):
+        failure = exit_failure(run.client.nb, run.index, left=left)
+        raise NotebookEnded(failure, kernel_is_lost=False)
+
+
+async def _kernel_ends(run: _CellRun) -> bool:
+    """Whether the cell has brought its kernel to an end: the reply says so, or it has ended."""
+    if run.client.kernel_ends:
+        return True
+    if _ENDS_UNSAID.search(run.client.nb.cells[run.index].source):
+        await asyncio.wait({run.kernel.exited}, timeout=EXIT_S)
+    return run.kernel.process.returncode == 0
 
 
 def _judge_error_outputs(run: _CellRun, policy: ErrorOutputs) -> None:

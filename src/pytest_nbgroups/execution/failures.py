@@ -178,6 +178,20 @@ def _short_lines(text: str) -> str:
     return "\n".join(shortened(line, _LINE) for line in text.split("\n"))
 
 
+def exit_failure(notebook: NotebookNode, index: int, *, left: int) -> Failure:
+    """Return the failure of a cell that ended its kernel, with ``left`` cells after it."""
+    cell = notebook.cells[index]
+    cells = "the cell" if left == 1 else f"the {left} cells"
+    return Failure(
+        kind=FailureKind.CELL,
+        message=f"it ended its kernel, as exit() and quit() do, so {cells} after it did not run",
+        cell=cell_reference(notebook, index, execution_count=cell.get("execution_count")),
+        output=printed(cell),
+        remedy="remove the call, or the cells after it, or tag these skip-execution: exit() may end the last cell "
+        "that runs",
+    )
+
+
 def deadline_failure(
     limit: Limit, *, cell: CellReference | None, output: str = "", killed_after_s: float | None
 ) -> Failure:

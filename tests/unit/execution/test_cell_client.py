@@ -138,3 +138,25 @@ def test_bad_messages_are_refused(content: dict[str, object]) -> None:
         with pytest.raises(ValidationError):
             client.output(outs, message("stream", **content), None, 0)
         assert outs == []
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"payload": [{"source": "ask_exit", "keepkernel": False}]}, True),
+        ({"payload": [{"source": "page"}, {"source": "ask_exit", "keepkernel": None}]}, True),
+        ({"payload": [{"source": "ask_exit", "keepkernel": True}]}, False),
+        ({"payload": [{"source": "set_next_input", "text": "ask_exit"}]}, False),
+        ({"payload": []}, False),
+        ({"payload": None}, False),
+        ({"payload": ["ask_exit", None]}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_a_reply_says_that_its_kernel_ends(content: object, *, expected: bool) -> None:
+    """Unless the kernel is to be kept. A kernel may leave the payload out, or send anything."""
+    client = CellClient(new_notebook(cells=[new_code_cell("")]))
+    reply = None if content is None else {"content": content}
+    client.on_cell_executed(cell=client.nb.cells[0], cell_index=0, execute_reply=reply)
+    assert client.kernel_ends is expected

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from nbclient.exceptions import CellExecutionError  # noqa: TID253
 from nbformat import NotebookNode, from_dict  # noqa: TID253
+from nbformat.v4 import new_code_cell, new_notebook, new_output  # noqa: TID253
 
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.failures import (
@@ -17,6 +18,7 @@ from pytest_nbgroups.execution.failures import (
     describe_exit,
     error_line,
     error_output_failure,
+    exit_failure,
     signal_of,
     unanswered_failure,
 )
@@ -335,3 +337,20 @@ def test_an_error_that_nothing_has_raised() -> None:
     elsewhere = error_output_failure(notebook(), 1, ("E: bad",))
     assert (elsewhere.kind, elsewhere.message) == (FailureKind.CELL, "E: bad")
     assert elsewhere.evidence == failure.evidence
+
+
+@pytest.mark.parametrize(("left", "cells"), [(1, "the cell"), (60, "the 60 cells")])
+def test_a_cell_that_ended_its_kernel(left: int, cells: str) -> None:
+    """The cell is named with what it printed, and what did not run because of it."""
+    cell = new_code_cell(
+        "exit()", execution_count=2, outputs=[new_output("stream", name="stdout", text="bye\n")]
+    )
+    failure = exit_failure(new_notebook(cells=[new_code_cell("1"), cell]), 1, left=left)
+    assert failure == Failure(
+        kind=FailureKind.CELL,
+        message=f"it ended its kernel, as exit() and quit() do, so {cells} after it did not run",
+        cell=CellReference(number=2, count=2, source="exit()", execution_count=2),
+        output="bye",
+        remedy="remove the call, or the cells after it, or tag these skip-execution: exit() may end the last cell "
+        "that runs",
+    )
