@@ -323,3 +323,43 @@ def test_other_modes_say_what_they_do_not_keep(pytester: pytest.Pytester, skippe
     result.stdout.fnmatch_lines(["  --dist worksteal may run tests beside notebooks, and nested*"])
     result = pytester.runpytest_subprocess("--run-experiments", "-n2")
     result.stdout.no_fnmatch_line("*may run tests beside notebooks*")
+
+
+# Sessions that end before anything runs
+
+
+@pytest.mark.parametrize(
+    ("mode", "arguments"),
+    [
+        ("load", ("experiments/Heart", "nowhere")),
+        ("loadfile", ("test_a.py::test_gone",)),
+    ],
+)
+def test_a_path_that_does_not_exist(
+    mode: str, arguments: Sequence[str], pytester: pytest.Pytester, skipped: Write
+) -> None:
+    """It is the usage error that pytest makes of it without workers, in the same words."""
+    skipped("experiments/Heart")
+    pytester.makepyfile(test_a="def test_it(): pass\n")
+    options = ["--run-experiments", *arguments]
+    alone = pytester.runpytest_inprocess(*options)
+    assert alone.ret == pytest.ExitCode.USAGE_ERROR
+    assert "not found: " in alone.errlines[0]
+    result = pytester.runpytest_subprocess(*options, "-n2", "--dist", mode)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.errlines == alone.errlines
+
+
+@pytest.mark.parametrize("error", ["pytest.UsageError('wrong')", "pytest.exit('wrong', 7)"])
+def test_a_conftest_ends_the_collection(
+    error: str, pytester: pytest.Pytester, skipped: Write
+) -> None:
+    """The controller ends as a session without workers does, with that text and exit code."""
+    skipped("experiments/Heart")
+    raised = error if error.startswith("pytest.exit") else f"raise {error}"
+    pytester.makeconftest(f"import pytest\ndef pytest_collection_modifyitems():\n    {raised}\n")
+    result = pytester.runpytest_subprocess("--run-experiments", "-n2")
+    assert result.ret == (7 if "exit" in error else pytest.ExitCode.USAGE_ERROR)
+    text = f"{result.stdout.str()}{result.stderr.str()}"
+    assert ("ERROR: wrong" in text) or ("Exit: wrong !!" in text)
+    assert "INTERNALERROR" not in text

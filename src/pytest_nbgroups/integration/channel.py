@@ -61,6 +61,9 @@ class Controller:
         self._failures = 0
         self._retried: set[str] = set()
         """Experiments that were lost with their workers, and run again."""
+        self._has_started = False
+        self._ending: BaseException | None = None
+        """What ended a worker's collection, as pytest raised it there."""
         self.scheduler: ExperimentScheduler | None = None
 
     @pytest.hookimpl(optionalhook=True)
@@ -76,6 +79,12 @@ class Controller:
         told = json.loads(message)
         if "items" in told:
             self._items = events.rebuild(CollectedItems, told["items"])
+            return
+        if "usage error" in told:
+            self._ending = pytest.UsageError(*told["usage error"])
+            return
+        if "exit" in told:
+            self._ending = pytest.exit.Exception(*told["exit"])
             return
         event = events.from_dict(told["event"])
         self._receiver.receive(event, worker=worker, nodeid=told["nodeid"])
@@ -93,7 +102,17 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
+        """End the session as a worker's collection ended, such as for a path that does not exist.
+
+        xdist knows the worker's exit status alone. Without the others' collections it ends in an INTERNALERROR,
+        "Unexpectedly no active workers available". A worker that replaces another one later ends nothing.
+        """
         self._channels.pop(node.gateway.id, None)
+        if self._ending is not None and not self._has_started:
+            raise self._ending
+
+    def pytest_runtest_logstart(self) -> None:
+        self._has_started = True
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(
@@ -183,6 +202,18 @@ class WorkerLink:
 
     def deliver(self, event: Event, *, nodeid: str) -> None:
         self._tell({"event": events.to_dict(event), "nodeid": nodeid})
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Hand on what ends the collection; the controller prints it and takes its exit code."""
+        try:
+            return (yield)
+        except pytest.UsageError as exc:
+            self._tell({"usage error": [str(argument) for argument in exc.args]})
+            raise
+        except pytest.exit.Exception as exc:
+            self._tell({"exit": [str(exc.msg), exc.returncode]})
+            raise
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

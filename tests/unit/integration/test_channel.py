@@ -22,3 +22,18 @@ def test_a_session_that_ran_out_of_workers(left: list[str]) -> None:
     next(loop)
     with pytest.raises(pytest.Session.Failed if left else StopIteration):
         next(loop)
+
+
+@pytest.mark.parametrize("has_started", [True, False])
+def test_a_worker_whose_collection_ended(has_started: bool) -> None:  # noqa: FBT001  parametrized
+    """It ends the session, unless tests run already: then it took another worker's place."""
+    unused: Any = None
+    node: Any = SimpleNamespace(gateway=SimpleNamespace(id="gw0"))
+    controller = Controller(unused, unused, unused)
+    controller._take("gw0", '{"usage error": ["file or directory not found: nowhere"]}')
+    if has_started:
+        controller.pytest_runtest_logstart()
+        controller.pytest_testnodedown(node)
+    else:
+        with pytest.raises(pytest.UsageError, match="nowhere"):
+            controller.pytest_testnodedown(node)
