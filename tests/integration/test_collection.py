@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,57 @@ def test_configured_roots(experiment: Write, collected: Collect, pytester: pytes
     experiment("docs/how to/C")
     pytester.makeini("[pytest]\nexperiment_roots = studies 'docs/how to'")
     assert collected() == ["docs/how to/C::notebooks", "studies/B::notebooks"]
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["../{name}/experiments", "experiments/A/..", "./experiments/", "experiments/../experiments"],
+)
+def test_roots_with_dots(
+    root: str, skipped: Write, collected: Collect, pytester: pytest.Pytester
+) -> None:
+    """A root is the folder that it leads to, however it is spelled, and only once."""
+    skipped("experiments/A")
+    (pytester.path / "test_a.py").write_text("def test_ordinary(): pass\n")
+    spelled = root.format(name=pytester.path.name)
+    pytester.makeini(f"[pytest]\nexperiment_roots = {spelled} experiments")
+    assert collected() == ["experiments/A::notebooks", "test_a.py::test_ordinary"]
+    result = pytester.runpytest_inprocess("--run-experiments")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["A * skipped * needs Docker"])
+
+
+@pytest.mark.parametrize("root", ["../elsewhere", "..", "{path}/elsewhere"])
+def test_a_root_outside_of_the_rootdir(
+    root: str, skipped: Write, pytester: pytest.Pytester
+) -> None:
+    """It is refused with the reason; a link into the project is a way to have it."""
+    skipped("elsewhere/A")
+    project = pytester.mkdir("project")
+    (project / "tox.ini").write_text(
+        f"[pytest]\nexperiment_roots = {root.format(path=pytester.path)}"
+    )
+    os.chdir(project)
+    refused = pytester.runpytest_inprocess("--run-experiments")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(
+        [f"ERROR: tox.ini: experiment_roots names '{pytester.path}*', which is outside of the *"]
+    )
+    (project / "linked").symlink_to("../elsewhere", target_is_directory=True)
+    options = ["--run-experiments", "-o", "experiment_roots=linked", "--co", "-q"]
+    linked = pytester.runpytest_inprocess(*options)
+    assert linked.outlines[0] == "linked/A::notebooks"
+
+
+def test_the_rootdir_has_two_names(skipped: Write, pytester: pytest.Pytester) -> None:
+    """A root that the ini file names is below the rootdir, although --rootdir leads through a link."""
+    skipped("project/experiments/A")
+    (pytester.path / "link").symlink_to("project", target_is_directory=True)
+    (pytester.path / "project" / "tox.ini").write_text("[pytest]\nexperiment_roots = experiments")
+    os.chdir(pytester.path / "project")
+    options = ["--run-experiments", f"--rootdir={pytester.path / 'link'}", "--co", "-q"]
+    result = pytester.runpytest_inprocess(*options)
+    assert result.outlines[0] == "experiments/A::notebooks"
 
 
 def test_a_configured_root_that_does_not_exist(

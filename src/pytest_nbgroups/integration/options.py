@@ -130,7 +130,7 @@ def read_settings(config: pytest.Config) -> Settings:
         "lost": either["experiment_lost"],
     }
     weights = either["experiment_weights"]
-    weights = None if weights is None else Path(os.path.normpath(config.rootpath / weights))
+    weights = None if weights is None else _normal(config.rootpath / weights)
     return Settings(
         rootdir=config.rootpath,
         roots=_roots(config),
@@ -150,7 +150,7 @@ def read_settings(config: pytest.Config) -> Settings:
 
 def _artifacts(config: pytest.Config, value: str) -> Path:
     """Resolve the folder. One that holds the project or a root would hide it from collection."""
-    folder = Path(os.path.normpath(config.rootpath / value))
+    folder = _normal(config.rootpath / value)
     for place in (config.rootpath, *_roots(config)):
         if place.is_relative_to(folder):
             raise pytest.UsageError(
@@ -182,12 +182,29 @@ def _roots(config: pytest.Config) -> tuple[Path, ...]:
     configured = _ini_value(config, _ROOTS)
     if configured is None:
         return (config.rootpath / "experiments",)
-    roots = tuple(Path(root) for root in configured)
-    for root in roots:
-        if not root.is_dir():
-            file = _ini_file(config)
-            raise pytest.UsageError(
-                f"{file}: experiment_roots names {str(root)!r}, which is no directory; "
-                "create it or correct the path"
-            )
-    return roots
+    return tuple(dict.fromkeys(_root(config, given) for given in configured))
+
+
+def _normal(path: Path) -> Path:
+    """Return the path without ``..``. Links stay: what pytest collects has the names of the links."""
+    return Path(os.path.normpath(path))
+
+
+def _root(config: pytest.Config, given: Path) -> Path:
+    """Return a configured root. Raises pytest.UsageError if it is no folder below the rootdir."""
+    root, rootdir = _normal(given), config.rootpath
+    if not root.is_dir():
+        raise pytest.UsageError(
+            f"{_ini_file(config)}: experiment_roots names {str(given)!r}, which is no directory; "
+            "create it or correct the path"
+        )
+    # --rootdir may lead through a link, and the ini file be found without it.
+    if root.is_relative_to(rootdir) or root.resolve().is_relative_to(rootdir.resolve()):
+        return root
+    # pytest would name an experiment A there "A::notebooks", as it does one of another such root.
+    raise pytest.UsageError(
+        f"{_ini_file(config)}: experiment_roots names {str(root)!r}, which is outside of the "
+        f"rootdir {str(rootdir)!r}: pytest names its items by their paths below the rootdir. Link "
+        "the folder into the project, give its path on the command line, or set --rootdir to a "
+        "folder above both"
+    )
