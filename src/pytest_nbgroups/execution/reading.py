@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_nbgroups.errors import NotebookError
+from pytest_nbgroups.execution.library_log import silenced
 from pytest_nbgroups.text import first_line
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _check_format(data: dict[str, Any], path: Path) -> None:
 def _parse(text: str, path: Path) -> NotebookNode:
     import nbformat
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), silenced():
         # A missing or doubled cell id is mended in memory and does no harm here.
         warnings.simplefilter("ignore")
         try:

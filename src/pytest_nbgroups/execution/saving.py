@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.artifacts import Artifacts, write_atomically
+from pytest_nbgroups.execution.library_log import silenced
 from pytest_nbgroups.execution.outputs import joined_streams
 from pytest_nbgroups.text import first_line
 
@@ -68,7 +69,9 @@ class ExecutedCopy:
         copy = type(self._notebook)(self._notebook)
         copy.cells = [_with_joined_streams(cell) for cell in self._notebook.cells]
         self._artifacts.make_room(self.path)
-        write_atomically(self.path, nbformat.writes(copy), "\n")
+        with silenced():
+            text = nbformat.writes(copy)
+        write_atomically(self.path, text, "\n")
 
     def _state(self) -> object:
         """Something that differs where there is more to write, or something else in the last place."""

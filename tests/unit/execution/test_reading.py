@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat  # noqa: TID253  to compare with
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -310,3 +311,13 @@ def replace(data: Any, above: list[Any], last: Any, value: Any) -> None:
         isinstance(data, list) and isinstance(last, int) and last < len(data)
     ):
         data[last] = value
+
+
+def test_nothing_is_logged_beside_the_error(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    """Pytest would show nbformat's records below the failure, with the same error three times."""
+    path = write(document(code_cell(cell_type="wrong")))
+    with pytest.raises(NotebookError, match="unknown cell_type 'wrong'"):
+        read_notebook(path)
+    assert caplog.records == []
+    nbformat.reads(path.read_text(), as_version=4)
+    assert {record.levelname for record in caplog.records} == {"ERROR"}

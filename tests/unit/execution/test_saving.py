@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from nbformat import NotebookNode, read  # noqa: TID253  to read what was written
+import pytest
+from nbformat import NotebookNode, read, writes  # noqa: TID253  to read what was written
 from nbformat.v4 import new_code_cell, new_notebook, new_output  # noqa: TID253  to make notebooks
 
 from pytest_nbgroups.artifacts import Artifacts
@@ -89,3 +90,13 @@ def test_what_cannot_be_written_is_told_in_the_end(tmp_path: Path) -> None:
     asyncio.run(run())
     told = copy.save()
     assert told.startswith(f"{copy.path}: the executed notebook could not be saved: ")
+
+
+def test_nothing_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A notebook that nbformat finds invalid is saved as it is, every two seconds, without a record of it."""
+    made = notebook()
+    made.cells[0].execution_count = "one"
+    assert copy_of(made, tmp_path).save() == ""
+    assert caplog.records == []
+    writes(made)
+    assert caplog.records != []
