@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 from xml.etree import ElementTree as ET
@@ -332,3 +337,77 @@ def test_warnings_as_errors(skipped: Write, pytester: pytest.Pytester) -> None:
     skipped("experiments/A", "b", "a")
     result = pytester.runpytest_subprocess("--run-experiments", "-n1")
     result.assert_outcomes(skipped=1, warnings=0)
+
+
+WAITING = """
+import time
+import pytest
+from pytest_nbgroups.events import ExperimentWaiting
+
+class Waits:
+    def __init__(self, config):
+        self.config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call":
+            event = ExperimentWaiting(experiment="Heart", at=time.time(), reason="needs 1 gpu")
+            telling = self.config.pluginmanager.getplugin("nbgroups-terminal")
+            telling.receive(event, nodeid="Heart", worker="")
+
+def pytest_configure(config):
+    if config.pluginmanager.hasplugin("nbgroups-terminal"):
+        config.pluginmanager.register(Waits(config))
+"""
+"""Has an experiment wait after each test."""
+
+
+@pytest.mark.parametrize("argument", ["-p no:cacheprovider", "-q"])
+def test_lines_between_dots(argument: str, pytester: pytest.Pytester) -> None:
+    """A line about an experiment stands by itself between the dots of tests, which go on after it."""
+    _check_dots(_lines_of(pytester.runpytest_inprocess), pytester, *argument.split())
+
+
+@pytest.mark.xdist
+def test_lines_between_dots_of_workers(pytester: pytest.Pytester) -> None:
+    """Under workers the dots of all files stand in one line, which has no path."""
+    _check_dots(_lines_of(pytester.runpytest_subprocess), pytester, "-n1")
+
+
+@pytest.mark.xdist
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_lines_between_dots_on_a_terminal(pytester: pytest.Pytester) -> None:
+    """On a terminal, too, where pytest-xdist writes one line again and again."""
+    _check_dots(partial(_on_terminal, pytester), pytester, "-n1", "-q")
+
+
+def _lines_of(run: Callable[..., pytest.RunResult]) -> Callable[..., list[str]]:
+    return lambda *arguments: run(*arguments).outlines
+
+
+def _check_dots(run: Callable[..., list[str]], pytester: pytest.Pytester, *arguments: str) -> None:
+    pytester.makeconftest(WAITING)
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.parametrize('i', range(3))\ndef test_it(i): assert i != 1\n"
+    )
+    lines = run("--run-experiments", "--color=no", "--tb=no", *arguments)
+    told = [number for number, line in enumerate(lines) if "Heart" in line]
+    assert [lines[number] for number in told] == ["Heart waits: needs 1 gpu"] * 3
+    dots = [lines[number - 1].split()[-1] for number in told]
+    assert dots == [".", "F", "."]
+
+
+def _on_terminal(pytester: pytest.Pytester, *arguments: str) -> list[str]:
+    """Run pytest with a terminal for its output; give the lines."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pytest", *arguments]
+    with subprocess.Popen(command, cwd=pytester.path, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        chunks = []
+        with suppress(OSError):  # Linux reports the end of a terminal as an error
+            while chunk := os.read(ours, 4096):
+                chunks.append(chunk)
+    os.close(ours)
+    return b"".join(chunks).decode().replace("\r\n", "\n").splitlines()

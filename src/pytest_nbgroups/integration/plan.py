@@ -12,6 +12,7 @@ from pytest_nbgroups.hints.lines import hint_lines
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.command_line import value_of
 from pytest_nbgroups.integration.failures import shown
+from pytest_nbgroups.integration.own_lines import begin_line
 from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.integration.survey import AskedWorkers, Candidate, make_plan, survey
 from pytest_nbgroups.integration.terminal import budget_text, experiment_notes
@@ -88,7 +89,7 @@ class PlanOnly:
     def _print(self, plan: Plan, reporter: pytest.TerminalReporter) -> None:
         verbosity = self._config.get_verbosity()
         is_brief = verbosity < 0
-        reporter.ensure_newline()
+        begin_line(reporter)
         if not is_brief:
             reporter.section("experiment plan")
         width = reporter._tw.fullwidth  # noqa: SLF001  as plugins do

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_nbgroups.integration.failures import shown, text_of_failure
+from pytest_nbgroups.integration.own_lines import begin_line
 from pytest_nbgroups.model import ExperimentOutcome
 from pytest_nbgroups.reports.advice import session_advice
 from pytest_nbgroups.reports.github import append_summary, error_annotations
@@ -80,6 +81,7 @@ class Summary:
 
     def show(self, record: SessionRecord, reporter: pytest.TerminalReporter) -> None:
         """Write the table, the warnings and what GitHub shows; save the record a last time."""
+        begin_line(reporter)
         rows = table_rows(record.experiments(), gpus=self.budget().gpus)
         if not rows:
             if self.shard() is not None:  # what merges the shards looks for the record of each
@@ -92,7 +94,6 @@ class Summary:
         if os.environ.get("GITHUB_ACTIONS") == "true":
             self._tell_github(record, rows, reporter)
         if self.config.get_verbosity() >= 0:
-            reporter.ensure_newline()
             reporter.section("experiments")
             self._show_table(rows, reporter)
             for text in advice:

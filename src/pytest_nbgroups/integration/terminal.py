@@ -20,6 +20,7 @@ from pytest_nbgroups.events import (
     NotebookFinished,
     NotebookStarted,
 )
+from pytest_nbgroups.integration.own_lines import begin_line
 from pytest_nbgroups.integration.record_keeping import RecordKeeping
 from pytest_nbgroups.integration.scheduling import worker_count
 from pytest_nbgroups.integration.sharding import exit_status
@@ -141,7 +142,7 @@ class Telling:
         if reporter is None or not (texts := list(lines)):
             return
         with self._uncaptured():
-            reporter.ensure_newline()
+            begin_line(reporter)
             for text in texts:
                 reporter.write_line(text)
             reporter.flush()
