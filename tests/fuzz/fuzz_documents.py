@@ -28,7 +28,8 @@ from pytest_nbgroups.errors import DeclarationError
 from pytest_nbgroups.execution import notebook as running
 from pytest_nbgroups.execution.halting import Halts
 from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.reading import SKIP_TAG, read_notebook
+from pytest_nbgroups.execution.notebook_format import SKIP_TAG
+from pytest_nbgroups.execution.reading import read_notebook
 from pytest_nbgroups.execution.scanning import scan
 from pytest_nbgroups.model import Experiment, Notebook, NotebookOutcome
 from pytest_nbgroups.needs import SlowStart, need_of, unmet

@@ -43,12 +43,20 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "a-list": (b"[]", f"{FILE} is JSON but no notebook: it has no nbformat number"),
     "binary": (bytes(range(256)), f"{FILE} is not UTF-8 text"),
     "latin-1": ('{"nbformat": 4, "é": 1}'.encode("latin-1"), f"{FILE} is not UTF-8 text"),
-    "conflict": (CONFLICT.encode(), "open it in a text editor (a merge conflict?), or restore it"),
+    "conflict": (CONFLICT.encode(), f"{FILE} holds a merge conflict (line 3: <<<<<<<); resolve it"),
+    "lfs": (
+        b"version https://git-lfs.github.com/spec/v1\noid x\n",
+        f"{FILE} is a Git LFS pointer;",
+    ),
+    "null": (
+        b'{"nbformat": 4, "nbformat_minor": 5, "metadata": null, "cells": []}',
+        f"{FILE} is no valid notebook of format 4: metadata is null, expected an object;",
+    ),
     "truncated": (b'{"nbformat": 4, "cells": [', f"{FILE} is not JSON ("),
     "deep": (b"[" * 100_000, f"{FILE} is not JSON ("),
     "no-cells": (
         b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
-        "no valid notebook of format 4: The notebook is invalid and is missing an expected key: cells",
+        "no valid notebook of format 4: cells is missing, expected a list; correct it in a text editor",
     ),
     "odd-cell": (
         b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
@@ -148,7 +156,7 @@ def test_a_bad_file(run: Finished, name: str) -> None:
     assert ";" in failure["message"]
     assert run.outcomes(name) == ["failed", "not_run"]
     assert not (run.root / "experiments" / name / "ran").exists()
-    assert f"FAILED experiments/{name}::notebooks - {FILE} is " in run.text
+    assert f"FAILED experiments/{name}::notebooks - {FILE} " in run.text
 
 
 @pytest.mark.parametrize("name", KERNELS)

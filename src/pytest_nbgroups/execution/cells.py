@@ -25,8 +25,8 @@ from pytest_nbgroups.execution.failures import (
 )
 from pytest_nbgroups.execution.kernels import RunningKernel
 from pytest_nbgroups.execution.missing_answer import GRACE_S, MissingAnswer
+from pytest_nbgroups.execution.notebook_format import RAISES_TAG, SKIP_TAG
 from pytest_nbgroups.execution.outputs import error_outputs, mark_left_out, printed
-from pytest_nbgroups.execution.reading import RAISES_TAG, SKIP_TAG
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.settings import ErrorOutputs
 from pytest_nbgroups.text import first_line

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.failing_line import failing_line, with_lines_of_cell
+from pytest_nbgroups.execution.notebook_format import RAISES_TAG
 from pytest_nbgroups.execution.outputs import (
     ERROR_OUTPUTS_KEY,
     OUTPUT_LINES,
     error_outputs,
     printed,
 )
-from pytest_nbgroups.execution.reading import RAISES_TAG
 from pytest_nbgroups.execution.tracebacks import PIECE, shown_by
 from pytest_nbgroups.execution.wording import remedy_of, reworded
 from pytest_nbgroups.model import CellReference, Failure, FailureKind

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pytest_nbgroups.execution.reading import SKIP_TAG
+from pytest_nbgroups.execution.notebook_format import SKIP_TAG
 from pytest_nbgroups.hints.finding import Hint, Hints, find_hints
 from pytest_nbgroups.model import Experiment
 
