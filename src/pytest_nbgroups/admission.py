@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_nbgroups.lending import beside, in_use
-from pytest_nbgroups.obstacle import Obstacle, Relation, size_text
+from pytest_nbgroups.obstacle import Obstacle, Relation
 from pytest_nbgroups.placement import place, unleased, wanted, wanting
 from pytest_nbgroups.resources import Budget, Claim, Gpu
-from pytest_nbgroups.units import format_size
+from pytest_nbgroups.units import format_size, size_text
 
 __all__ = ["Grant", "MemoryUse", "Obstacle", "admit"]
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_nbgroups.obstacle import Obstacle, size_text
+from pytest_nbgroups.obstacle import Obstacle
 from pytest_nbgroups.resources import AUTO_SHARE, Budget, Claim, Gpu, Resources
 from pytest_nbgroups.text import first_line, plain_text
+from pytest_nbgroups.units import size_text
 
 _DIRECTORY = "needs its directory"
 

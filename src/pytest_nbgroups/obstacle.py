@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias
 
 from pytest_nbgroups.resources import Claim
 from pytest_nbgroups.text import first_line, plain_text
-from pytest_nbgroups.units import format_size
 
 Relation: TypeAlias = Literal["held by", "waits for"]
 
@@ -77,11 +76,3 @@ def _age(seconds: float) -> str:
         return f"{whole}s"
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}h{minutes:02}min" if hours else f"{minutes}min"
-
-
-def size_text(count: int) -> str:
-    """The decimal unit in which it was most likely declared, else a binary one."""
-    for step, factor, unit in ((10**8, 10**9, "GB"), (10**6, 10**6, "MB")):
-        if count and count % step == 0:
-            return f"{count / factor:g}{unit}"
-    return format_size(count)

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from pytest_nbgroups.obstacle import size_text
 from pytest_nbgroups.resources import Claim, Gpu
-from pytest_nbgroups.units import format_size
+from pytest_nbgroups.units import format_size, size_text
 
 _FREE_WEIGHT, _IDLE_WEIGHT = 0.6, 0.4
 

@@ -84,6 +84,51 @@ def format_size(count: int) -> str:
     return f"{number} {unit}"
 
 
+@dataclass(frozen=True)
+class SizeUnit:
+    """A unit as a user writes it: ``GB`` in ``4GB``, ``MiB`` after a space in ``512 MiB``."""
+
+    name: str
+    gap: str = ""
+
+    @property
+    def factor(self) -> int:
+        return _SIZE_FACTORS[self.name.upper()]
+
+    def text(self, count: int, *, decimals: int = 1) -> str:
+        """Render bytes in this unit, to so many decimals at most."""
+        number = f"{count / self.factor:.{decimals}f}"
+        return f"{number.rstrip('0').rstrip('.') if decimals else number}{self.gap}{self.name}"
+
+
+def unit_of(size: Size) -> SizeUnit:
+    """The unit in which a size was declared.
+
+    Of a bare number of bytes it is a decimal unit in which that is a short number, else a binary one.
+    """
+    if found := _SIZE.fullmatch(size.declared):
+        return SizeUnit(found[2], " " if " " in size.declared else "")
+    for step, name in ((10**8, "GB"), (10**6, "MB")):
+        if size.bytes and size.bytes % step == 0:
+            return SizeUnit(name)
+    return SizeUnit(format_size(size.bytes).partition(" ")[2], " ")
+
+
+def size_text(count: int) -> str:
+    """Render bytes in the unit in which they were most likely declared: ``4GB``, ``1.5 GiB``."""
+    return unit_of(Size(count)).text(count)
+
+
+def excess_texts(count: int, limit: Size) -> tuple[str, str]:
+    """Render what exceeds a limit, and the limit as declared, in one unit and so that they differ."""
+    unit = unit_of(limit)
+    for decimals in range(1, 10):
+        more, less = (unit.text(each, decimals=decimals) for each in (count, limit.bytes))
+        if more != less:
+            break
+    return more, limit.declared or less
+
+
 def parse_duration(value: object) -> float:
     """Read ``"90s"``, ``"30min"``, ``"1h30m"`` or a number of seconds; give seconds.
 

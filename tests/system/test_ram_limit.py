@@ -67,7 +67,7 @@ def test_a_tree_above_its_limit_is_killed(run: Finished) -> None:
     assert failure["kind"] == "ram_limit"
     assert failure["message"].startswith("cell 2 of 3 used 2")
     assert failure["message"].endswith(
-        " MiB, more than its declared ram of 250MB; it was killed (ram_limit)"
+        "MB, more than its declared ram of 250MB; it was killed (ram_limit)"
     )
     assert failure["evidence"][0].startswith("it had 2 processes, the largest with 2")
     assert run.outcomes("child") == ["failed", "not_run"]

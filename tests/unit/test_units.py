@@ -13,10 +13,13 @@ from pytest_nbgroups.units import (
     DURATION_EXAMPLES,
     SIZE_EXAMPLES,
     Size,
+    excess_texts,
     format_duration,
     format_size,
     parse_duration,
     parse_size,
+    size_text,
+    unit_of,
 )
 
 anything: st.SearchStrategy[Any] = st.recursive(
@@ -111,6 +114,40 @@ def test_sizes_are_equal_when_their_bytes_are() -> None:
 def test_format_size(count: int, text: str) -> None:
     """One decimal, and none where it would be zero."""
     assert format_size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("limit", "count", "texts"),
+    [
+        ("3GB", 3_010_000_000, ("3.01GB", "3GB")),
+        ("3GB", 3_600_000_000, ("3.6GB", "3GB")),
+        ("512 MiB", 600 * 2**20, ("600 MiB", "512 MiB")),
+        ("1.5gib", 2**31, ("2gib", "1.5gib")),
+        (3 * 10**9, 4 * 10**9, ("4GB", "3GB")),
+        (2**30, 2**30 + 2**20, ("1.001 GiB", "1 GiB")),
+        ("3GB", 3_000_000_001, ("3.000000001GB", "3GB")),
+        ("2TB", 2 * 10**12 + 1, ("2TB", "2TB")),
+    ],
+)
+def test_what_exceeds_a_limit(limit: object, count: int, texts: tuple[str, str]) -> None:
+    """One unit, that of the declaration, and numbers that differ, down to a billionth of it."""
+    assert excess_texts(count, parse_size(limit)) == texts
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (4 * 10**9, "4GB"),
+        (2_500_000_000, "2.5GB"),
+        (250 * 10**6, "250MB"),
+        (2**32, "4 GiB"),
+        (0, "0 B"),
+    ],
+)
+def test_sizes_of_which_only_the_bytes_are_known(count: int, text: str) -> None:
+    """Are shown as they were most likely declared."""
+    assert size_text(count) == text
+    assert str(unit_of(Size(count)).text(count)) == text
 
 
 @given(st.integers(1, 2**60))

@@ -18,7 +18,7 @@ from pytest_nbgroups.shortage import (
     machine_kills,
     shortage,
 )
-from pytest_nbgroups.units import Size, format_size
+from pytest_nbgroups.units import Size, excess_texts, format_size, unit_of
 
 _NEARLY_FULL = 0.8
 _KILL = 9  # signal.SIGKILL, which Windows does not name
@@ -104,12 +104,12 @@ def lost_child_warnings(seen: Circumstances) -> tuple[str, ...]:
 def _over_limit(failure: Failure | None, excess: Excess, limit: Size) -> Failure:
     cell = failure.cell if failure else None
     who = f"cell {cell.number} of {cell.count}" if cell else "the notebook"
-    shared = (
-        f"it had {excess.processes} processes, the largest with {format_size(excess.largest_bytes)}"
-    )
+    used, declared = excess_texts(excess.used_bytes, limit)
+    largest = unit_of(limit).text(excess.largest_bytes)
+    shared = f"it had {excess.processes} processes, the largest with {largest}"
     return Failure(
         kind=FailureKind.RAM_LIMIT,
-        message=f"{who} used {format_size(excess.used_bytes)}, more than its declared ram of {limit}; "
+        message=f"{who} used {used}, more than its declared ram of {declared}; "
         "it was killed (ram_limit)",
         cell=cell,
         output=failure.output if failure else "",

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from pytest_nbgroups.model import DECLARATION_FILE, ExperimentResult
+from pytest_nbgroups.model import DECLARATION_FILE, ExperimentResult, FailureKind
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.record import ExperimentRecord
 from pytest_nbgroups.resources import Need, Usage
-from pytest_nbgroups.units import format_size
+from pytest_nbgroups.units import Size, SizeUnit, excess_texts, unit_of
 
 SHOWN = 5
 """Lines of advice in one session."""
@@ -20,6 +20,11 @@ SHORTEST_S = 10.0
 
 _MARGIN = 1.1
 """Over what was measured: allocations differ a little from run to run."""
+
+_LARGE = {"GB", "GiB", "TB", "TiB"}
+"""Units of which a tenth counts."""
+
+_KILLED = {FailureKind.RAM_LIMIT, FailureKind.OUT_OF_MEMORY, FailureKind.KERNEL_DIED}
 
 _MUCH_MORE = 1.5
 _CORES_MORE = 0.5
@@ -39,47 +44,47 @@ def session_advice(
 def advice(result: ExperimentResult, *, shown: Callable[[Path], str] = str) -> tuple[str, ...]:
     """A line for each resource of which a run used more than it reserves, with what to declare.
 
-    ``Heart: used 6.2 GiB of RAM, reserves 4GB (3.7 GiB); put ram = "7.4GB" into ...``.
+    ``Heart: used 6.7GB of RAM, reserves 4GB; put ram = "7.4GB" into ...``.
     """
     if result.lease is None or result.usage is None:
         return ()
     file = shown(result.directory / DECLARATION_FILE)
     return tuple(
         one_line(f"{result.name}: {found}; put {key} into [resources] of {file}")
-        for found, key in _exceeded(result.lease.need, result.usage, result.duration_s)
+        for found, key in _exceeded(result, result.lease.need, result.usage)
     )
 
 
-def _exceeded(need: Need, usage: Usage, duration_s: float) -> Iterator[tuple[str, str]]:
+def _ran_out(result: ExperimentResult) -> bool:
+    """Whether it was killed, perhaps for its memory: what it would have used is not known then."""
+    return any(n.failure is not None and n.failure.kind in _KILLED for n in result.notebooks)
+
+
+def _exceeded(result: ExperimentResult, need: Need, usage: Usage) -> Iterator[tuple[str, str]]:
     """What was used, and the key that would declare it."""
     # An upper bound proves nothing, and history and slow start learn by themselves.
     is_declared = need.ram_source == "declared" and not usage.is_upper_bound
-    if is_declared and usage.peak_bytes > need.ram_bytes:
-        yield _memory("RAM", usage.peak_bytes, need.ram_bytes), f"ram = {_ample(usage.peak_bytes)}"
+    if is_declared and usage.peak_bytes > need.ram_bytes and not _ran_out(result):
+        yield _memory("RAM", "ram", usage.peak_bytes, need.ram_bytes)
     used, share = usage.gpu_bytes, need.gpu_share_bytes
     if used is not None and share is not None and used > share:
-        yield _memory("GPU memory", used, share), f"gpu_memory = {_ample(used)}"
-    cores = usage.cpu_s / duration_s if duration_s >= SHORTEST_S else 0.0
+        yield _memory("GPU memory", "gpu_memory", used, share)
+    cores = usage.cpu_s / result.duration_s if result.duration_s >= SHORTEST_S else 0.0
     if cores > max(_MUCH_MORE * need.cpus, need.cpus + _CORES_MORE):
         yield f"kept {cores:.1f} cpus busy, reserves {need.cpus:g}", f"cpus = {round(cores)}"
 
 
-def _memory(of: str, used: int, reserved: int) -> str:
-    return f"used {format_size(used)} of {of}, reserves {_as_declared(reserved)}"
+def _memory(of: str, key: str, used: int, reserved: int) -> tuple[str, str]:
+    """All of it in the unit in which the reservation was declared."""
+    limit = Size(reserved)
+    more, less = excess_texts(used, limit)
+    return f"used {more} of {of}, reserves {less}", f'{key} = "{_ample(used, unit_of(limit))}"'
 
 
-def _as_declared(count: int) -> str:
-    """As people declare it, beside the unit of what was measured: ``4GB (3.7 GiB)``."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
-        if count % factor == 0:
-            return f"{count // factor}{unit} ({format_size(count)})"
-    return format_size(count)
-
-
-def _ample(used: int) -> str:
-    """A size to declare for what was used: ``"7.4GB"``."""
-    tenths = math.ceil(used * _MARGIN / 10**8)
-    return f'"{tenths / 10:g}GB"'
+def _ample(used: int, unit: SizeUnit) -> str:
+    """A size to declare for what was used: ``7.4GB``."""
+    step = unit.factor // 10 if unit.name in _LARGE else unit.factor
+    return SizeUnit(unit.name).text(math.ceil(used * _MARGIN / step) * step)
 
 
 def warnings_of(result: ExperimentResult) -> tuple[str, ...]:

@@ -292,11 +292,11 @@ def test_more_than_its_ram() -> None:
     found = explain(excess=excess, ram_limit=parse_size("4GB"), after=KILLED)
     assert found == Failure(
         kind=FailureKind.RAM_LIMIT,
-        message="cell 2 of 3 used 5 GiB, more than its declared ram of 4GB; it was killed (ram_limit)",
+        message="cell 2 of 3 used 5.4GB, more than its declared ram of 4GB; it was killed (ram_limit)",
         cell=CELL,
         output="epoch 1",
         traceback="last words",
-        evidence=("it had 3 processes, the largest with 2 GiB",),
+        evidence=("it had 3 processes, the largest with 2.1GB",),
         remedy="let it use less, or declare a larger ram in [resources] of experiment.toml",
     )
 
@@ -307,4 +307,4 @@ def test_more_than_its_ram_at_the_end_of_the_last_cell() -> None:
     found = explained(None, Circumstances(excess=excess, ram_limit=parse_size("4GB")))
     assert found is not None
     assert (found.kind, found.evidence) == (FailureKind.RAM_LIMIT, ())
-    assert found.message.startswith("the notebook used 5 GiB, more than")
+    assert found.message.startswith("the notebook used 5.4GB, more than")

@@ -6,15 +6,26 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from report_samples import GIB, ROOT, lease, passed, recorded, result, results, usage
+from report_samples import (
+    GIB,
+    ROOT,
+    cell_failure,
+    failed,
+    lease,
+    passed,
+    recorded,
+    result,
+    results,
+    usage,
+)
 
-from pytest_nbgroups.model import ExperimentResult
+from pytest_nbgroups.model import ExperimentResult, FailureKind
 from pytest_nbgroups.reports.advice import advice, session_advice, warnings_of
 from pytest_nbgroups.units import parse_size
 
 GB = 10**9
 RAM = (
-    "Heart: used 6.2 GiB of RAM, reserves 4GB (3.7 GiB); "
+    "Heart: used 6.7GB of RAM, reserves 4GB; "
     'put ram = "7.4GB" into [resources] of experiments/Heart/experiment.toml'
 )
 
@@ -43,8 +54,8 @@ def ran(used: dict[str, Any], need: dict[str, Any], **changes: Any) -> Experimen
             {"ram_bytes": 250 * 10**6},
             (
                 (
-                    "Heart: used 286.1 MiB of RAM, reserves 250MB (238.4 MiB); "
-                    'put ram = "0.4GB" into [resources] of experiments/Heart/experiment.toml'
+                    "Heart: used 300MB of RAM, reserves 250MB; "
+                    'put ram = "330MB" into [resources] of experiments/Heart/experiment.toml'
                 ),
             ),
         ),
@@ -54,7 +65,7 @@ def ran(used: dict[str, Any], need: dict[str, Any], **changes: Any) -> Experimen
             (
                 (
                     "Heart: used 9 GiB of GPU memory, reserves 8 GiB; "
-                    'put gpu_memory = "10.7GB" into [resources] of experiments/Heart/experiment.toml'
+                    'put gpu_memory = "10GiB" into [resources] of experiments/Heart/experiment.toml'
                 ),
             ),
         ),
@@ -80,6 +91,18 @@ def test_what_used_more_than_it_reserves(
 ) -> None:
     """What was used, what was reserved, and what to declare where: one line for each resource."""
     assert advice(ran(used, need), shown=shown) == lines
+
+
+@pytest.mark.parametrize("kind", ["ram_limit", "out_of_memory", "kernel_died"])
+def test_a_run_that_was_killed_is_no_measure_of_memory(kind: str) -> None:
+    """It was on its way to more. What it used of other things still counts."""
+    used = usage(peak_bytes=6 * GIB, cpu_s=370.0)
+    killed = failed(failure=cell_failure(kind=FailureKind(kind)), usage=used)
+    of = ran({}, {"cpus": 1.0}, notebooks=(killed,))
+    (line,) = advice(of, shown=shown)
+    assert line.startswith("Heart: kept 3.7 cpus busy")
+    of = ran({}, {"cpus": 1.0}, notebooks=(failed(usage=used),))
+    assert len(advice(of, shown=shown)) == 2
 
 
 def test_a_short_run_is_no_measure_of_cores() -> None:
