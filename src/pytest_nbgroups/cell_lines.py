@@ -25,7 +25,9 @@ _TRANSFORMED = "get_ipython()."
 _PROMPT = re.compile(r"\s*(?:>>>|In \[\d+\]:|\.{3,}:?) ?")
 
 _WAYS = 64
-"""Of joining commands, among which a number may be looked for."""
+"""Of joining commands, among which a number is looked for."""
+_PLACES = 1_000_000
+"""In all of them: a cell may have as many lines."""
 
 _CUT = 20
 """A shorter text of a line is all of it."""
@@ -88,23 +90,26 @@ class CellText:
         return found.pop() if len(found) == 1 else None
 
     @cached_property
-    def _origins(self) -> list[list[int]]:
+    def _origins(self) -> Sequence[Sequence[int]]:
         """The source line of each of the kernel's lines, for each way in which commands may be joined.
 
         Only a tokenizer could tell a command that goes on from a text that looks like one. The first has all
-        joined. Where there are too many ways they end, so that nothing is said of the lines behind.
+        joined. If there are too many ways they end there, and nothing is said of the lines behind.
         """
+        if (
+            "\\\n" not in self.source or "\r" in self.source
+        ):  # IPython joins at these two characters alone
+            return [range(self.leading + 1, len(self.lines) + 1)]
         ways: list[list[int]] = [[]]
         resumes = [0]
         for index, line in enumerate(self.lines[self.leading :], self.leading + 1):
             takes = [way for way, at in zip(ways, resumes, strict=True) if at <= index]
             for way in takes:
                 way.append(index)
-            if "\r" not in self.source and _CONTINUED.fullmatch(line):  # only "\\\n" joins
-                joined = [list(way) for way in takes]
-                resumes = [self._continued_until(index) + 1] * len(joined) + resumes
-                ways = joined + ways
-            if len(ways) > _WAYS:
+            if line.endswith("\\") and _CONTINUED.fullmatch(line):
+                ways = [*map(list, takes), *ways]
+                resumes = [self._continued_until(index) + 1] * len(takes) + resumes
+            if len(ways) > min(_WAYS, _PLACES // len(self.lines)):
                 break
         return ways
 

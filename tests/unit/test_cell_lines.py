@@ -60,6 +60,14 @@ def test_too_many_commands_to_be_sure() -> None:
     assert text.meant(14) == ()
 
 
+@pytest.mark.timeout(300)
+def test_a_cell_of_a_million_lines() -> None:
+    """Each is looked at once; commands that may be joined in it would take too much memory."""
+    text = "x = 1\n" * 1_000_000
+    assert CellText(text).line(3, {3: "x = 1"}) == 3
+    assert CellText(f"!ls \\\n -l\n{text}").line(3, {3: "x = 1"}) is None
+
+
 @pytest.mark.parametrize(
     ("source", "magics"),
     [

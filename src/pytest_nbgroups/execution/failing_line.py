@@ -33,6 +33,7 @@ _FRAME = re.compile(
     r")"
 )
 _OLD_INPUT = re.compile(r"<ipython-input-(\d+)-\w+>")
+_PSEUDO_FILE = re.compile(r"\d+\.py")
 _SHOWN = re.compile(r"\s*(?P<arrow>-+>)? *(?P<number>\d+)(?P<text>(?: .*)?)")
 _BARE_LINE = re.compile(r"(?:[\s|]*\| )?    (\S.*)")
 
@@ -52,12 +53,13 @@ def failing_line(source: str, traceback: str, execution_count: int | None) -> in
 
     Of chained exceptions the last one counts that passed through the cell.
     """
-    text, file = CellText(source), kernel_file(source)
+    text = CellText(source)
 
     def is_here(frame: _Frame) -> bool:
-        if frame.count is None:
-            return frame.file == file
-        return execution_count in {None, frame.count}
+        if frame.count is not None:
+            return execution_count in {None, frame.count}
+        # A hash of 10 MB takes a second, and recent kernels count cells.
+        return bool(_PSEUDO_FILE.fullmatch(frame.file)) and frame.file == kernel_file(source)
 
     for part in reversed(_CHAINED.split(traceback)):
         frames = list(_frames(part))
