@@ -41,7 +41,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
 
     unsendable = "get_ipython().payload_manager.write_payload({'source': '', 'no text': object()})"
     experiment("unsendable", unsendable, "print('next')")
-    experiment("deadline", unsendable, toml="[run]\ncell_timeout = 1\n")
+    experiment("deadline", unsendable, "print('next')", toml="[run]\ncell_timeout = 1\n")
     frames = OBJECT.format(base="(Exception)", method="_render_traceback_", body="return [1, 2]")
     experiment("frames", f"{frames}raise Broken('mine')")
     experiment("speechless", f"{KERNEL}kernel.session.send = None")
@@ -104,7 +104,7 @@ def test_an_answer_that_cannot_be_sent(run: Finished, name: str) -> None:
     failure = run.failure(name)
     assert failure["kind"] == "error"
     assert failure["message"].startswith(
-        "the kernel is done with the cell but could not answer: ValueError: Can't clean for JSON"
+        "the kernel is done with cell 1 of 2 but could not answer: ValueError: Can't clean for JSON"
     )
     assert failure["cell"]["number"] == 1
     assert "in json_clean" in failure["traceback"]
@@ -114,7 +114,7 @@ def test_a_kernel_that_can_send_nothing(run: Finished) -> None:
     """It does not even report that it is idle, but its log and its silence show it."""
     failure = run.failure("speechless")
     assert failure["message"] == (
-        "the kernel is done with the cell but could not answer: "
+        "the kernel is done with cell 1 of 1 but could not answer: "
         "TypeError: 'NoneType' object is not callable"
     )
     assert "json, of IPython or of the kernel" in failure["remedy"]
@@ -125,7 +125,9 @@ def test_the_error_of_the_cell_comes_first(run: Finished) -> None:
     failure = run.failure("frames")
     assert (failure["kind"], failure["message"]) == ("cell", "Broken: mine")
     (evidence,) = failure["evidence"]
-    assert evidence.startswith("the kernel is done with the cell but could not answer: TypeError: ")
+    assert evidence.startswith(
+        "the kernel is done with cell 1 of 1 but could not answer: TypeError: "
+    )
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -450,10 +450,11 @@ def test_streams_that_modules_keep(visit: Visit) -> None:
             shown = []
             kernel.outputs.begin_cell()
             kernel.client.execute(code)
-            while not kernel.outputs.has_ended:
-                message = await kernel.client.get_iopub_msg(timeout=60)
-                if message["msg_type"] == "stream":
-                    shown.append((message["content"]["name"], message["content"]["text"]))
+            content: Any = {}
+            while content.get("execution_state") != "idle":
+                content = (await kernel.client.get_iopub_msg(timeout=60))["content"]
+                if "text" in content:
+                    shown.append((content["name"], content["text"]))
             assert sorted(shown) == [("stderr", "on\n"), ("stdout", "on\n")]
         assert not visit.log.read_text()
 

@@ -118,12 +118,13 @@ def unanswered_failure(notebook: NotebookNode, index: int, *, reason: str, log: 
     ``reason`` is the error that the kernel has logged, if there is one, and ``log`` the text around it.
     """
     why = f": {first_line(reason)}" if reason else ""
-    what = f"the kernel is done with the cell but could not answer{why}"
-    cell = notebook.cells[index]
+    cell, reference = notebook.cells[index], cell_reference(notebook, index)
+    which = f"cell {reference.number} of {reference.count}"
+    what = f"the kernel is done with {which} but could not answer{why}"
     return shown_failure(notebook, index, evidence=what) or Failure(
         kind=FailureKind.ERROR,
         message=what,
-        cell=cell_reference(notebook, index),
+        cell=reference,
         traceback=last_lines(log, _LOG_LINES),
         output=printed(cell),
         remedy="look for code that replaces a part of json, of IPython or of the kernel",

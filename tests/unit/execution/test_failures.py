@@ -319,12 +319,12 @@ def test_no_answer() -> None:
     """The log gives the reason; an error that the cell shows comes first."""
     log = "\n".join(map(str, range(30)))
     failure = unanswered_failure(notebook(), 1, reason="TypeError: no", log=log)
-    what = "the kernel is done with the cell but could not answer: TypeError: no"
+    what = "the kernel is done with cell 2 of 2 but could not answer: TypeError: no"
     assert (failure.kind, failure.message) == (FailureKind.ERROR, what)
     assert failure.traceback == "\n".join(map(str, range(10, 30)))
     assert failure.cell is not None
     silent = unanswered_failure(notebook(), 1, reason="", log="")
-    assert silent.message == "the kernel is done with the cell but could not answer"
+    assert silent.message == "the kernel is done with cell 2 of 2 but could not answer"
     named = unanswered_failure(notebook(outputs=[shown("E")]), 1, reason="TypeError: no", log=log)
     assert (named.kind, named.message, named.evidence) == (FailureKind.CELL, "E: bad", (what,))
 
