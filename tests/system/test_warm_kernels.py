@@ -63,7 +63,8 @@ PROBES = {
     "signals of the process": "[line for line in open('/proc/self/status') if line.startswith(('SigBlk', 'SigIgn', 'SigCgt', 'SigPnd'))]",
     "mask": "signal.pthread_sigmask(signal.SIG_BLOCK, [])",
     "capabilities": "[line for line in open('/proc/self/status') if line.startswith(('Cap', 'NoNewPrivs', 'Seccomp', 'Uid', 'Gid', 'Groups', 'Umask', 'Cpus_allowed:'))]",
-    "descriptors": "sorted(re.sub('[0-9]+', 'N', os.readlink('/proc/self/fd/' + each)) for each in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + each) and 'eventfd' not in os.readlink('/proc/self/fd/' + each))",
+    "descriptors": "sorted(re.sub('[0-9]+', 'N', os.readlink('/proc/self/fd/' + each)) for each in os.listdir('/proc/self/fd') if os.path.lexists('/proc/self/fd/' + each))",
+    "pipes of the outputs": "sorted(each.name for each in get_ipython().kernel.iopub_thread._event_pipes)",
     "standard descriptors": "[(stat.S_IFMT(os.fstat(each).st_mode), os.get_inheritable(each), fcntl.fcntl(each, fcntl.F_GETFL)) for each in range(3)]",
     "standard streams": "[(type(each).__name__, each.encoding, each.isatty()) for each in (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)]",
     "real streams": "[(each.errors, each.line_buffering, each.newlines, each.fileno()) for each in (sys.__stdout__, sys.__stderr__)]",
@@ -102,10 +103,7 @@ PROBES = {
     "Python below": "subprocess.run([sys.executable, '-c', 'import sys; print(sys.path, sys.flags)'], capture_output=True, text=True).stdout",
     "shell": "get_ipython().getoutput('echo $PWD $0')",
 }
-"""What is asked -> an expression. Each is evaluated in a kernel of either kind.
-
-The eventfds are left out: a plainly started kernel has one more, as it prints something while it imports.
-"""
+"""What is asked -> an expression. Each is evaluated in a kernel of either kind."""
 IMPORTS = """
 import asyncio, builtins, ctypes, fcntl, gc, locale, logging, multiprocessing, os, psutil, re, resource, signal, socket
 import stat, subprocess, sys, tempfile, threading, time, warnings
@@ -254,6 +252,35 @@ def test_forks_share_nothing_random(visit: Visit) -> None:
         first, second = (ast.literal_eval(text).splitlines() for text in answers)
         assert len(first) == 7
         assert not set(first) & set(second)
+
+    run(scene())
+
+
+EXHAUSTED = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+answer = ""
+while not answer:
+    try:
+        os.dup(0)
+    except OSError as exc:
+        answer = exc.strerror
+print("printed")
+"""
+
+
+def test_a_kernel_that_runs_out_of_descriptors(visit: Visit) -> None:
+    """Still shows what it prints, also for the first time, and ends when it is asked to."""
+
+    async def scene() -> None:
+        async with visit.kernel() as kernel:
+            assert await ask(kernel, EXHAUSTED) == "'Too many open files'"
+            while (message := await kernel.client.get_iopub_msg(timeout=60)) is not None:
+                if message["msg_type"] == "stream":
+                    break
+            assert message["content"]["text"] == "printed\n"
+        assert kernel.plainly is None
+        assert kernel.cut_off is None
 
     run(scene())
 
@@ -517,11 +544,26 @@ def test_settings_of_matplotlib(visit: Visit) -> None:
             "the process that kernels are forked from ended while it imported mine",
         ),
         (
+            "from multiprocessing.shared_memory import SharedMemory; kept = SharedMemory(create=True, size=1)",
+            "importing 'mine' starts a process, which would be no child of a forked kernel",
+        ),
+        (
             "try: get_ipython().events.register('post_execute', print)\nexcept AttributeError: pass",
             "importing 'mine' uses the shell of the kernel ('events'), which is not there yet",
         ),
     ],
-    ids=["missing", "raises", "crashes", "threads", "processes", "crashes with a child", "shell"],
+    ids=[
+        *(
+            "missing",
+            "raises",
+            "crashes",
+            "threads",
+            "processes",
+            "crashes with a child",
+            "tracker",
+        ),
+        "shell",
+    ],
 )
 def test_modules_that_cannot_be_preloaded(visit: Visit, text: str | None, complaint: str) -> None:
     """Are told once; kernels are forked without them, and what they have started is gone."""

@@ -261,6 +261,7 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
     sys.path_importer_cache.clear()  # of folders that were not there yet, or had other files
     _share_nothing()
     _read_settings()
+    _open_outputs()
 
 
 def _be_adopted(host_pid: int) -> None:
@@ -284,6 +285,26 @@ def _share_nothing() -> None:
     if process := modules.get("multiprocessing.process"):
         process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]  # it is there
         process.current_process().authkey = os.urandom(32)
+
+
+def _open_outputs() -> None:
+    """Let the thread of the outputs open its own pipe when it starts.
+
+    It does so when it first has something printed to send, and stalls if no descriptor is left then. In a kernel that
+    is started plainly, a warning of debugpy is printed before the first cell (Python 3.11 and later).
+    """
+    from ipykernel.iostream import IOPubThread
+
+    kind: Any = IOPubThread
+    start = kind.start
+
+    def start_with_pipe(thread: Any) -> None:  # noqa: ANN401
+        kind.start = start  # there is one such thread
+        start(thread)
+        with contextlib.suppress(AttributeError):  # of another version
+            thread.schedule(lambda: thread._event_pipe)  # noqa: SLF001  it is made when it is asked for
+
+    kind.start = start_with_pipe
 
 
 _settings: list[tuple[str, int] | None] = []

@@ -207,9 +207,10 @@ class PosixTree:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _sighting(self) -> Sighting | None:
-        """None unless the kernel has ended by itself."""
+        """Return what was seen before the kernel ended by itself, once; else None."""
+        seen, self._before_end = self._before_end, None
         has_ended = self._kernel is not None and self._kernel.returncode is not None
-        return self._before_end if has_ended else None
+        return seen if has_ended else None
 
     def _next_ended_child(self) -> tuple[int, int] | None:
         if self._kernel is not None and self._kernel.returncode is None:
