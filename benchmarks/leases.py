@@ -118,7 +118,13 @@ def report(name: str, outcome: Outcome, left: int) -> None:
 
 
 def stress(
-    name: str, kind: Kind, leases: int, *, rival: bool, users: tuple[int | None, ...]
+    name: str,
+    kind: Kind,
+    leases: int,
+    *,
+    rival: bool = False,
+    lends: bool = False,
+    users: tuple[int | None, ...] = (None,),
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
@@ -133,6 +139,7 @@ def stress(
             limit_s=300,
             program=program,
             users=users,
+            lends=lends,
         ).run()
         report(name, outcome, _rows_left(folder) if rival else _tickets_left(folder))
 
@@ -196,10 +203,11 @@ def run() -> None:
     )
     kinds: tuple[Kind, ...] = ("gpu", "ram")
     for kind in kinds:
-        stress(f"lease pool, {kind}", kind, leases, rival=False, users=(None,))
-        stress(f"row with a pid, {kind}", kind, leases, rival=True, users=(None,))
+        stress(f"lease pool, {kind}", kind, leases)
+        stress(f"lent leases, {kind}", kind, leases, lends=True)
+        stress(f"row with a pid, {kind}", kind, leases, rival=True)
     if os.getuid() == 0:
-        stress("lease pool, two users", "gpu", leases, rival=False, users=USERS)
+        stress("lease pool, two users", "gpu", leases, users=USERS)
     wait_cost()
 
 

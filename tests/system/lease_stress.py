@@ -15,12 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TextIO, TypeAlias
 
 from pytest_nbgroups.admission import Grant, Obstacle, admit
+from pytest_nbgroups.lending import within
 from pytest_nbgroups.machine.pool import LeasePool
 from pytest_nbgroups.resources import Budget, Claim, Gpu, Need
 
@@ -81,16 +84,52 @@ def work(folder: Path, number: int, kind: Kind, count: int, acquire: Acquire) ->
     with (folder / f"log-{number}").open("a", buffering=1) as log:
         for _ in range(count):
             units = chance.choice((1, 1, 2)) if kind == "gpu" else chance.randint(1, 4)
-            with acquire(_need(kind, units)) as held, ExitStack() as used:
-                wanted = held.gpus if kind == "gpu" else tuple(map(str, range(RAM_UNITS)))
-                descriptors = _witness(folder, kind, wanted, units)
-                if len(descriptors) < units:
-                    log.write("VIOLATION\n")
-                for descriptor in descriptors:
-                    used.callback(os.close, descriptor)
-                used.enter_context(_kernel((*held.descriptors, *descriptors)))
-                time.sleep(chance.uniform(0, 0.03))
+            with acquire(_need(kind, units)) as held:
+                _use(folder, kind, held, units, log)
             log.write(f"OK {held.waited_s:.4f}\n")
+
+
+def lend(folder: Path, number: int, kind: Kind, count: int) -> None:
+    """Lease ``count`` times, and let three others use what was leased, each in a lease inside that one."""
+    chance = random.Random(time.time_ns() + number)  # noqa: S311  no secret
+    pool = LeasePool(folder / "pool")
+    with (folder / f"log-{number}").open("a", buffering=1) as log, ThreadPoolExecutor() as threads:
+        for _ in range(count):
+            units = chance.choice((1, 2)) if kind == "gpu" else chance.randint(1, 4)
+            claim = claim_of(replace(_need(kind, units), cpus=3))
+            with pool.lease(claim, admission=admission, wait_s=120) as outer:
+                borrow = partial(_borrow, folder, kind, pool, outer.claim, log)
+                list(threads.map(borrow, [1, 1, units]))
+            log.write(f"OK {outer.waited_s:.4f}\n")
+
+
+def _borrow(
+    folder: Path, kind: Kind, pool: LeasePool, lender: Claim, log: TextIO, units: int
+) -> None:
+    budget = within(BUDGET, lender)
+    claim = replace(
+        claim_of(_need(kind, units)), cpu_limit=budget.cpus, lender=lender.ticket, session="inside"
+    )
+    asked = partial(admit, budget=budget, gpus=budget.gpus, memory=None)
+
+    def ask(claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> Grant | Obstacle:
+        return asked(claim, holders=holders, ahead=ahead)
+
+    with pool.lease(claim, admission=ask, wait_s=120) as held:
+        _use(folder, kind, held, units, log)
+
+
+def _use(folder: Path, kind: Kind, held: Held, units: int, log: TextIO) -> None:
+    """Use what is held for a moment, by a kernel that may outlive this process."""
+    with ExitStack() as used:
+        wanted = held.gpus if kind == "gpu" else tuple(map(str, range(RAM_UNITS)))
+        descriptors = _witness(folder, kind, wanted, units)
+        if len(descriptors) < units:
+            log.write("VIOLATION\n")
+        for descriptor in descriptors:
+            used.callback(os.close, descriptor)
+        used.enter_context(_kernel((*held.descriptors, *descriptors)))
+        time.sleep(random.uniform(0, 0.03))  # noqa: S311
 
 
 def _need(kind: Kind, units: int) -> Need:
@@ -159,6 +198,8 @@ class Stress:
     program: tuple[str, ...] = (__file__,)
     users: tuple[int | None, ...] = (None,)
     """User ids that the workers have in turn."""
+    lends: bool = False
+    """Whether the workers lend what they lease."""
 
     def run(self) -> Outcome:
         self._prepare()
@@ -212,6 +253,7 @@ class Stress:
             "number": number,
             "kind": self.kind,
             "count": count,
+            "lends": self.lends,
             "user": self.users[number % len(self.users)],
         }
         return subprocess.Popen(
@@ -237,7 +279,10 @@ def main(acquire_from: Callable[[Path], Acquire], options: str) -> None:
         os.setgroups([])
         os.setgid(said["user"])
         os.setuid(said["user"])
-    work(folder, said["number"], said["kind"], said["count"], acquire_from(folder))
+    if said["lends"]:
+        lend(folder, said["number"], said["kind"], said["count"])
+    else:
+        work(folder, said["number"], said["kind"], said["count"], acquire_from(folder))
 
 
 if __name__ == "__main__":

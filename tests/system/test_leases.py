@@ -62,6 +62,22 @@ def test_killed_at_random(kind: Kind, shared_folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["gpu", "ram"])
+def test_lenders_killed_at_random(kind: Kind, shared_folder: Path) -> None:
+    """What leases lend is used by one at a time too, also while the kernels of a dead one still end."""
+    check(
+        Stress(
+            folder=shared_folder,
+            kind=kind,
+            workers=6,
+            leases=4,
+            kill_every_s=0.5,
+            limit_s=60,
+            lends=True,
+        )
+    )
+
+
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="needs root, to be two others")
 def test_two_users(shared_folder: Path) -> None:
     """Two users who trust each other with nothing, each under umask 077, share one pool."""

@@ -126,10 +126,11 @@ def test_a_kernel_works_in_the_directory(run: Finished, seen: dict[str, object])
 
 
 def test_a_kernel_knows_where_it_runs(seen: dict[str, object]) -> None:
-    """It is told the experiment and the notebook, and does not believe to be inside of pytest."""
+    """It is told the experiment, the notebook and its lease, and does not believe to be inside of pytest."""
     environ = seen["environ"]
     assert isinstance(environ, dict)
     told = {name: value for name, value in environ.items() if name.startswith("NBGROUPS")}
+    assert told.pop("NBGROUPS_LEASE").startswith("holding-")
     assert told.pop("NBGROUPS_POOL") == str(Path(str(seen["cwd"])).parents[1] / ".pool")
     assert told == {
         "NBGROUPS": "1",
