@@ -45,9 +45,9 @@ while not os.path.exists("/dev/shm/" + os.environ["SEGMENT"] + "-child"):
     time.sleep(0.01)
 """
 TELL = """
-names = [os.environ["SEGMENT"], semaphore._semlock.name.lstrip("/")]
+name = semaphore._semlock.name.lstrip("/")
 with open("told.new", "w") as file:
-    file.write(f"{resource_tracker._resource_tracker._pid} {os.getpid()}")
+    file.write(f"{resource_tracker._resource_tracker._pid} {os.getpid()} sem.{name}")
 os.rename("told.new", "told")
 """
 STOP_TRACKER = "os.kill(resource_tracker._resource_tracker._pid, signal.SIGSTOP)\nos._exit(0)"
@@ -104,10 +104,11 @@ class Play:
         return self.kernel
 
     async def told(self) -> list[psutil.Process]:
-        """Return the tracker and the kernel once the script is ready."""
+        """Return the tracker and the kernel once the script is ready, and note the name of the semaphore."""
         told = self.folder / "told"
         assert await asyncio.to_thread(await_condition, told.exists), self.log()
-        return [psutil.Process(int(pid)) for pid in told.read_text().split()]
+        *pids, self.semaphore = told.read_text().split()
+        return [psutil.Process(int(pid)) for pid in pids]
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
@@ -158,9 +159,10 @@ def test_shared_memory_goes_with_a_kernel_that_is_killed(
         await play.start(RESOURCES + child + TELL + FOREVER)
         processes = await play.told()
         assert segments(segment)
+        assert segments(play.semaphore)
         await end(play)
         assert await asyncio.to_thread(await_condition, lambda: all(map(gone, processes)), 10)
-        assert segments(segment) == []
+        assert segments(segment) == segments(play.semaphore) == []
         if child:
             assert "2 leaked shared_memory" in play.log()
 
