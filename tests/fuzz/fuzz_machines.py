@@ -188,7 +188,7 @@ def pool(files: list[tuple[str, Any, bytes, bool]], folder: Path) -> str:
         own = tickets.create(folder, "holding", tickets.next_number(folder), CLAIM)
         held.callback(locked_file.close, own.descriptor)
         found = list(tickets.live_tickets(folder))
-        assert CLAIM in [ticket.claim for ticket in found]
+        assert own.claim in [ticket.claim for ticket in found]
         for ticket in found:
             line = describe(Obstacle(lacking="1 gpu", blockers=(ticket.claim,)), now=1e9)
             assert not set(line) & set("\n\x1b\x9b\u202e")
