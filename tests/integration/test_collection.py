@@ -433,3 +433,20 @@ def test_fixtures_do_not_reach_experiments(skipped: Write, pytester: pytest.Pyte
     result = pytester.runpytest_inprocess("--run-experiments", "-s")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*setup of experiments/A::notebooks*"])
+
+
+def test_scripts_below_a_root_that_testpaths_leaves_out(
+    skipped: Write, collected: Collect, pytester: pytest.Pytester
+) -> None:
+    """Pytest would import them, which runs them; tests beside notebooks are collected, and all if they are asked for."""
+    folder = skipped("experiments/A")
+    (folder / "test_a.py").write_text(A_TEST)
+    script = pytester.mkdir("experiments/Scripts") / "registration_test.py"
+    script.write_text("def test_script(): pass\nopen('ran', 'a').close()\n")
+    pytester.mkdir("tests").joinpath("test_b.py").write_text(A_TEST)
+    pytester.makeini("[pytest]\ntestpaths = tests")
+    beside = ["experiments/A::notebooks", "experiments/A/test_a.py::test_ordinary"]
+    assert sorted(collected()) == sorted([*beside, "tests/test_b.py::test_ordinary"])
+    assert not (pytester.path / "ran").exists()
+    given = collected("experiments")
+    assert given == [*beside, "experiments/Scripts/registration_test.py::test_script"]

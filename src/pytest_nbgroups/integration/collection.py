@@ -50,9 +50,14 @@ class ExperimentCollection:
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
     ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-        """Keep a notebook that an argument names from other plugins: it is not asked for below."""
+        """Keep a notebook that an argument names from other plugins: it is not asked for below.
+
+        Below a root that ``testpaths`` leaves out, a script named as a test would be imported, which runs it.
+        """
         collected = yield
-        if not isinstance(parent, _Experiments) or file_path.suffix != SUFFIX:
+        if not isinstance(parent, _Experiments):
+            return [] if self.scope.is_added(file_path) else collected
+        if file_path.suffix != SUFFIX:
             return collected
         parent.offered.add(file_path)
         return []

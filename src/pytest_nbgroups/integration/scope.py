@@ -33,6 +33,8 @@ class Scope:
     """Directories given on the command line, and those of notebooks given there."""
     starts: Sequence[Path] = ()
     """Where collection begins."""
+    added: frozenset[Path] = frozenset()
+    """The roots that are collected for their experiments alone: ``testpaths`` leaves them out."""
     is_ignored: IsIgnored = lambda _path: False
     """What pytest leaves out below that."""
 
@@ -45,13 +47,22 @@ class Scope:
         bases = {*self.settings.roots, *self.named}
         return path in bases or any(parent in bases for parent in path.parents)
 
+    def is_added(self, path: Path) -> bool:
+        """Return whether pytest would not come upon a path by itself."""
+        return any(path.is_relative_to(root) for root in self.added)
+
     def is_artifacts(self, path: Path) -> bool:
         # As text, since it is asked of every path that pytest comes upon.
         text, folder = os.path.normcase(path), os.path.normcase(self.settings.artifacts)
         return text == folder or text.startswith(folder + os.sep)
 
 
-def find_scope(config: pytest.Config, settings: Settings, customization: Customization) -> Scope:
+def find_scope(
+    config: pytest.Config,
+    settings: Settings,
+    customization: Customization,
+    added: Sequence[Path] = (),
+) -> Scope:
     """Read ``config.args``: the directories that they name, or none where no path was given."""
     named: set[Path] = set()
     starts = [_path_of(config, argument) for argument in config.args]
@@ -68,6 +79,7 @@ def find_scope(config: pytest.Config, settings: Settings, customization: Customi
         customization=customization,
         named=frozenset(path for path in named if path.is_dir()),
         starts=tuple(starts),
+        added=frozenset(added),
         is_ignored=is_ignored,
     )
     return scope
@@ -77,16 +89,20 @@ def _path_of(config: pytest.Config, argument: str) -> Path:
     return absolutepath(config.invocation_params.dir / argument.partition(SEPARATOR)[0])
 
 
-def complete_arguments(config: pytest.Config, settings: Settings) -> None:
-    """Where no path was given, collect the roots in addition to what pytest would."""
+def complete_arguments(config: pytest.Config, settings: Settings) -> list[Path]:
+    """Collect the roots in addition to what pytest would, if no path was given. Return those that were added."""
     if config.args_source == pytest.Config.ArgsSource.ARGS:
-        return
+        return []
     if config.invocation_params.dir != config.rootpath:
-        return
+        return []
     present = [_path_of(config, argument) for argument in config.args]
-    for root in settings.roots:
-        if root.is_dir() and not any(p == root or p in root.parents for p in present):
-            config.args.append(str(root))
+    added = [
+        root
+        for root in settings.roots
+        if root.is_dir() and not any(root.is_relative_to(path) for path in present)
+    ]
+    config.args += map(str, added)
+    return added
 
 
 def resolve_item_arguments(config: pytest.Config, scope: Scope) -> None:

@@ -157,8 +157,8 @@ def prepare(config: pytest.Config) -> Prepared:
             patterns = read_pyproject(config.rootpath)
         except DeclarationError as exc:
             raise pytest.UsageError("\n".join(plain_lines(str(exc)))) from exc
-        complete_arguments(config, settings)
-        scope = find_scope(config, settings, customize(config, config.hook, patterns))
+        added = complete_arguments(config, settings)
+        scope = find_scope(config, settings, customize(config, config.hook, patterns), added)
         resolve_item_arguments(config, scope)
         config.stash[_PREPARED] = Prepared(
             config=config, settings=settings, scope=scope, started_at=time.time()
