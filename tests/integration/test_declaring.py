@@ -320,7 +320,7 @@ def test_a_bad_pyproject(
             "[run]\ntimout = 1",
             (
                 "[run] timout: unknown key; did you mean timeout? accepted are cell_timeout, data, "
-                "env, exclude, independent, kernel, marks, notebook_timeout, order, requires, skip, timeout"
+                "env, exclude, independent, kernel, marks, notebook_timeout, order, outputs, requires, skip, timeout"
             ),
         ),
         (

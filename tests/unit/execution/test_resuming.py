@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import pytest
 from pytest_nbgroups.checkpoint import FileState
 from pytest_nbgroups.directory import read_experiments
 from pytest_nbgroups.errors import CheckpointError
-from pytest_nbgroups.execution import resuming
+from pytest_nbgroups.execution import resuming, written
 from pytest_nbgroups.execution.bounds import ReadingStoppedError
 from pytest_nbgroups.execution.cancellation import Cancellation
 from pytest_nbgroups.execution.file_contents import FileContents
 from pytest_nbgroups.execution.interpreter import Installation
+from pytest_nbgroups.execution.outside import Outside
 from pytest_nbgroups.execution.requirements import missing
 from pytest_nbgroups.execution.resuming import SAME_SESSION, Attempt
 from pytest_nbgroups.model import NotebookOutcome, NotebookResult
@@ -43,6 +45,8 @@ class Lab:
     """A notebook that fails for a reason that nothing shows."""
     during: Callable[[str], object] | None = None
     """Called with the name of each notebook while it runs."""
+    beside: tuple[str, ...] = ()
+    """Experiments that run all the time."""
 
     def __post_init__(self) -> None:
         (self.root / "data").mkdir(parents=True)
@@ -100,6 +104,7 @@ class Lab:
         assert experiment.problem is None, experiment.problem
         experiment = replace(experiment, **self.resources)
         self.attempt = Attempt(experiment, settings, session=str(self.session), env={})
+        self.attempt.written.running = lambda: self.beside
         reuse = self.attempt.look()
         steps = reuse.steps if reuse else ()
         self.attempt.begin(steps)
@@ -483,6 +488,37 @@ def test_what_another_experiment_writes_meanwhile(
     lab.during = None
     reused = lab.run()[0]
     assert (reused, lab.reason) == ((["1-load.ipynb"], doubt) if doubt else (list(ALL), ""))
+
+
+def test_an_experiment_that_runs_all_the_time(tmp_path: Path) -> None:
+    """It has recorded nothing meanwhile, and counts as well; one of another repository does not."""
+    lab = chain(tmp_path / "repo")
+    other = Beside(lab, "'../data/b.txt'")
+    other.attempt.begin(())
+    os.utime(lab.checkpoint.with_name("Lung.json"), (1, 1))
+    lab.during = None
+    for beside, doubt in [
+        (("elsewhere",), ""),
+        (("Lung",), f"2-fit.ipynb: ../data/b.txt {LUNG}Lung names it too; {REMEDY}"),
+    ]:
+        lab.beside = beside
+        lab.run(resume=False)
+        lab.run()
+        assert lab.reason == doubt
+
+
+def test_a_search_that_is_given_up_is_a_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the outputs are declared."""
+    lab = chain(tmp_path / "repo")
+    monkeypatch.setattr(written, "Outside", partial(Outside, entries=1))
+    lab.run(resume=False)
+    assert lab.run() == ([], list(ALL))
+    assert lab.reason.startswith("1-load.ipynb: the folders that it names hold more than 1 files, ")
+    lab.toml('[run]\noutputs = ["../data/**"]\n')
+    lab.run(resume=False)
+    assert lab.run() == (list(ALL), [])
 
 
 def test_what_nobody_names_is_written_alone(tmp_path: Path) -> None:
