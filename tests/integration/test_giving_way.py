@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -102,6 +103,7 @@ def test_under_xdist(workers: str, theirs: Callable[..., None], pytester: pytest
         ("action=argparse.BooleanOptionalAction", "--run-experiments", True),
         ("action=argparse.BooleanOptionalAction", "--no-run-experiments", False),
         ('action="store"', "--run-experiments heart", True),
+        ('action="store"', "'--run-experiments=heart and lung'", True),
         ('action="store", default="heart"', "", False),
         ('action="store"', "--run-experiments=No", False),
         ('action="store", type=int', "--run-experiments 0", False),
@@ -118,7 +120,7 @@ def test_its_value_is_read(
 ) -> None:
     """Ours is on if theirs is given with a value that means yes, whatever kind of option it is."""
     theirs(attributes=attributes)
-    result = pytester.runpytest_inprocess("--co", "-q", "tests", "experiments", *given.split())
+    result = pytester.runpytest_inprocess("--co", "-q", "tests", "experiments", *shlex.split(given))
     assert result.ret == pytest.ExitCode.OK
     assert ("experiments/Heart::notebooks" in result.outlines) is is_on
 
@@ -339,9 +341,9 @@ def test_options_can_be_looked_up(pytester: pytest.Pytester) -> None:
     plain = pytester.runpytest_inprocess()
     assert plain.errlines[0] == "ERROR: [False, False, None, None]"
     given = pytester.runpytest_inprocess(
-        "--run-experiments", "--experiment-kernel=r", "--experiment-cpus", "2"
+        "--run-experiments", "--experiment-kernel=my r", "--experiment-cpus", "2"
     )
-    assert given.errlines[0] == "ERROR: [True, True, 'r', 2.0]"
+    assert given.errlines[0] == "ERROR: [True, True, 'my r', 2.0]"
 
 
 @pytest.mark.parametrize(

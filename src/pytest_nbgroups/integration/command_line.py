@@ -97,8 +97,7 @@ def take_options(config: pytest.Config, parser: pytest.Parser, args: list[str]) 
     given = {flag for argument in args if (flag := _flag(argument)) in _FLAGS}
     if not given:
         return
-    unknown = parser.parse_known_and_unknown_args(args, namespace=copy.copy(config.option))[1]
-    own = given.intersection(map(_flag, unknown))
+    own = given & _unknown(config, parser, args)
     config.stash[_THEIR_FLAGS] = frozenset(given - own)
     taken, args[:] = _split(args, own)
     for flag, value in vars(_OwnParser(parser).parse_args(taken)).items():
@@ -205,6 +204,17 @@ def _is_known_key(config: pytest.Config, name: str) -> bool:
     except Exception:  # noqa: BLE001  another's type may reject the value of the file in any way
         return True
     return True
+
+
+def _unknown(config: pytest.Config, parser: pytest.Parser, args: Sequence[str]) -> set[str]:
+    """Return the options that pytest does not know by now."""
+    asked: list[str] = []
+    for argument in args:
+        # argparse takes an unknown option for a path if its text has a space.
+        is_parted = " " in argument and _flag(argument) in _FLAGS
+        asked += argument.split("=", 1) if is_parted else [argument]
+    unknown = parser.parse_known_and_unknown_args(asked, namespace=copy.copy(config.option))[1]
+    return set(map(_flag, unknown))
 
 
 def _is_known(parser: pytest.Parser, flag: str) -> bool:
