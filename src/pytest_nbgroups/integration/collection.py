@@ -15,8 +15,10 @@ from pytest_nbgroups.integration.failures import ExperimentFailed, interrupting,
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
 from pytest_nbgroups.integration.sharding import own_shard
 from pytest_nbgroups.integration.shared_names import find_ignores_case, shared_names
+from pytest_nbgroups.integration.stand_in import function_for, module_for
 from pytest_nbgroups.listing import listed_notebooks
 from pytest_nbgroups.model import SUFFIX, Experiment
+from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.properties import properties
 
 if TYPE_CHECKING:
@@ -167,6 +169,8 @@ class _Experiments:
     collection: ExperimentCollection
     listed: frozenset[str]
     """The notebooks that lie in it, ignored or not."""
+    obj = None
+    """Conftests read it of an item's parent, which is a module or class as a rule."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
@@ -221,17 +225,29 @@ class ExperimentPackage(_Experiments, pytest.Package):
 class ExperimentItem(pytest.Item):
     """An experiment: atomic, one item, one report."""
 
+    cls = None
+
     def __init__(self, *, experiment: Experiment, runner: Runner, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(name=experiment.item_name, **kwargs)
         self.experiment = experiment
         self.runner = runner
         # xdist's loadgroup changes the node id for its own ends.
         self.own_nodeid = self.nodeid
+        self._imitate_function()
         self.extra_keyword_matches.update(path.stem for path in notebook_paths(experiment))
         try:
             self._mark()
         except pytest.fail.Exception as exc:  # an unknown marker under --strict-markers
             self.experiment = replace(experiment, problem=f"[run] marks: {exc}")
+
+    def _imitate_function(self) -> None:
+        """Have what conftests read of every item, as if each were a test function."""
+        self.originalname = self.name
+        self.fixturenames: list[str] = []
+        self.funcargs: dict[str, object] = {}
+        doc = f"Run experiment {one_line(self.experiment.name)}."
+        self.function = self.obj = function_for(self.name, doc=doc, run=self.runtest)
+        self.module = module_for(self.nodeid, file=str(self.path))
 
     def _mark(self) -> None:
         """Add the markers of an experiment. The user's own come first, so that they are closest."""

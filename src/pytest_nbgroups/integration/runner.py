@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import sys
@@ -61,6 +62,7 @@ class Runner:
 
     def run(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> ExperimentResult:
         """Run an experiment for an item; its events carry the node id."""
+        _disarm_faulthandler(self.config)
         # Brings in nbclient and zmq, which collection and xdist's controller can do without.
         from pytest_nbgroups.local import run_leased
 
@@ -100,6 +102,15 @@ class Runner:
     def failure_repr(self, result: ExperimentResult, *, nodeid: str) -> ReprExceptionInfo:
         gpus_visible = bool(self._planner().budget.gpus)
         return failure_repr(self.config, result, nodeid=nodeid, gpus_visible=gpus_visible)
+
+
+def _disarm_faulthandler(config: pytest.Config) -> None:
+    """End the watch of ``faulthandler_timeout``, which is meant for unit tests and may end pytest.
+
+    pytest arms it around each item and does the same before a debugger begins.
+    """
+    if config.pluginmanager.hasplugin("faulthandler"):
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _import_ipython() -> None:
