@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import faulthandler
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
+
+from pytest_nbgroups import local
 
 Write: TypeAlias = Callable[..., Path]
 
@@ -77,3 +80,22 @@ def test_the_watch_for_tests_that_hang(
     result = pytester.runpytest_inprocess("--run-experiments", given, plugins=[Plugin()])
     result.assert_outcomes(skipped=1)
     assert seen[:3] == ["arm", "cancel", "run"]
+
+
+def test_warnings_of_jupyter(
+    skipped: Write, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``-W error`` they fail no experiment; warnings of the project's code stay errors."""
+    skipped("experiments/A")
+    run_leased = local.run_leased
+
+    def warn(*arguments: Any, **named: Any) -> Any:
+        for module in ("IPython", "IPython.paths", "zmq._future"):
+            warnings.warn_explicit("not writable", UserWarning, "f.py", 1, module=module)
+        with pytest.raises(UserWarning):
+            warnings.warn_explicit("own", UserWarning, "f.py", 1, module="zmqlike")
+        return run_leased(*arguments, **named)
+
+    monkeypatch.setattr(local, "run_leased", warn)
+    result = pytester.runpytest_inprocess("--run-experiments", "-W", "error")
+    result.assert_outcomes(skipped=1, warnings=0)

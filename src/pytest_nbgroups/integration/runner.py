@@ -6,8 +6,9 @@ import faulthandler
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -26,6 +27,11 @@ from pytest_nbgroups.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_nbgroups.integration.debugging import KernelPrompt
+
+_JUPYTER = (
+    r"(IPython|ipykernel|jupyter_client|jupyter_core|nbclient|nbformat|tornado|traitlets|zmq)(\.|$)"
+)
+"""Modules that run in this process for an experiment."""
 
 
 class Deliver(Protocol):
@@ -63,21 +69,22 @@ class Runner:
     def run(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> ExperimentResult:
         """Run an experiment for an item; its events carry the node id."""
         _disarm_faulthandler(self.config)
-        # Brings in nbclient and zmq, which collection and xdist's controller can do without.
-        from pytest_nbgroups.local import run_leased
+        completed = self.completed(experiment, item)
+        with _jupyter_may_warn():
+            # Brings in nbclient and zmq, which collection and xdist's controller can do without.
+            from pytest_nbgroups.local import run_leased
 
-        _import_ipython()
-
-        return run_leased(
-            self.completed(experiment, item),
-            partial(self._deliver, nodeid=nodeid),
-            planner=self._planner(),
-            nodeid=nodeid,
-            host=self._host,
-            cancellation=self.cancellation,
-            env=os.environ,
-            on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
-        )
+            _import_ipython()
+            return run_leased(
+                completed,
+                partial(self._deliver, nodeid=nodeid),
+                planner=self._planner(),
+                nodeid=nodeid,
+                host=self._host,
+                cancellation=self.cancellation,
+                env=os.environ,
+                on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
+            )
 
     def completed(self, experiment: Experiment, item: pytest.Item) -> Experiment:
         """Add what is not known at its collection: the hooks' variables, and what lies below it."""
@@ -111,6 +118,17 @@ def _disarm_faulthandler(config: pytest.Config) -> None:
     """
     if config.pluginmanager.hasplugin("faulthandler"):
         faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _jupyter_may_warn() -> Iterator[None]:
+    """Drop warnings that Jupyter's packages raise here, such as of a home that cannot be written to.
+
+    The user's filters are for the user's code: with ``-W error`` a notebook would fail before it begins.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=_JUPYTER)
+        yield
 
 
 def _import_ipython() -> None:
