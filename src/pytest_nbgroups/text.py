@@ -26,6 +26,11 @@ def plain_text(text: str) -> str:
     return _CONTROL.sub("", "\n".join(lines))
 
 
+def encodable(text: str) -> str:
+    """Escape what UTF-8 cannot express: a file name in another encoding holds surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def last_lines(text: str, count: int, *, width: int = 500) -> str:
     """The last ``count`` lines that are not blank at the end, each cut to ``width`` characters."""
     lines = text.rstrip().splitlines()[-count:]

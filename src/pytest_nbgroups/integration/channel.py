@@ -22,6 +22,7 @@ from pytest_nbgroups.integration.sharding import record_of
 from pytest_nbgroups.needs import SlowStart
 from pytest_nbgroups.planner import Knowledge, Planner
 from pytest_nbgroups.sharding import ShardRecord
+from pytest_nbgroups.text import encodable
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -221,6 +222,12 @@ class WorkerLink:
         items = replace(describe(session.items), shard=record_of(session.config))
         self._tell({"items": events.plain(items)})
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self) -> Generator[None, Any, Any]:
+        """Escape names of files that are not UTF-8: execnet would end the session for them."""
+        data = yield
+        return _encodable(data)
+
     def _tell(self, message: dict[str, Any]) -> None:
         """The controller may be gone: then nobody is left to be told."""
         try:
@@ -248,6 +255,18 @@ class WorkerLink:
                 threading.Event().wait(_ORPHAN_GRACE_S)
                 os._exit(2)
             threading.Event().wait(0.05)
+
+
+def _encodable(data: Any) -> Any:  # noqa: ANN401  what a report is made of
+    match data:
+        case str():
+            return encodable(data)
+        case dict():
+            return {_encodable(key): _encodable(value) for key, value in data.items()}
+        case list() | tuple():
+            return type(data)(map(_encodable, data))
+        case _:
+            return data
 
 
 _ORPHAN_GRACE_S = 3.0

@@ -20,6 +20,7 @@ from pytest_nbgroups.listing import listed_notebooks
 from pytest_nbgroups.model import SUFFIX, Experiment
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.properties import properties
+from pytest_nbgroups.text import encodable
 
 if TYPE_CHECKING:
     from _pytest._code.code import ExceptionInfo, TerminalRepr
@@ -193,8 +194,12 @@ class _Experiments:
             return path not in self.offered and _is_ignored(self.config, hook, self.session, path)
 
         for experiment in read(self.collection.scope, self.path, customization, is_ignored):
+            name = encodable(experiment.item_name)
             yield ExperimentItem.from_parent(
                 self,
+                name=name,
+                # execnet, which carries it from xdist's workers, takes UTF-8 alone.
+                nodeid=encodable(f"{self.nodeid}::{name}"),
                 experiment=experiment,
                 path=self._path_of(experiment),
                 runner=self.collection.runner,
@@ -228,7 +233,7 @@ class ExperimentItem(pytest.Item):
     cls = None
 
     def __init__(self, *, experiment: Experiment, runner: Runner, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(name=experiment.item_name, **kwargs)
+        super().__init__(**kwargs)
         self.experiment = experiment
         self.runner = runner
         # xdist's loadgroup changes the node id for its own ends.
@@ -295,4 +300,5 @@ class ExperimentItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        return self.path, None, f"experiment {self.experiment.name}"
+        path = Path(encodable(str(self.path)))  # pytest makes it a part of what a worker sends
+        return path, None, encodable(f"experiment {self.experiment.name}")

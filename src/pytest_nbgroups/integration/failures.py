@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from _pytest import outcomes
 from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
-from _pytest.pathlib import bestrelpath
 
 from pytest_nbgroups.integration.command_line import value_of
+from pytest_nbgroups.integration.selecting import arguments_for
 from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.failure import failure_headline, failure_lines
 from pytest_nbgroups.reports.lines import one_line
@@ -82,13 +82,7 @@ def _rerun_command(config: pytest.Config, nodeid: str, *, resumes: bool) -> str:
         common = {flag: value_of(config, flag) for flag in _COMMON}
         given = [f"{flag}={text}" for flag, text in common.items() if text is not None]
         words += ["--experiment-resume", *given]
-    return shlex.join([*words, _from_here(config, nodeid)])
-
-
-def _from_here(config: pytest.Config, nodeid: str) -> str:
-    """The node id as an argument, which is relative to where pytest was called."""
-    path, separator, item = nodeid.partition("::")
-    return f"{bestrelpath(config.invocation_params.dir, config.rootpath / path)}{separator}{item}"
+    return shlex.join([*words, *arguments_for(config, nodeid)])
 
 
 def shown(config: pytest.Config, path: Path) -> str:

@@ -15,10 +15,12 @@ from _pytest.pathlib import absolutepath
 
 from pytest_nbgroups.declaration import Declaration
 from pytest_nbgroups.directory import Customization, read_experiments
+from pytest_nbgroups.integration.selecting import is_taken
 from pytest_nbgroups.listing import IsIgnored, walk
 from pytest_nbgroups.model import SUFFIX, Experiment
 from pytest_nbgroups.resources import Resources
 from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.text import encodable
 
 SEPARATOR = "::"
 
@@ -89,6 +91,12 @@ def _path_of(config: pytest.Config, argument: str) -> Path:
     return absolutepath(config.invocation_params.dir / argument.partition(SEPARATOR)[0])
 
 
+def _argument_for(config: pytest.Config, path: Path) -> str:
+    """A relative path if possible: pytest takes none with ``[``, which a folder above may have."""
+    base = config.invocation_params.dir
+    return os.path.join(".", path.relative_to(base)) if path.is_relative_to(base) else str(path)  # noqa: PTH118  keeps the dot
+
+
 def complete_arguments(config: pytest.Config, settings: Settings) -> list[Path]:
     """Collect the roots in addition to what pytest would, if no path was given. Return those that were added."""
     if config.args_source == pytest.Config.ArgsSource.ARGS:
@@ -101,7 +109,7 @@ def complete_arguments(config: pytest.Config, settings: Settings) -> list[Path]:
         for root in settings.roots
         if root.is_dir() and not any(root.is_relative_to(path) for path in present)
     ]
-    config.args += map(str, added)
+    config.args += [_argument_for(config, root) for root in added]
     return added
 
 
@@ -118,7 +126,8 @@ def resolve_item_arguments(config: pytest.Config, scope: Scope) -> None:
             resolved[argument] = argument
         else:
             key = (experiment.directory, experiment.item_name)
-            resolved.setdefault(key, str(_matched_path(experiment, _path_of(config, argument))))
+            path = _matched_path(experiment, _path_of(config, argument))
+            resolved.setdefault(key, _argument_for(config, path))
     config.args[:] = resolved.values()
 
 
@@ -140,7 +149,7 @@ def _is_ignored_unless(scope: Scope, given: Path, path: Path) -> bool:
 
 def _named(argument: str, item: str, experiments: Sequence[Experiment]) -> Experiment:
     for experiment in experiments:
-        if experiment.item_name == item:
+        if item in {experiment.item_name, encodable(experiment.item_name)}:
             return experiment
     known = ", ".join(f"{argument.partition(SEPARATOR)[0]}::{e.item_name}" for e in experiments)
     raise pytest.UsageError(f"not found: {argument}; there is {known}")
@@ -160,7 +169,8 @@ def _matched_path(experiment: Experiment, given: Path) -> Path:
     """A path that the experiment's item can take, so that the argument matches that item alone."""
     if given.suffix == SUFFIX:
         return given
-    return next(iter(notebook_paths(experiment)), given)
+    paths = notebook_paths(experiment)
+    return next((path for path in paths if is_taken(path.name)), paths[0] if paths else given)
 
 
 def notebook_paths(experiment: Experiment) -> list[Path]:

@@ -14,6 +14,7 @@ from pytest_nbgroups.integration.families import experiment_directories, family_
 from pytest_nbgroups.model import WHOLE_DIRECTORY, Experiment
 from pytest_nbgroups.settings import Shard
 from pytest_nbgroups.sharding import ORDINARY, ShardRecord, assign, shard_record
+from pytest_nbgroups.text import encodable
 
 NodeIdOf = Callable[[pytest.Item], str | None]
 """The node id of an item that is an experiment, None of any other. xdist changes that of the item."""
@@ -87,16 +88,17 @@ def of_shard(
     """Those that a shard will run, were nothing deselected; all where there are no shards."""
     if shard is None:
         return tuple(experiments)
-    nodeids = [_nodeid(experiment, rootdir) for experiment in experiments]
+    nodeids = [nodeid_in(rootdir, experiment) for experiment in experiments]
     shards = _shards(nodeids, shard)
     return tuple(
         e for e, nodeid in zip(experiments, nodeids, strict=True) if shards[nodeid] == shard.index
     )
 
 
-def _nodeid(experiment: Experiment, rootdir: Path) -> str:
-    directory = os.path.relpath(experiment.directory, rootdir).replace(os.sep, "/")
-    return f"{directory}::{experiment.item_name}"
+def nodeid_in(rootdir: Path, experiment: Experiment) -> str:
+    """Return the node id of an experiment's item. On all systems pytest makes a backslash a slash."""
+    directory = os.path.relpath(experiment.directory, rootdir).replace("\\", "/")
+    return encodable(f"{directory}::{experiment.item_name}")
 
 
 def _shards(nodeids: Sequence[str], shard: Shard) -> Mapping[str, int]:

@@ -23,7 +23,7 @@ from pytest_nbgroups.events import (
 from pytest_nbgroups.integration.own_lines import begin_line
 from pytest_nbgroups.integration.record_keeping import RecordKeeping
 from pytest_nbgroups.integration.scheduling import worker_count
-from pytest_nbgroups.integration.sharding import exit_status
+from pytest_nbgroups.integration.sharding import exit_status, nodeid_in
 from pytest_nbgroups.integration.summary import Summary
 from pytest_nbgroups.model import Experiment, ExperimentResult
 from pytest_nbgroups.needs import notes
@@ -107,11 +107,8 @@ class Telling:
 
     def _experiment_of(self, nodeid: str) -> Experiment | None:
         """The experiment that an item is; None for a test, whatever it runs."""
-        path, _, item = nodeid.partition("::")
-        for experiment in self.experiments():
-            if experiment.directory == self.config.rootpath / path and experiment.item_name == item:
-                return experiment
-        return None
+        own = self.experiments()
+        return next((e for e in own if nodeid_in(self.config.rootpath, e) == nodeid), None)
 
     def _call_hook(self, event: Event) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pytest_nbgroups.text import plain_text
+from pytest_nbgroups.text import encodable, plain_text
 
 LINE_WIDTH = 500
 """No line of a report is longer."""
@@ -19,12 +19,12 @@ _COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\w*\[)")
 
 def one_line(text: str) -> str:
     """The text with each run of white space, line ends included, made a single space."""
-    return _inert(_encodable(" ".join(plain_text(text).split())))
+    return _inert(encodable(" ".join(plain_text(text).split())))
 
 
 def plain_lines(text: str) -> list[str]:
     """The lines of a text without blank ones at either end, tabs expanded, very long lines cut."""
-    lines = [_inert(_line(each)) for each in _encodable(plain_text(text)).splitlines()]
+    lines = [_inert(_line(each)) for each in encodable(plain_text(text)).splitlines()]
     while lines and not lines[0]:
         del lines[0]
     while lines and not lines[-1]:
@@ -38,11 +38,6 @@ def without_middle(lines: Sequence[str], *, head: int, tail: int) -> list[str]:
     if missing <= 1:
         return list(lines)
     return [*lines[:head], f"... {missing} more lines", *lines[len(lines) - tail :]]
-
-
-def _encodable(text: str) -> str:
-    # A file name that is not UTF-8 holds surrogates, which no terminal and no file can encode.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _inert(line: str) -> str:

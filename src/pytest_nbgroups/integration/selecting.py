@@ -1,0 +1,73 @@
+"""Arguments that select an item again, also one whose path pytest does not take."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from _pytest.pathlib import bestrelpath
+
+from pytest_nbgroups.listing import listed_notebooks
+from pytest_nbgroups.model import WHOLE_DIRECTORY
+from pytest_nbgroups.reports.lines import one_line
+
+_WORD = re.compile(r"\w[\w.+:\[\]-]*|\[[\w.+:\[\]-]+")
+"""What ``-k`` takes for a name, and no more."""
+_OPERATORS = {"and", "or", "not"}
+
+
+def is_taken(text: str) -> bool:
+    """Return whether pytest takes a path as an argument: it splits at ``[`` and ``::``."""
+    return "[" not in text and "::" not in text
+
+
+def arguments_for(config: pytest.Config, nodeid: str) -> list[str]:
+    """Return the item as an argument, relative to where pytest was called.
+
+    If pytest cannot take it: the nearest folder above, and ``-k`` with the words of the rest.
+    """
+    path, item = _parted(config.rootpath, nodeid)
+    target = config.rootpath / path
+    shown = bestrelpath(config.invocation_params.dir, target)
+    if _is_printable(config, target) and _can_name(target, item):
+        return [f"{shown}::{item}" if item else shown]
+    folders = (each for each in target.parents if each.is_relative_to(config.rootpath))
+    folder = next((each for each in folders if _is_printable(config, each)), config.rootpath)
+    rest = [*target.parts[len(folder.parts) :], item if item != WHOLE_DIRECTORY else ""]
+    words = dict.fromkeys(word for part in rest for word in _WORD.findall(part))
+    expression = " and ".join(word for word in words if word not in _OPERATORS)
+    chosen = bestrelpath(config.invocation_params.dir, folder)
+    return [chosen, "-k", expression] if expression else [chosen]
+
+
+def _can_name(target: Path, item: str) -> bool:
+    """Return whether an argument can name the item: of an experiment it becomes a notebook's path."""
+    return one_line(item) == item and any(map(is_taken, _notebooks(target, item)))
+
+
+def _notebooks(target: Path, item: str) -> Sequence[str]:
+    """The notebooks of an experiment's item, one of which has to be taken; no condition for others."""
+    no_condition = ("",)
+    if not os.path.isdir(target):  # noqa: PTH112  Path raises if a folder above cannot be entered
+        return no_condition
+    if item != WHOLE_DIRECTORY:
+        return (item,)
+    with suppress(OSError):
+        return listed_notebooks(target) or no_condition
+    return no_condition
+
+
+def _parted(rootdir: Path, nodeid: str) -> tuple[str, str]:
+    """Part a node id into path and rest. A folder may have ``::`` in its name."""
+    parts = nodeid.split("::")
+    splits = [("::".join(parts[:n]), "::".join(parts[n:])) for n in range(len(parts), 0, -1)]
+    return next((s for s in splits if os.path.exists(rootdir / s[0])), splits[-1])  # noqa: PTH110
+
+
+def _is_printable(config: pytest.Config, path: Path) -> bool:
+    shown = bestrelpath(config.invocation_params.dir, path)
+    return os.path.exists(path) and is_taken(shown) and one_line(shown) == shown  # noqa: PTH110
