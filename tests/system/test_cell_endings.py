@@ -28,6 +28,17 @@ class Late(IPythonKernel):
 
 IPKernelApp.launch_instance(kernel_class=Late)
 """
+GROUP = """import asyncio
+async def broken(): raise KeyError("k")
+async with asyncio.TaskGroup() as group:
+    group.create_task(broken())
+"""
+STREAM = """import sys
+class Stream:
+    def write(self, text): pass
+    def flush(self): raise RuntimeError("no flush")
+sys.stdout = Stream()
+"""
 SHOWN = {"repr": "__repr__", "html": "_repr_html_", "display": "_ipython_display_"}
 
 
@@ -44,6 +55,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     experiment("deadline", unsendable, "print('next')", toml="[run]\ncell_timeout = 1\n")
     frames = OBJECT.format(base="(Exception)", method="_render_traceback_", body="return [1, 2]")
     experiment("frames", f"{frames}raise Broken('mine')")
+    experiment("group", GROUP)
+    experiment("no-stream", "import sys\nsys.stdout = sys.stderr = None", "1 / 0")
+    experiment("no-flush", STREAM, toml="[run]\ncell_timeout = 5\n")
     experiment("speechless", f"{KERNEL}kernel.session.send = None")
     experiment(
         "busy",
@@ -95,7 +109,7 @@ def test_every_one_is_reported(run: Finished) -> None:
     outcomes = {e["name"]: e["outcome"] for e in run.session["experiments"]}
     passed = {name for name, outcome in outcomes.items() if outcome == "passed"}
     assert passed == {"busy", "late", "refused", "errors"}
-    assert len(outcomes) == 12
+    assert len(outcomes) == 15
 
 
 @pytest.mark.parametrize("name", ["unsendable", "deadline"])
@@ -118,6 +132,32 @@ def test_a_kernel_that_can_send_nothing(run: Finished) -> None:
         "TypeError: 'NoneType' object is not callable"
     )
     assert "json, of IPython or of the kernel" in failure["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("no-stream", "AttributeError: 'NoneType' object has no attribute 'write'"),
+        ("no-flush", "RuntimeError: no flush"),
+    ],
+)
+def test_a_stream_that_cannot_be_written_to(run: Finished, name: str, error: str) -> None:
+    """The failure names the streams, also if the kernel never becomes idle; no limit is blamed."""
+    failure = run.failure(name)
+    assert failure["message"] == f"the kernel is done with the cell but could not answer: {error}"
+    assert "sys.stdout or sys.stderr" in failure["remedy"]
+
+
+def test_a_group_of_exceptions_after_an_await(run: Finished) -> None:
+    """IPython only prints it, and then the kernel looks in vain for its traceback."""
+    failure = run.failure("group")
+    assert (failure["kind"], failure["message"]) == (
+        "cell",
+        "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)",
+    )
+    assert failure["cell"]["line"] == 3
+    assert "KeyError: 'k'" in failure["traceback"]
+    assert failure["output"] == ""
 
 
 def test_the_error_of_the_cell_comes_first(run: Finished) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 
@@ -57,6 +58,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     experiment("deaf", f"{DEAF}print('within', flush=True)\ntime.sleep(600)", cell_limit)
     experiment("child", f"{STUBBORN_CHILD}time.sleep(600)", cell_limit)
     experiment("in-c", IN_C, cell_limit)
+    experiment("prompt", "!cat", "[run]\ncell_timeout = 5\n")
+    experiment("stopped", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", cell_limit)
     for name, (source, _) in DEATHS.items():
         experiment(name, source)
     ran = "open('ran-after', 'w')"  # ipykernel ends a tenth of a second after exit()
@@ -95,7 +98,7 @@ def test_every_one_is_told(run: Finished) -> None:
     """Of all experiments two pass, and none is lost."""
     assert run.returncode == pytest.ExitCode.TESTS_FAILED
     outcomes = {e["name"]: e["outcome"] for e in run.session["experiments"]}
-    assert len(outcomes) == 14
+    assert len(outcomes) == 16
     passed = {name for name, outcome in outcomes.items() if outcome == "passed"}
     assert passed == {"exits", "in-time"}
 
@@ -147,6 +150,27 @@ def test_a_cell_that_does_not_heed_its_interrupt(run: Finished, name: str) -> No
     _assert_saved(run, name)
     (attempt,) = run.experiment(name)["attempts"]
     assert attempt["duration_s"] < 1 + GRACE_S + START_S
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows it")
+@pytest.mark.parametrize(
+    ("name", "why", "remedy"),
+    [
+        ("prompt", r"; cat \(pid \d+\) waits for input on a terminal", "--yes"),
+        (
+            "stopped",
+            "; the kernel was stopped by a signal, such as SIGSTOP; the cell did",
+            "who sent",
+        ),
+    ],
+)
+def test_a_cell_that_cannot_go_on(run: Finished, name: str, why: str, remedy: str) -> None:
+    """The message names the process that waits or is stopped, and no limit is to be raised."""
+    failure = run.failure(name)
+    assert failure["kind"] == "deadline"
+    assert re.search(why, failure["message"])
+    assert remedy in failure["remedy"]
+    _assert_saved(run, name)
 
 
 def test_what_a_deaf_cell_printed_is_saved(run: Finished) -> None:

@@ -27,6 +27,7 @@ from pytest_nbgroups.execution.kernels import RunningKernel
 from pytest_nbgroups.execution.missing_answer import GRACE_S, MissingAnswer
 from pytest_nbgroups.execution.notebook_format import RAISES_TAG, SKIP_TAG
 from pytest_nbgroups.execution.outputs import error_outputs, mark_left_out, printed
+from pytest_nbgroups.execution.standstill import standstill
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.settings import ErrorOutputs
 from pytest_nbgroups.text import first_line
@@ -199,6 +200,7 @@ async def _first_of(run: _CellRun, timeout_s: float | None, *others: asyncio.Fut
 
 
 async def _end_at_deadline(run: _CellRun, until: Limit) -> None:
+    seen = standstill(run.kernel.process.pid)
     answered = await _interrupt(run, INTERRUPT_GRACE_S)
     run.close_outputs()
     failure = deadline_failure(
@@ -206,6 +208,7 @@ async def _end_at_deadline(run: _CellRun, until: Limit) -> None:
         cell=run.reference(),
         output=run.printed(),
         killed_after_s=None if answered else INTERRUPT_GRACE_S,
+        seen=seen,
     )
     raise NotebookEnded(failure, kernel_is_lost=True, kernel_is_idle=answered)
 

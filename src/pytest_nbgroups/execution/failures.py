@@ -17,8 +17,14 @@ from pytest_nbgroups.execution.outputs import (
     error_outputs,
     printed,
 )
+from pytest_nbgroups.execution.standstill import Standstill
 from pytest_nbgroups.execution.tracebacks import PIECE, shown_by
-from pytest_nbgroups.execution.wording import remedy_of, reworded
+from pytest_nbgroups.execution.wording import (
+    printed_group,
+    remedy_of,
+    remedy_without_answer,
+    reworded,
+)
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.text import first_line, last_lines, plain_text, shortened
 
@@ -38,6 +44,7 @@ _EXITS = {
 }
 _COMPILED = ", a crash in compiled code"
 SENT = ", sent from outside or by the notebook itself"
+_NO_HANDLER = f"{SENT}, and no handler was installed for it"
 _TIMER = ", a timer of the notebook ran out (signal.alarm, signal.setitimer)"
 _SIGNALS = {
     "SIGKILL": f"{SENT}, or out of memory",
@@ -45,6 +52,7 @@ _SIGNALS = {
     "SIGBUS": _COMPILED,
     "SIGILL": _COMPILED,
     "SIGFPE": _COMPILED,
+    "SIGTRAP": _COMPILED,
     "SIGABRT": ", aborted by compiled code or os.abort()",
     "SIGTERM": SENT,
     "SIGHUP": SENT,
@@ -121,13 +129,16 @@ def unanswered_failure(notebook: NotebookNode, index: int, *, reason: str, log: 
     cell, reference = notebook.cells[index], cell_reference(notebook, index)
     which = f"cell {reference.number} of {reference.count}"
     what = f"the kernel is done with {which} but could not answer{why}"
+    if group := printed_group(log, cell):
+        ename, _, evalue = group.partition(": ")
+        return replace(_raised(notebook, index, ename, evalue), evidence=(what,))
     return shown_failure(notebook, index, evidence=what) or Failure(
         kind=FailureKind.ERROR,
         message=what,
         cell=reference,
         traceback=last_lines(log, _LOG_LINES),
         output=printed(cell),
-        remedy="look for code that replaces a part of json, of IPython or of the kernel",
+        remedy=remedy_without_answer(log),
     )
 
 
@@ -194,23 +205,33 @@ def exit_failure(notebook: NotebookNode, index: int, *, left: int) -> Failure:
 
 
 def deadline_failure(
-    limit: Limit, *, cell: CellReference | None, output: str = "", killed_after_s: float | None
+    limit: Limit,
+    *,
+    cell: CellReference | None,
+    output: str = "",
+    killed_after_s: float | None,
+    seen: Standstill | None = None,
 ) -> Failure:
-    """The failure of what ran into a limit; ``killed_after_s`` is the grace that it did not use."""
+    """The failure of what ran into a limit; ``killed_after_s`` is the grace that it did not use.
+
+    ``seen`` is why it could not go on; a longer limit does not help then.
+    """
     if cell is None:
         message = f"the kernel was not ready within {limit.describe()}; it was killed"
         return Failure(kind=FailureKind.DEADLINE, message=message, remedy=limit.remedy())
+    who = "the cell" if seen else "it"
     how = (
-        f"; it did not answer the interrupt within {killed_after_s:g}s and was killed"
+        f"; {who} did not answer the interrupt within {killed_after_s:g}s and was killed"
         if killed_after_s is not None
-        else "; it was interrupted"
+        else f"; {who} was interrupted"
     )
+    why = f"; {seen.reason}" if seen else ""
     return Failure(
         kind=FailureKind.DEADLINE,
-        message=f"cell {cell.number} of {cell.count} ran into {limit.describe()}{how}",
+        message=f"cell {cell.number} of {cell.count} ran into {limit.describe()}{why}{how}",
         cell=cell,
         output=output,
-        remedy=limit.remedy(),
+        remedy=seen.remedy if seen else limit.remedy(),
     )
 
 
@@ -269,8 +290,10 @@ def exit_status(returncode: int | None) -> str:
 
 def describe_exit(returncode: int | None) -> str:
     """An exit status with what a signal usually means."""
-    name = _name(signal_of(returncode) or 0)
-    return f"{exit_status(returncode)}{_SIGNALS.get(name or '', '')}"
+    signum = signal_of(returncode)
+    if signum not in signal.valid_signals():
+        return exit_status(returncode)
+    return f"{exit_status(returncode)}{_SIGNALS.get(_name(signum) or '', _NO_HANDLER)}"
 
 
 def _exit_hint(returncode: int | None) -> str:

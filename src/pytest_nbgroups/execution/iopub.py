@@ -244,6 +244,8 @@ class AnswerChannel(AsyncZMQSocketChannel):
     def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:  # noqa: ANN401  as its base
         super().__init__(socket, session, loop)
         self._sent = asyncio.Event()
+        self.last_answered: str | None = None
+        """Id of the request that the last message from the kernel answers."""
 
     def send(self, msg: dict[str, Any]) -> None:
         if msg["msg_type"] == "execute_request":
@@ -261,8 +263,9 @@ class AnswerChannel(AsyncZMQSocketChannel):
             if end is not None and time.monotonic() >= end:
                 raise Empty
         message = await super().get_msg(0)
+        self.last_answered = message["parent_header"].get("msg_id")
         if message["msg_type"] == "execute_reply":
-            self.outputs.cell_is_answered(message["parent_header"].get("msg_id"))
+            self.outputs.cell_is_answered(self.last_answered)
         return message
 
     async def _is_there(self, end: float | None) -> bool:

@@ -37,6 +37,8 @@ class MissingAnswer:
         self._entry: int | None = None
         """Where the log of the kernel reports that the request has failed."""
         self._can_speak = False
+        self._probe: str | None = None
+        """Id of the request that waits behind the cell."""
 
     @property
     def is_suspected(self) -> bool:
@@ -44,7 +46,15 @@ class MissingAnswer:
         outputs = self._kernel.outputs
         if outputs.is_answered:
             return False
-        return outputs.has_ended or (self._has_failed() and not self._can_speak)
+        if outputs.has_ended or self._is_passed_over:
+            return True
+        return self._has_failed() and not self._can_speak
+
+    @property
+    def _is_passed_over(self) -> bool:
+        """Whether the kernel has answered what was asked after the cell. Its answers keep the order of the requests."""
+        channel = self._kernel.client.shell_channel
+        return self._probe is not None and channel.last_answered == self._probe
 
     async def confirmed(self, grace_s: float = GRACE_S) -> None:
         """Return once the answer has been missing for so many seconds; never if it comes.
@@ -57,10 +67,21 @@ class MissingAnswer:
             looks = looks + 1 if self.is_suspected else 0
 
     async def _is_certain(self) -> bool:
-        """Whether the kernel is idle, or else cannot answer a question about itself either."""
+        """Whether the kernel is idle, or has gone on to the next request, or cannot answer any."""
         if not self._kernel.outputs.has_ended:
+            self._ask_behind_the_cell()
             self._can_speak = await _answers(self._kernel)
         return self.is_suspected
+
+    def _ask_behind_the_cell(self) -> None:
+        """Send a question that a Python kernel answers after the cell; nbclient passes the answer over.
+
+        If ``sys.stdout.flush()`` raises, an ipykernel neither answers nor becomes idle, but it still serves requests.
+        """
+        if self._probe is None:
+            request = self._kernel.client.session.msg("kernel_info_request", {})
+            self._probe = request["msg_id"]
+            self._kernel.client.shell_channel.send(request)
 
     def reason(self) -> str:
         """The error that the kernel has logged since the cell began; empty if there is none."""

@@ -23,6 +23,14 @@ _SCRIPT = re.compile(
 _DEBUGGER = re.compile(r"\b(?:i?pdb|bdb|Pdb|TerminalPdb)\b|\bset_trace\(")
 _ARGPARSE = re.compile(r"^usage: .*", re.MULTILINE)
 
+# IPython prints a group of exceptions as Python does, and does not report it otherwise.
+_GROUP = re.compile(
+    r"^  \+ Exception Group Traceback .*\n(?:  \|  .*\n)+  \| (?P<error>\S.*)$", re.MULTILINE
+)
+_NO_TRACEBACK = "_last_traceback"
+"""In the log of an ipykernel whose cell with a top-level ``await`` has raised what IPython only prints."""
+_STREAM = re.compile(r"\bsys\.std(?:out|err)\.flush\(\)|\bstream\.write\b|, in _tee$", re.MULTILINE)
+
 _NO_ANSWER = "nobody answers questions while a notebook runs as a test: "
 _REMEDIES = {
     "StdinNotImplementedError": f"{_NO_ANSWER}read the value from a file or an environment variable, or take a "
@@ -69,3 +77,27 @@ def remedy_of(ename: str, traceback: str, printed: str) -> str:
     if ename == "SystemExit" and _ARGPARSE.search(printed):
         return _GIVE_ARGUMENTS
     return _REMEDIES.get(ename, "")
+
+
+def printed_group(log: str, cell: NotebookNode) -> str:
+    """The group of exceptions that a cell has raised although the kernel could not answer; empty if there is none."""
+    if _NO_TRACEBACK not in log:
+        return ""
+    groups = [found["error"] for found in _GROUP.finditer(_stderr(cell))]
+    return groups[-1] if groups else ""
+
+
+def _stderr(cell: NotebookNode) -> str:
+    texts = (o.get("text", "") for o in cell.get("outputs", []) if o.get("name") == "stderr")
+    return plain_text("".join(texts))
+
+
+def remedy_without_answer(log: str) -> str:
+    """What to do if the kernel could not answer, which it explains in ``log``."""
+    if _STREAM.search(log):
+        return (
+            "a cell has put something into sys.stdout or sys.stderr that a kernel cannot write to: give the object "
+            "write() and flush() that do not raise, or put the stream back in the same cell, as "
+            "contextlib.redirect_stdout does"
+        )
+    return "look for code that replaces a part of json, of IPython or of the kernel"

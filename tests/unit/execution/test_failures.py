@@ -23,10 +23,14 @@ from pytest_nbgroups.execution.failures import (
     unanswered_failure,
 )
 from pytest_nbgroups.execution.outputs import printed
+from pytest_nbgroups.execution.standstill import Standstill
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 
 LIMIT = Limit(of="cell", seconds=600, ends_at=0)
 CELL = CellReference(number=3, count=5, source="x")
+
+
+NO_HANDLER = ", sent from outside or by the notebook itself, and no handler was installed for it"
 
 
 def notebook(source: str = "a = 1\nb = 0\na / b", **cell: Any) -> NotebookNode:
@@ -162,6 +166,20 @@ def test_a_deadline_that_was_not_answered() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("killed_after_s", "how"),
+    [(None, "was interrupted"), (5.0, "did not answer the interrupt within 5s and was killed")],
+)
+def test_a_deadline_that_no_limit_is_to_blame_for(killed_after_s: float | None, how: str) -> None:
+    """The message says why the cell did not go on, and the remedy is not to raise the limit."""
+    seen = Standstill(reason="cat (pid 4) waits", remedy="give it no input")
+    failure = deadline_failure(LIMIT, cell=CELL, killed_after_s=killed_after_s, seen=seen)
+    assert failure.message == (
+        f"cell 3 of 5 ran into the cell's limit of 10m00s; cat (pid 4) waits; the cell {how}"
+    )
+    assert failure.remedy == "give it no input"
+
+
 def test_a_deadline_before_the_first_cell() -> None:
     """Kernels take time to start, too."""
     limit = Limit(of="experiment", seconds=1, ends_at=0)
@@ -225,13 +243,15 @@ def test_exits_in_words(returncode: int | None, words: str) -> None:
         (-24, "SIGXCPU, it ran into the operating system's limit on CPU time (ulimit -t)"),
         (-25, "SIGXFSZ, it ran into the operating system's limit on the size of files (ulimit -f)"),
         (-31, "SIGSYS, a system call that is not allowed here"),
-        (-10, "SIGUSR1"),
+        (-10, f"SIGUSR1{NO_HANDLER}"),
+        (-12, f"SIGUSR2{NO_HANDLER}"),
+        (-40, f"signal 40{NO_HANDLER}"),
         (139, "SIGSEGV (exit code 139), a crash in compiled code"),
     ],
 )
 def test_signals_in_words(returncode: int, words: str) -> None:
     """A number says little to most people. A shell around the kernel adds 128 to it."""
-    if sys.platform == "darwin" and returncode in {-7, -31, -10}:
+    if sys.platform == "darwin" and returncode in {-7, -31, -10, -12, -40}:
         pytest.skip("another number there")
     assert describe_exit(returncode) == words
 

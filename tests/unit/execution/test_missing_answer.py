@@ -51,6 +51,17 @@ class Control:
         return {"parent_header": {"msg_id": self.asked[-1]}}
 
 
+class Shell:
+    """A shell channel, on which answers come in order."""
+
+    def __init__(self) -> None:
+        self.last_answered: str | None = None
+        self.asked: list[str] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.asked.append(message["msg_id"])
+
+
 class Kernel:
     """What is looked at of a running kernel."""
 
@@ -60,7 +71,10 @@ class Kernel:
         self.outputs = SimpleNamespace(has_ended=False, is_answered=False)
         self.control = Control(answers=answers)
         session = SimpleNamespace(msg=lambda _kind, _content: {"msg_id": "probe"})
-        self.client = SimpleNamespace(control_channel=self.control, session=session)
+        self.shell = Shell()
+        self.client = SimpleNamespace(
+            control_channel=self.control, shell_channel=self.shell, session=session
+        )
 
     def watch(self) -> MissingAnswer:
         return MissingAnswer(cast("Any", self))
@@ -144,6 +158,19 @@ def test_a_kernel_that_is_only_busy(log: Path) -> None:
     assert not missing.is_suspected
     kernel.outputs.has_ended = True
     assert missing.is_suspected
+
+
+def test_a_kernel_that_goes_on_without_an_answer(log: Path) -> None:
+    """It is certain once a question is answered that was asked after the cell, and not before."""
+    kernel = Kernel(log, answers=True)
+    missing = kernel.watch()
+    kernel.writes(LOGGED)
+    assert not is_confirmed(missing, within_s=10 * GRACE_S)
+    assert kernel.shell.asked == ["probe"]
+    kernel.shell.last_answered = "probe"
+    assert is_confirmed(missing)
+    kernel.outputs.is_answered = True
+    assert not missing.is_suspected
 
 
 def test_a_log_that_grows(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

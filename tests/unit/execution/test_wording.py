@@ -7,7 +7,12 @@ import subprocess
 import pytest
 from nbformat import NotebookNode, from_dict  # noqa: TID253
 
-from pytest_nbgroups.execution.wording import remedy_of, reworded
+from pytest_nbgroups.execution.wording import (
+    printed_group,
+    remedy_of,
+    remedy_without_answer,
+    reworded,
+)
 
 
 def cell(source: str = "%%bash\nls /x", stderr: str = "") -> NotebookNode:
@@ -96,3 +101,39 @@ def test_an_exit() -> None:
         "parser.parse_args([])"
     )
     assert remedy_of("ValueError", "pdb", "usage: x") == ""
+
+
+GROUP = """before
+  + Exception Group Traceback (most recent call last):
+  |   File "cell 1", line 3, in <module>
+  |     async with asyncio.TaskGroup() as g:
+  |     ^^^^^^^^^^^^^^^^^^^^^^
+  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)
+  | a note
+  +-+---------------- 1 ----------------
+    | KeyError: 'k'
+    +------------------------------------
+"""
+
+
+def test_a_group_of_exceptions_that_is_only_printed() -> None:
+    """Its name is found if the kernel has lost the traceback, and not if something else went wrong."""
+    lost = "AttributeError: 'ZMQInteractiveShell' object has no attribute '_last_traceback'"
+    assert printed_group(lost, cell(stderr=GROUP)) == (
+        "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)"
+    )
+    assert printed_group("TypeError: not serializable", cell(stderr=GROUP)) == ""
+    assert printed_group(lost, cell(stderr="KeyError: 'k'\n")) == ""
+
+
+@pytest.mark.parametrize(
+    ("log", "part"),
+    [
+        ("    sys.stdout.flush()\nRuntimeError: no\n", "sys.stdout or sys.stderr"),
+        ("in _tee\n    original_write = stream.write\n", "sys.stdout or sys.stderr"),
+        ("in json_clean\nValueError: no\n", "a part of json"),
+    ],
+)
+def test_a_kernel_without_an_answer(log: str, part: str) -> None:
+    """The remedy names what the log shows to be replaced."""
+    assert part in remedy_without_answer(log)
