@@ -47,7 +47,7 @@ def open_endpoint(wanted: Transport, argv: Sequence[str]) -> Iterator[Endpoint]:
     """Make the private folder; remove it in the end.
 
     ``auto`` takes IPC for ipykernel on POSIX. Raises KernelStartError where ``ipc`` is wanted and no folder can hold
-    a socket.
+    a socket, and where the umask makes all files unusable.
     """
     bases = [Path(base) for base in folder_candidates(os.environ)]
     endpoint = _ipc(bases) if _prefers_ipc(wanted, argv) else None
@@ -119,11 +119,24 @@ def _is_private(folder: str) -> bool:
 
 
 def _private_folder(base: Path) -> Path | None:
-    """Make a folder that only we can enter; None where none can be made."""
+    """Make a folder that only we can enter; None where none can be made. Raises KernelStartError."""
     try:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     except OSError:
         return None
+    _refuse_umask(folder)
+    return folder
+
+
+def _refuse_umask(folder: Path) -> None:
+    """Raise KernelStartError if a folder that was made with 0700 lacks a part of that: so will all files."""
+    lacking = stat.S_IRWXU & ~folder.stat().st_mode
+    if lacking and sys.platform != "win32":
+        folder.rmdir()
+        raise KernelStartError(
+            f"the umask takes permissions from the owner of new files and folders ({lacking:04o} of 0700): "
+            "a kernel could not use its own files; run pytest with another umask, such as 022"
+        )
 
 
 def _holds_sockets(folder: Path) -> bool:

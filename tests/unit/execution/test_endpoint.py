@@ -57,6 +57,25 @@ def test_the_transport_is_as_wanted(wanted: str, argv: list[str], transport: str
 
 
 @posix_only
+@pytest.mark.parametrize(("mask", "lacking"), [(0o777, "0700"), (0o277, "0200")])
+@pytest.mark.parametrize("wanted", ["ipc", "tcp"])
+def test_a_umask_that_nothing_can_be_used_with(
+    runtime: Path, mask: int, lacking: str, wanted: str
+) -> None:
+    """The error names it and says what to do, and no folder is left."""
+    previous = os.umask(mask)
+    try:
+        with (
+            pytest.raises(KernelStartError, match=f"umask .*{lacking} of 0700.*, such as 022"),
+            open_endpoint(wanted, IPYKERNEL),  # type: ignore[arg-type]
+        ):
+            pass
+    finally:
+        os.umask(previous)
+    assert list(runtime.iterdir()) == []
+
+
+@posix_only
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o701])
 def test_a_runtime_folder_that_others_can_enter_is_not_used(runtime: Path, mode: int) -> None:
     """The folder's own permissions are the first protection."""
