@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.cell_lines import CellText
+from pytest_nbgroups.execution.run_notebooks import sources_of_run_notebooks
 from pytest_nbgroups.model import Failure
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 _SEED = 0xC70F6907
 _FACTOR = 0x5BD1E995
 _MASK = 0xFFFFFFFF
+_NO: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 # /tmp/ipykernel_1234/563942855.py, which stands in quotes if it may hold blanks; a SyntaxError names the file without its
 # folder. Each alternative begins where no other match can, so that a text of one long word takes no time.
@@ -49,35 +53,50 @@ def _murmur2(data: bytes) -> int:
     return found ^ found >> 15
 
 
-def with_cell_names(failure: Failure, notebook: NotebookNode) -> Failure:
-    """Name cells by their position where the failure's texts name their pseudo files."""
+def with_cell_names(failure: Failure, notebook: NotebookNode, folder: Path) -> Failure:
+    """Name cells by their position where the failure's texts name their pseudo files.
+
+    ``folder`` is the working directory, in which ``%run`` looks for other notebooks.
+    """
     texts = (failure.message, failure.traceback, failure.output)
     if not any(_FILE.search(text) for text in texts):
         return failure
     sources = [c.source if c.cell_type == "code" else "" for c in notebook.cells]
     if failure.cell is not None:
         sources = sources[: failure.cell.number]
-    message, traceback, output = (named(text, sources) for text in texts)
+    others = sources_of_run_notebooks(sources, folder)
+    message, traceback, output = (named(text, sources, others) for text in texts)
     return replace(failure, message=message, traceback=traceback, output=output)
 
 
-def named(text: str, sources: Sequence[str]) -> str:
+def named(text: str, sources: Sequence[str], others: Mapping[str, Sequence[str]] = _NO) -> str:
     """The text with ``cell 3, line 2`` for ``/tmp/ipykernel_12/345.py:2``.
 
-    ``sources`` are those of the cells in order; of equal ones the last is meant.
+    ``sources`` are those of the cells in order; of equal ones the last is meant. Cells of ``others`` have the name of
+    their notebook before their number.
     """
-    numbers = {kernel_file(source): number for number, source in enumerate(sources, 1) if source}
+    cells = {
+        **{k: v for name, theirs in others.items() for k, v in _cells(theirs, f"{name}, ")},
+        **dict(_cells(sources)),
+    }
 
     def name(match: re.Match[str]) -> str:
-        number = numbers.get(match["file"])
-        if number is None:
+        if match["file"] not in cells:
             return match[0]
+        cell, source = cells[match["file"]]
         if match["line"] is None:
-            return f"cell {number}"
+            return cell
         before = match["before"] if match["before"] != ":" else ", line "
-        return f"cell {number}{before}{_line(sources[number - 1], int(match['line']))}"
+        return f"{cell}{before}{_line(source, int(match['line']))}"
 
     return _FILE.sub(name, text)
+
+
+def _cells(sources: Sequence[str], prefix: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
+    """The file, the name and the source of each cell that has one."""
+    for number, source in enumerate(sources, 1):
+        if source:
+            yield kernel_file(source), (f"{prefix}cell {number}", source)
 
 
 def _line(source: str, number: int) -> int:

@@ -302,7 +302,7 @@ async def _execute(
             )
         except NotebookEnded as ended:
             if ended.failure is not None:
-                ended.failure = with_cell_names(ended.failure, progress.notebook)
+                ended.failure = with_cell_names(ended.failure, progress.notebook, around.directory)
             if ended.kernel_is_lost:
                 kernel.abandon()
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.execution.outputs import printed
@@ -64,16 +65,18 @@ def shown_by(cell: NotebookNode) -> Shown:
 
 
 def _pieces(errors: Iterable[NotebookNode]) -> Iterator[str]:
-    """The frames of all errors; those of one that says nothing new are left out.
+    """The frames of all errors; those of one that says nothing new, or less than a later one, are left out.
 
-    ipykernel publishes two errors for an exception whose ``__str__`` raises.
+    ipykernel publishes two errors for an exception whose ``__str__`` raises, and IPython one for each notebook or file
+    that ``%run`` has come through.
     """
-    told: set[str] = set()
+    kept: list[list[str]] = []
     for error in errors:
         pieces = [shortened(piece, PIECE) for piece in error.get("traceback", [])]
-        if not told.issuperset(pieces):
-            yield from pieces
-        told.update(pieces)
+        if not set(chain(*kept)).issuperset(pieces):
+            kept = [each for each in kept if not set(pieces).issuperset(each)]
+            kept.append(pieces)
+    return chain(*kept)
 
 
 def _text(output: NotebookNode) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat  # noqa: TID253
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ipykernel.compiler import get_file_name
 from nbformat import NotebookNode, from_dict  # noqa: TID253
+from nbformat.v4 import new_code_cell, new_notebook  # noqa: TID253
 
 from pytest_nbgroups.execution.cell_files import kernel_file, named, with_cell_names
 from pytest_nbgroups.model import CellReference, Failure, FailureKind
 
 SOURCES = ["x = 1", "", "\n\ny = = 2", "x = 1"]
+NOWHERE = Path("/nowhere")
 FIRST, BROKEN = kernel_file(SOURCES[0]), kernel_file(SOURCES[2])
 
 
@@ -54,22 +57,34 @@ def test_all_texts_of_a_failure() -> None:
     failure = Failure(
         kind=FailureKind.CELL, message=f"E ({BROKEN}, line 1)", traceback=BROKEN, output=FIRST
     )
-    told = with_cell_names(failure, notebook())
+    told = with_cell_names(failure, notebook(), NOWHERE)
     assert (told.message, told.traceback, told.output) == (
         "E (cell 3, line 3)",
         "cell 3",
         "cell 4",
     )
     placed = with_cell_names(
-        Failure(kind=FailureKind.CELL, message="", cell=cell, output=FIRST), notebook()
+        Failure(kind=FailureKind.CELL, message="", cell=cell, output=FIRST), notebook(), NOWHERE
     )
     assert placed.output == "cell 1"
+
+
+def test_a_cell_of_a_notebook_that_is_run(tmp_path: Path) -> None:
+    """It has the name of its notebook, unless this notebook has the same cell."""
+    made = new_notebook(cells=[new_code_cell("y = 5\n1 / 0"), new_code_cell("x = 1")])
+    nbformat.write(made, tmp_path / "9.ipynb")
+    sources = ["%run ./9.ipynb", "x = 1"]
+    outer = new_notebook(cells=list(map(new_code_cell, sources)))
+    file = f"File /tmp/ipykernel_12/{kernel_file(made.cells[0].source)}:2"
+    failure = Failure(kind=FailureKind.CELL, message="m", traceback=f"{file}\n{FIRST}")
+    told = with_cell_names(failure, outer, tmp_path)
+    assert told.traceback == "File 9.ipynb, cell 1, line 2\ncell 2"
 
 
 def test_other_failures_stay() -> None:
     """They name no such file."""
     failure = Failure(kind=FailureKind.CELL, message="m", traceback="fit.py:3")
-    assert with_cell_names(failure, notebook()) is failure
+    assert with_cell_names(failure, notebook(), NOWHERE) is failure
 
 
 @pytest.mark.timeout(300)

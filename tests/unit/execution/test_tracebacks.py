@@ -134,6 +134,15 @@ def test_an_error_that_says_nothing_new() -> None:
     assert traceback.endswith("-----\nF: other")
 
 
+def test_an_error_that_is_told_again_with_more() -> None:
+    """``%run`` publishes the error of a file or notebook, and then again with the frame of the cell."""
+    inner = error("-----", "File 9.ipynb:2", "E: bad")
+    outer = error("-----", "Cell In[1], line 1", "File 9.ipynb:2", "E: bad")
+    other = error("-----", "F: other")
+    shown = shown_by(cell(other, inner, outer))
+    assert shown.traceback == ("-----\nF: other\n-----\nCell In[1], line 1\nFile 9.ipynb:2\nE: bad")
+
+
 def test_no_traceback_at_all() -> None:
     """Only what was printed."""
     shown = shown_by(cell(stream("fine\n"), display("<Figure>")))
