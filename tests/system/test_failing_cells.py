@@ -37,6 +37,9 @@ CELLS = {
     "mute": (DIES, "x = 1\nraise Mute"),
     "prun": ("%%prun -q\nx = 1\nx / 0",),
     "syntax": ("1", "\n\nx = 1\ny = = 2"),
+    "other": ("x = 1", "x = 2\n\nx / 0"),
+    "runs": ("%run other.ipynb",),
+    "skips": ("import unittest\nraise unittest.SkipTest('no data')",),
     "time": ("\n%%time\n\nx = 1\nx / 0",),
     "timeit": ("%%timeit -n 1 -r 1\nx = 1\nx / 0",),
     "warned": ("1", OLD),
@@ -99,10 +102,18 @@ def test_cells_have_numbers(run: Finished) -> None:
     assert not re.search(r"\d{6,}\.py", run.text)
 
 
+def test_a_notebook_that_another_one_runs(run: Finished) -> None:
+    """Its frame has its name and is shown once."""
+    section = run.section("experiment fit/runs")
+    assert section.count("File other.ipynb, cell 2, line 3") == 1
+    assert section.count("ZeroDivisionError: division by zero") == 1
+
+
 def test_what_to_do(run: Finished) -> None:
     """Where the error's own words do not say it."""
     assert failure(run, "exit")["remedy"].startswith("sys.exit() fails a cell whatever its code")
     assert failure(run, "input")["remedy"].startswith("nobody answers questions")
+    assert "requires in experiment.toml" in failure(run, "skips")["remedy"]
     assert failure(run, "blank")["remedy"] == ""
 
 

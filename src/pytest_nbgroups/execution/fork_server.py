@@ -99,7 +99,9 @@ def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> Ma
         with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
             importlib.import_module(name)
     with contextlib.suppress(ImportError):
-        importlib.import_module("argcomplete")  # traitlets imports the other one only if this is installed
+        importlib.import_module(
+            "argcomplete"
+        )  # traitlets imports the other one only if this is installed
         importlib.import_module("traitlets.config.argcomplete_config")
     always = set(sys.modules)
     with _as_in_a_kernel() as shell:

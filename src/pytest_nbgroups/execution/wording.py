@@ -32,7 +32,14 @@ _NO_TRACEBACK = "_last_traceback"
 _STREAM = re.compile(r"\bsys\.std(?:out|err)\.flush\(\)|\bstream\.write\b|, in _tee$", re.MULTILINE)
 
 _NO_ANSWER = "nobody answers questions while a notebook runs as a test: "
+_SKIP = (
+    "a cell cannot skip its notebook: set skip or requires in experiment.toml, in [run] for all notebooks or in "
+    "[notebooks] for one, or declare gpus in [resources]"
+)
 _REMEDIES = {
+    "Skipped": _SKIP,
+    "SkipTest": _SKIP,
+    "XFailed": "a cell that is expected to fail: tag it raises-exception",
     "StdinNotImplementedError": f"{_NO_ANSWER}read the value from a file or an environment variable, or take a "
     "default if NBGROUPS is set in os.environ",
     "SystemExit": "sys.exit() fails a cell whatever its code, 0 included: let the cell run to its end, or raise an "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import unittest
 
 import pytest
 from nbformat import NotebookNode, from_dict  # noqa: TID253
@@ -137,3 +138,12 @@ def test_a_group_of_exceptions_that_is_only_printed() -> None:
 def test_a_kernel_without_an_answer(log: str, part: str) -> None:
     """The remedy names what the log shows to be replaced."""
     assert part in remedy_without_answer(log)
+
+
+def test_a_cell_that_wants_to_skip_itself() -> None:
+    """It fails as in Jupyter, and the remedy names what skips a notebook, as pytest and unittest name it."""
+    skips = [pytest.skip.Exception.__name__, unittest.SkipTest.__name__]
+    for remedy in (remedy_of(ename, "", "") for ename in skips):
+        assert all(key in remedy for key in ("skip", "requires", "gpus", "experiment.toml"))
+    expected = remedy_of(pytest.xfail.Exception.__name__, "", "")
+    assert expected == "a cell that is expected to fail: tag it raises-exception"
