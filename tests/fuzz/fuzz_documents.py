@@ -48,6 +48,9 @@ async def _kernel(*_args: object, **_named: object) -> AsyncIterator[Any]:
         client=None,
         language_info={"name": "x"},
         left_out={},
+        error_outputs={},
+        cut_off=None,
+        outputs=SimpleNamespace(refuse=None),
         plainly=None,
         warning=None,
     )
@@ -58,7 +61,7 @@ def notebook(content: bytes, folder: Path) -> str:
     path = written(folder / "1-load.ipynb", content)
     executed: list[int] = []
 
-    async def execute(client: Any, _kernel: object, index: int, _until: object) -> None:
+    async def execute(client: Any, _kernel: object, index: int, *_limits: object) -> None:
         client.nb.cells[index].source.encode()  # what is sent to a kernel is UTF-8
         executed.append(index)
 
@@ -69,7 +72,7 @@ def notebook(content: bytes, folder: Path) -> str:
         directory=folder,
         env={},
         settings=Settings(rootdir=folder, artifacts=folder / ".experiments"),
-        host=SimpleNamespace(pid=None, kill_tree_soon=None),  # type: ignore[arg-type]
+        host=SimpleNamespace(pid=None, kill_tree_soon=None, reaped=None),  # type: ignore[arg-type]
         emit=lambda _event: None,
         holding=Holding(),
         halts=Halts(None),
