@@ -17,7 +17,7 @@ from pytest_nbgroups.model import DECLARATION_FILE, SUFFIX, Experiment
 from pytest_nbgroups.settings import Settings
 
 ENTRIES = 50_000
-"""So many are looked at before and after a notebook, in about half a second on a local disk."""
+"""So many are looked at before and after a notebook, in about a second on a local disk."""
 PATIENCE_S = 5.0
 """For the same on a slow one."""
 
