@@ -135,16 +135,22 @@ def test_a_kernel_that_can_send_nothing(run: Finished) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "error"),
+    ("name", "which", "error"),
     [
-        ("no-stream", "AttributeError: 'NoneType' object has no attribute 'write'"),
-        ("no-flush", "RuntimeError: no flush"),
+        (
+            "no-stream",
+            "cell 2 of 2",
+            "AttributeError: 'NoneType' object has no attribute 'write'",
+        ),
+        ("no-flush", "cell 1 of 1", "RuntimeError: no flush"),
     ],
 )
-def test_a_stream_that_cannot_be_written_to(run: Finished, name: str, error: str) -> None:
+def test_a_stream_that_cannot_be_written_to(
+    run: Finished, name: str, which: str, error: str
+) -> None:
     """The failure names the streams, also if the kernel never becomes idle; no limit is blamed."""
     failure = run.failure(name)
-    assert failure["message"] == f"the kernel is done with the cell but could not answer: {error}"
+    assert failure["message"] == f"the kernel is done with {which} but could not answer: {error}"
     assert "sys.stdout or sys.stderr" in failure["remedy"]
 
 

@@ -164,10 +164,11 @@ class HostConnection:
             expected, self._expected = self._expected, _Expected()
         if not self._closing:
             _kill_groups(expected.exits)
-        for answer in expected.answers.values():
-            answer.set_exception(failure)
+        # Who is told that there is no answer may ask at once how the kernel has ended.
         for exited in expected.exits.values():
             exited.set_exception(failure)
+        for answer in expected.answers.values():
+            answer.set_exception(failure)
 
     def _farewell(self) -> str:
         if self._closing:
