@@ -164,7 +164,7 @@ def phases(count: int) -> None:
     timed(kernels, "_launch", "fork the kernel, write its connection file")
     timed(kernels, "await_ready", "the kernel sets itself up and answers")
     timed(notebook, "_execute", f"its {len(CELLS)} cells, through nbclient")
-    timed(ending, "wait_for_end", "exit handlers, and the end of the interpreter")
+    timed(ending, "_cut_off", "exit handlers, and the end of the interpreter")
     timed(kernels, "kill", "make sure that nothing is left")
     with notebooks(count, 1) as (root, _):
         result = run_experiment("experiments/0", rootdir=root)
