@@ -22,7 +22,8 @@ from pytest_nbgroups.errors import KernelHostError, KernelStartError
 from pytest_nbgroups.execution import ending
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost
-from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
+from pytest_nbgroups.execution.kernel import RunningKernel
+from pytest_nbgroups.execution.kernels import running_kernel
 from pytest_nbgroups.execution.startup import PortClashError, StartTimeoutError
 from pytest_nbgroups.settings import Transport
 

@@ -24,7 +24,8 @@ from pytest_nbgroups.execution import warm_start
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
 from pytest_nbgroups.execution.host_connection import NotForkedError
-from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
+from pytest_nbgroups.execution.kernel import RunningKernel
+from pytest_nbgroups.execution.kernels import running_kernel
 from pytest_nbgroups.execution.provisioner import HostProvisioner
 from pytest_nbgroups.execution.startup import StartTimeoutError
 from pytest_nbgroups.execution.warm_start import command_of

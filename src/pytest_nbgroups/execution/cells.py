@@ -23,7 +23,7 @@ from pytest_nbgroups.execution.failures import (
     shown_failure,
     unanswered_failure,
 )
-from pytest_nbgroups.execution.kernels import RunningKernel
+from pytest_nbgroups.execution.kernel import RunningKernel
 from pytest_nbgroups.execution.missing_answer import GRACE_S, MissingAnswer
 from pytest_nbgroups.execution.notebook_format import RAISES_TAG, SKIP_TAG
 from pytest_nbgroups.execution.outputs import error_outputs, mark_left_out, printed

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_nbgroups.execution.failures import SENT, death_message, exit_status, signal_of
+from pytest_nbgroups.execution.exits import SENT, exit_status, signal_of
 from pytest_nbgroups.execution.holding import Neighbour
 from pytest_nbgroups.execution.memory import Excess
 from pytest_nbgroups.execution.own_calls import exit_calls, limit_calls, signal_calls
-from pytest_nbgroups.model import Failure, FailureKind
+from pytest_nbgroups.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.shortage import (
     KillCounts,
     MemoryPlace,
@@ -63,6 +63,12 @@ class Circumstances:
     @property
     def shortage(self) -> Shortage | None:
         return shortage(self.before, self.after)
+
+
+def death_message(cell: CellReference | None, cause: str) -> str:
+    """``the kernel died in cell 4 of 9: exit code 3``."""
+    where = f" in cell {cell.number} of {cell.count}" if cell else ""
+    return f"the kernel died{where}: {cause}"
 
 
 def explained(failure: Failure | None, seen: Circumstances) -> Failure | None:

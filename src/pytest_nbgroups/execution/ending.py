@@ -6,15 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_nbgroups.errors import KernelHostError
+from pytest_nbgroups.execution.commands import runs_python
 from pytest_nbgroups.execution.host_client import KernelHost
-from pytest_nbgroups.execution.kernelspecs import runs_python
+from pytest_nbgroups.execution.kernel import RunningKernel
 from pytest_nbgroups.units import format_duration
-
-if TYPE_CHECKING:
-    from pytest_nbgroups.execution.kernels import RunningKernel
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_nbgroups.errors import KernelStartError
-from pytest_nbgroups.execution.kernelspecs import runs_ipykernel
+from pytest_nbgroups.execution.commands import runs_ipykernel
 from pytest_nbgroups.settings import Transport
 
 LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
 from pytest_nbgroups.execution.deadlines import Limit
+from pytest_nbgroups.execution.death import death_message
+from pytest_nbgroups.execution.exits import describe_exit, exit_hint
 from pytest_nbgroups.execution.failing_line import failing_line, with_lines_of_cell
 from pytest_nbgroups.execution.notebook_format import RAISES_TAG
 from pytest_nbgroups.execution.outputs import (
@@ -35,36 +36,6 @@ if TYPE_CHECKING:
 _LINE, _TEXT, _SOURCE = 2_000, 20_000, 100_000
 """Characters that are kept of a line, of a text, and of the source of a cell."""
 _LOG_LINES = 20
-
-_SHELL = 128
-_LARGEST_EXIT = 255
-_EXITS = {
-    0: ", exit() or quit() in a cell?",
-    1: ", os._exit() in a cell or an error of the kernel itself?",
-}
-_COMPILED = ", a crash in compiled code"
-SENT = ", sent from outside or by the notebook itself"
-_NO_HANDLER = f"{SENT}, and no handler was installed for it"
-_TIMER = ", a timer of the notebook ran out (signal.alarm, signal.setitimer)"
-_SIGNALS = {
-    "SIGKILL": f"{SENT}, or out of memory",
-    "SIGSEGV": _COMPILED,
-    "SIGBUS": _COMPILED,
-    "SIGILL": _COMPILED,
-    "SIGFPE": _COMPILED,
-    "SIGTRAP": _COMPILED,
-    "SIGABRT": ", aborted by compiled code or os.abort()",
-    "SIGTERM": SENT,
-    "SIGHUP": SENT,
-    "SIGQUIT": SENT,
-    "SIGINT": SENT,
-    "SIGALRM": _TIMER,
-    "SIGVTALRM": _TIMER,
-    "SIGPROF": _TIMER,
-    "SIGXCPU": ", it ran into the operating system's limit on CPU time (ulimit -t)",
-    "SIGXFSZ": ", it ran into the operating system's limit on the size of files (ulimit -f)",
-    "SIGSYS": ", a system call that is not allowed here",
-}
 
 
 def cell_reference(
@@ -241,7 +212,7 @@ def death_failure(
     """The failure of a notebook whose kernel ended by itself."""
     return Failure(
         kind=FailureKind.KERNEL_DIED,
-        message=death_message(cell, f"{describe_exit(returncode)}{_exit_hint(returncode)}"),
+        message=death_message(cell, f"{describe_exit(returncode)}{exit_hint(returncode)}"),
         cell=cell,
         output=output,
         traceback=last_lines(plain_text(log), OUTPUT_LINES),
@@ -260,51 +231,3 @@ def failure_of(error: Exception) -> Failure:
     is_ours = isinstance(error, NbgroupsError)
     told = str(error) if is_ours else f"{type(error).__name__}: {first_line(str(error))}"
     return Failure(kind=kind, message=told)
-
-
-def death_message(cell: CellReference | None, cause: str) -> str:
-    """``the kernel died in cell 4 of 9: exit code 3``."""
-    where = f" in cell {cell.number} of {cell.count}" if cell else ""
-    return f"the kernel died{where}: {cause}"
-
-
-def signal_of(returncode: int | None) -> int | None:
-    """The signal that ended a kernel, or what a shell around it made of that: 128 and the signal."""
-    if returncode is None:
-        return None
-    if returncode < 0:
-        return -returncode
-    return returncode - _SHELL if _name(returncode - _SHELL) else None
-
-
-def exit_status(returncode: int | None) -> str:
-    """In words; negative numbers are signals, as in `subprocess`."""
-    if returncode is None:
-        return "its exit status is unknown"
-    signum = signal_of(returncode)
-    if signum is None:
-        return f"exit code {returncode}"
-    through_shell = f" (exit code {returncode})" if returncode > 0 else ""
-    return f"{_name(signum) or f'signal {signum}'}{through_shell}"
-
-
-def describe_exit(returncode: int | None) -> str:
-    """An exit status with what a signal usually means."""
-    signum = signal_of(returncode)
-    if signum not in signal.valid_signals():
-        return exit_status(returncode)
-    return f"{exit_status(returncode)}{_SIGNALS.get(_name(signum) or '', _NO_HANDLER)}"
-
-
-def _exit_hint(returncode: int | None) -> str:
-    """What usually makes a process exit in the midst of a cell. Windows has larger codes for crashes."""
-    if returncode is None or signal_of(returncode) is not None or returncode > _LARGEST_EXIT:
-        return ""
-    return _EXITS.get(returncode, ", os._exit() in a cell or exit() in compiled code?")
-
-
-def _name(signum: int) -> str | None:
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return None

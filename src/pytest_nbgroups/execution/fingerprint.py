@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_nbgroups.checkpoint import FileState, Fingerprint
 from pytest_nbgroups.errors import CheckpointError
+from pytest_nbgroups.execution.commands import runs_ipykernel
 from pytest_nbgroups.execution.directory_state import Walk
 from pytest_nbgroups.execution.file_contents import FileContents
 from pytest_nbgroups.execution.interpreter import Installation, InstallationOf
@@ -19,7 +20,6 @@ from pytest_nbgroups.execution.kernelspecs import (
     executable_of,
     find_kernel_spec,
     language_of,
-    runs_ipykernel,
 )
 from pytest_nbgroups.execution.languages import PYTHON
 from pytest_nbgroups.execution.reading import read_notebook

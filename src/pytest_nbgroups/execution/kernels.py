@@ -7,32 +7,29 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import zmq.asyncio
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from pytest_nbgroups.execution.allowance import LeftOut
+from pytest_nbgroups.execution.commands import runs_ipykernel
 from pytest_nbgroups.execution.ending import asked_to_end, kill, uncancelled
 from pytest_nbgroups.execution.endpoint import Endpoint, open_endpoint
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
-from pytest_nbgroups.execution.iopub import OutputChannel, open_client
+from pytest_nbgroups.execution.iopub import open_client
+from pytest_nbgroups.execution.kernel import KernelLog, RunningKernel
 from pytest_nbgroups.execution.kernelspecs import (
     canonical_name,
     find_kernel_spec,
-    runs_ipykernel,
     spec_manager,
     without_warnings,
 )
 from pytest_nbgroups.execution.provisioner import HostProvisioner
 from pytest_nbgroups.execution.start_causes import cause
 from pytest_nbgroups.execution.startup import (
-    KernelLog,
     PortClashError,
     await_ready,
     ended_early,
@@ -41,8 +38,6 @@ from pytest_nbgroups.execution.startup import (
 )
 from pytest_nbgroups.settings import OUTPUT_LIMIT, SHUTDOWN_GRACE_S, Transport
 from pytest_nbgroups.units import Size
-
-__all__ = ["RunningKernel", "find_kernel_spec", "running_kernel"]
 
 _NOTHING = Holding()
 _TCP_ATTEMPTS = 3
@@ -77,59 +72,6 @@ class _Launch:
         """How long to wait for its first answer."""
         left_s = self.left_s()
         return self.startup_timeout_s if left_s is None else min(left_s, self.startup_timeout_s)
-
-
-@dataclass(kw_only=True)
-class RunningKernel:
-    """A kernel that has answered, with its manager and its client ready for nbclient."""
-
-    manager: AsyncKernelManager
-    client: AsyncKernelClient
-    spec: KernelSpec
-    process: KernelProcess
-    exited: asyncio.Future[int]
-    """The kernel's exit code, negative for a signal; KernelHostError if the host ended first.
-
-    It belongs to the event loop in which the kernel was started.
-    """
-    language_info: Mapping[str, Any] = field(default_factory=dict)
-    """What the kernel says of its language, as notebooks store it."""
-    log: KernelLog
-    output_limit: Size
-    left_out: dict[int, LeftOut] = field(default_factory=dict)
-    """Index of a cell -> what of its output was not kept."""
-    error_outputs: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    """Index of a cell that passed -> the errors among its outputs, a line each."""
-    plainly: str | None
-    """Why it was not forked."""
-    warning: str | None
-    """About how it was started."""
-    cut_off: str | None = None
-    """An explanation if it was killed before its exit handlers had finished; known in the end."""
-    _abandoned: bool = False
-
-    @property
-    def outputs(self) -> OutputChannel:
-        """What the cells show, on its way to nbclient."""
-        channel = self.client.iopub_channel
-        assert isinstance(channel, OutputChannel)  # noqa: S101  set by _start
-        return channel
-
-    async def interrupt(self) -> None:
-        """Interrupt as its kernelspec asks for: by signal or by message; a dead kernel is left alone."""
-        await self.manager.interrupt_kernel()
-
-    def log_tail(self) -> str:
-        """The last lines of its raw output, in plain text."""
-        return self.log.tail()
-
-    def abandon(self) -> None:
-        """Do not ask it to end but kill it at once: it is known to be busy or stuck."""
-        self._abandoned = True
-
-    @property
-    def can_be_asked(self) -> bool:
-        return not self._abandoned and not self.exited.done()
 
 
 @asynccontextmanager

@@ -9,8 +9,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
-from pathlib import PurePath
 
 from jupyter_client.kernelspec import (
     NATIVE_KERNEL_NAME,
@@ -21,11 +19,11 @@ from jupyter_client.kernelspec import (
 from traitlets import TraitError
 
 from pytest_nbgroups.errors import KernelStartError
+from pytest_nbgroups.execution.commands import runs_ipykernel
 from pytest_nbgroups.execution.jupyter_folders import kernel_folders
 from pytest_nbgroups.execution.languages import PYTHON, installation, language_key, listed
 
 _LOCAL = "local-provisioner"
-_IPYKERNEL_MODULES = ("ipykernel", "ipykernel_launcher")
 _ALIASES = {"python": NATIVE_KERNEL_NAME}
 """Names that jupyter_client's KernelManager replaces, even if a kernelspec has them."""
 _SILENT = logging.Logger(__name__)  # noqa: LOG001  outside the tree of loggers, so that nothing shows it
@@ -141,18 +139,6 @@ def _fault(spec: KernelSpec) -> str | None:
     if not isinstance(spec.metadata.get("kernel_provisioner", {}), dict):
         return "metadata.kernel_provisioner is no object"
     return None
-
-
-def runs_ipykernel(argv: Sequence[str]) -> bool:
-    """Whether a Python on this machine runs ipykernel; not so under docker, ssh and their like."""
-    return runs_python(argv) and any(
-        flag == "-m" and module in _IPYKERNEL_MODULES for flag, module in pairwise(argv)
-    )
-
-
-def runs_python(argv: Sequence[str]) -> bool:
-    """Whether it is a program in Python: kernels in it, of whatever language, are built on ipykernel."""
-    return bool(argv) and PurePath(argv[0]).name.lower().startswith(("python", "pypy"))
 
 
 def _check(name: str, spec: KernelSpec) -> None:

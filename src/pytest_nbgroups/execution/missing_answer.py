@@ -11,7 +11,7 @@ import re
 import time
 from queue import Empty
 
-from pytest_nbgroups.execution.kernels import RunningKernel
+from pytest_nbgroups.execution.kernel import RunningKernel
 from pytest_nbgroups.text import plain_text
 
 GRACE_S = 10.0

@@ -19,7 +19,8 @@ from pytest_nbgroups.execution.failures import bounded, deadline_failure, failur
 from pytest_nbgroups.execution.halting import Halted, Halts
 from pytest_nbgroups.execution.holding import Holding
 from pytest_nbgroups.execution.host_client import KernelHost, Reaped
-from pytest_nbgroups.execution.kernels import RunningKernel, running_kernel
+from pytest_nbgroups.execution.kernel import RunningKernel
+from pytest_nbgroups.execution.kernels import running_kernel
 from pytest_nbgroups.execution.memory import MemoryWatch
 from pytest_nbgroups.execution.outputs import error_output_warnings, left_out_warnings
 from pytest_nbgroups.execution.reading import read_notebook

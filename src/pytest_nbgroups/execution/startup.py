@@ -10,23 +10,20 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from pytest_nbgroups.errors import KernelStartError
-from pytest_nbgroups.execution.failures import describe_exit
+from pytest_nbgroups.execution.exits import describe_exit
 from pytest_nbgroups.execution.host_client import KernelProcess
-from pytest_nbgroups.text import last_lines, plain_text
+from pytest_nbgroups.execution.kernel import KernelLog
 from pytest_nbgroups.units import format_duration
 
 _ASK_AGAIN_S = 1.0
 _IOPUB_S = 0.2
 _STATUS_S = 0.05
-_TAIL_BYTES = 8192
-_TAIL_LINES = 20
 _CLASH = re.compile(r"address (already )?in use|EADDRINUSE|only one usage of each", re.IGNORECASE)
 
 
@@ -36,44 +33,6 @@ class PortClashError(KernelStartError):
 
 class StartTimeoutError(KernelStartError, TimeoutError):
     """The kernel runs but has not answered in time."""
-
-
-class KernelLog:
-    """What a kernel writes to its log from now on."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._start = self.size()
-
-    def tail(self) -> str:
-        """The last lines, without terminal escapes; empty where there are none."""
-        data = self.read(max(self._start, self.size() - _TAIL_BYTES), _TAIL_BYTES)
-        text = data.decode(errors="replace")
-        return last_lines(plain_text(text).strip(), _TAIL_LINES)
-
-    def size(self) -> int:
-        """Bytes that it has now; 0 if it cannot be read."""
-        try:
-            return self._path.stat().st_size if self._path is not None else 0
-        except OSError:
-            return 0
-
-    def read(self, start: int, length: int) -> bytes:
-        """Read from a position on; empty if nothing is there."""
-        if self._path is None:
-            return b""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(start)
-                return file.read(length)
-        except OSError:
-            return b""
-
-    def quoted(self) -> str:
-        """The tail as the end of a message."""
-        if tail := self.tail():
-            return f"; the end of its log {self._path}:\n{tail}"
-        return f"; its log {self._path} is empty" if self._path else ""
 
 
 async def await_ready(

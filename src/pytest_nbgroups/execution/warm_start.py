@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_nbgroups.execution.commands import runs_ipykernel
 from pytest_nbgroups.execution.descendants import lists_children
 from pytest_nbgroups.execution.host_connection import HostConnection, NotForkedError
-from pytest_nbgroups.execution.kernelspecs import runs_ipykernel
 from pytest_nbgroups.units import format_duration
 
 PREPARE_S = 300.0

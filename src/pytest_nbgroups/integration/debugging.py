@@ -16,7 +16,6 @@ from _pytest.config import create_terminal_writer
 from _pytest.skipping import evaluate_xfail_marks
 
 from pytest_nbgroups.execution.halting import Halted, OnHalt
-from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.failures import ExperimentFailed, Failed, shown
 from pytest_nbgroups.model import (
     Experiment,
@@ -107,8 +106,9 @@ class _ForOthers:
         report: pytest.TestReport,
     ) -> None:
         error = call.excinfo.value if call.excinfo else None
-        by_experiment = isinstance(error, ExperimentFailed) and isinstance(node, ExperimentItem)
-        if not by_experiment and not (isinstance(error, Failed) and self._prompt.has_asked):
+        # Only an experiment's own item raises ExperimentFailed; a test that has run one raises Failed.
+        has_asked = isinstance(error, Failed) and self._prompt.has_asked
+        if not isinstance(error, ExperimentFailed) and not has_asked:
             self._own.pytest_exception_interact(node=node, call=call, report=report)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
@@ -15,11 +14,9 @@ from pytest_nbgroups.execution.failures import (
     cell_reference,
     deadline_failure,
     death_failure,
-    describe_exit,
     error_line,
     error_output_failure,
     exit_failure,
-    signal_of,
     unanswered_failure,
 )
 from pytest_nbgroups.execution.outputs import printed
@@ -28,9 +25,6 @@ from pytest_nbgroups.model import CellReference, Failure, FailureKind
 
 LIMIT = Limit(of="cell", seconds=600, ends_at=0)
 CELL = CellReference(number=3, count=5, source="x")
-
-
-NO_HANDLER = ", sent from outside or by the notebook itself, and no handler was installed for it"
 
 
 def notebook(source: str = "a = 1\nb = 0\na / b", **cell: Any) -> NotebookNode:
@@ -215,47 +209,6 @@ def test_an_exit_in_the_midst_of_a_cell(returncode: int, hint: str) -> None:
     assert failure.message == f"the kernel died: exit code {returncode}{hint}"
 
 
-@pytest.mark.parametrize(
-    ("returncode", "words"),
-    [
-        (None, "its exit status is unknown"),
-        (0, "exit code 0"),
-        (3, "exit code 3"),
-        (3221225477, "exit code 3221225477"),
-        (-999, "signal 999"),
-    ],
-)
-def test_exits_in_words(returncode: int | None, words: str) -> None:
-    """A number is what it is."""
-    assert describe_exit(returncode) == words
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize(
-    ("returncode", "words"),
-    [
-        (-9, "SIGKILL, sent from outside or by the notebook itself, or out of memory"),
-        (-11, "SIGSEGV, a crash in compiled code"),
-        (-7, "SIGBUS, a crash in compiled code"),
-        (-6, "SIGABRT, aborted by compiled code or os.abort()"),
-        (-15, "SIGTERM, sent from outside or by the notebook itself"),
-        (-14, "SIGALRM, a timer of the notebook ran out (signal.alarm, signal.setitimer)"),
-        (-24, "SIGXCPU, it ran into the operating system's limit on CPU time (ulimit -t)"),
-        (-25, "SIGXFSZ, it ran into the operating system's limit on the size of files (ulimit -f)"),
-        (-31, "SIGSYS, a system call that is not allowed here"),
-        (-10, f"SIGUSR1{NO_HANDLER}"),
-        (-12, f"SIGUSR2{NO_HANDLER}"),
-        (-40, f"signal 40{NO_HANDLER}"),
-        (139, "SIGSEGV (exit code 139), a crash in compiled code"),
-    ],
-)
-def test_signals_in_words(returncode: int, words: str) -> None:
-    """A number says little to most people. A shell around the kernel adds 128 to it."""
-    if sys.platform == "darwin" and returncode in {-7, -31, -10, -12, -40}:
-        pytest.skip("another number there")
-    assert describe_exit(returncode) == words
-
-
 def test_a_failure_does_not_carry_megabytes() -> None:
     """A message, a traceback, an output or a source of any length: both ends are kept."""
     long = f"first{'x' * 3_000_000}last"
@@ -302,16 +255,6 @@ def test_an_exception_of_megabytes() -> None:
     assert failure.message.startswith("E: xxx")
     assert len(failure.message) == 300
     assert len(failure.traceback) <= 400_000
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize(
-    ("returncode", "signum"),
-    [(None, None), (-9, 9), (137, 9), (0, None), (128, None), (255, None), (-999, 999)],
-)
-def test_the_signal_behind_an_exit(returncode: int | None, signum: int | None) -> None:
-    """Also where a shell tells of it."""
-    assert signal_of(returncode) == signum
 
 
 def shown(ename: str, evalue: str = "bad") -> dict[str, Any]:

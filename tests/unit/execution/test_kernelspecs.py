@@ -17,7 +17,6 @@ from pytest_nbgroups.execution.kernelspecs import (
     installed_kernels,
     kernels_for,
     language_of,
-    runs_ipykernel,
 )
 
 Install = Callable[..., Path]
@@ -196,19 +195,3 @@ def test_another_provisioner_is_refused(
     )
     with pytest.raises(KernelStartError, match=f"kernel 'mine' asks for {told}, but"):
         find_kernel_spec("mine")
-
-
-@pytest.mark.parametrize(
-    ("argv", "expected"),
-    [
-        (["/env/bin/python3.12", "-m", "ipykernel_launcher", "-f", "x"], True),
-        (["python", "-Xfrozen_modules=off", "-m", "ipykernel", "-f", "x"], True),
-        (["/env/bin/python", "-m", "bash_kernel", "-f", "x"], False),
-        (["docker", "run", "python", "-m", "ipykernel_launcher"], False),
-        (["julia", "-i", "kernel.jl", "x"], False),
-        ([], False),
-    ],
-)
-def test_ipykernel_is_recognized(argv: list[str], expected: bool) -> None:  # noqa: FBT001
-    """Only where it runs on this machine, under a Python."""
-    assert runs_ipykernel(argv) is expected

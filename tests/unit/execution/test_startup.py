@@ -12,8 +12,8 @@ import pytest
 from pytest_nbgroups.errors import KernelStartError
 from pytest_nbgroups.execution import startup
 from pytest_nbgroups.execution.host_client import KernelProcess
+from pytest_nbgroups.execution.kernel import KernelLog
 from pytest_nbgroups.execution.startup import (
-    KernelLog,
     PortClashError,
     StartTimeoutError,
     ended_early,

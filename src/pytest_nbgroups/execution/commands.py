@@ -1,0 +1,21 @@
+"""What the command of a kernel runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import PurePath
+
+_IPYKERNEL_MODULES = ("ipykernel", "ipykernel_launcher")
+
+
+def runs_ipykernel(argv: Sequence[str]) -> bool:
+    """Whether a Python on this machine runs ipykernel; not so under docker, ssh and their like."""
+    return runs_python(argv) and any(
+        flag == "-m" and module in _IPYKERNEL_MODULES for flag, module in pairwise(argv)
+    )
+
+
+def runs_python(argv: Sequence[str]) -> bool:
+    """Whether it is a program in Python: kernels in it, of whatever language, are built on ipykernel."""
+    return bool(argv) and PurePath(argv[0]).name.lower().startswith(("python", "pypy"))
