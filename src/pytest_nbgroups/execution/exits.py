@@ -41,7 +41,7 @@ def signal_of(returncode: int | None) -> int | None:
         return None
     if returncode < 0:
         return -returncode
-    return returncode - _SHELL if _name(returncode - _SHELL) else None
+    return returncode - _SHELL if signal_name(returncode - _SHELL) else None
 
 
 def exit_status(returncode: int | None) -> str:
@@ -52,7 +52,7 @@ def exit_status(returncode: int | None) -> str:
     if signum is None:
         return f"exit code {returncode}"
     through_shell = f" (exit code {returncode})" if returncode > 0 else ""
-    return f"{_name(signum) or f'signal {signum}'}{through_shell}"
+    return f"{signal_name(signum) or f'signal {signum}'}{through_shell}"
 
 
 def describe_exit(returncode: int | None) -> str:
@@ -60,7 +60,7 @@ def describe_exit(returncode: int | None) -> str:
     signum = signal_of(returncode)
     if signum not in signal.valid_signals():
         return exit_status(returncode)
-    return f"{exit_status(returncode)}{_SIGNALS.get(_name(signum) or '', _NO_HANDLER)}"
+    return f"{exit_status(returncode)}{_SIGNALS.get(signal_name(signum) or '', _NO_HANDLER)}"
 
 
 def exit_hint(returncode: int | None) -> str:
@@ -70,7 +70,8 @@ def exit_hint(returncode: int | None) -> str:
     return _EXITS.get(returncode, ", os._exit() in a cell or exit() in compiled code?")
 
 
-def _name(signum: int) -> str | None:
+def signal_name(signum: int) -> str | None:
+    """Return its name, such as SIGTERM; None if this system has no name for the number."""
     try:
         return signal.Signals(signum).name
     except ValueError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Collection, Iterator, Sequence
+
+from pytest_nbgroups.execution.exits import signal_name
 
 _EXITS = {"exit", "quit", "sys.exit", "os._exit", "os.abort"}
 
@@ -36,11 +37,7 @@ def exit_calls(sources: Sequence[str]) -> Iterator[str]:
 
 def signal_calls(sources: Sequence[str], signum: int) -> Iterator[str]:
     """Name the last cell that seems to send a signal, or to set what sends it."""
-    try:
-        name = signal.Signals(signum).name
-    except ValueError:
-        name = ""
-    return _last_call(sources, _SENDERS | _BY_SIGNAL.get(name, set()))
+    return _last_call(sources, _SENDERS | _BY_SIGNAL.get(signal_name(signum) or "", set()))
 
 
 def limit_calls(sources: Sequence[str]) -> Iterator[str]:
