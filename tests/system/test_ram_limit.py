@@ -19,13 +19,15 @@ LIMIT = '[resources]\nram = "250MB"\nram_limit = true\n'
 CHILD = """
 import os, subprocess, sys, time
 code = '''
-import os, time
+import time
+input()
 block = bytearray(b"x") * 220_000_000
-print(os.getpid(), flush=True)
 time.sleep(30)
 '''
-child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
-print(int(child.stdout.readline()), flush=True)
+child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True)
+print(child.pid, flush=True)
+child.stdin.write(b"take it\\n")
+child.stdin.flush()
 time.sleep(30)
 """
 READERS = """
