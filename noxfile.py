@@ -20,7 +20,7 @@ WORKFLOWS = [
 ]
 PRINT_SCHEMA = """
 import json
-from pytest_nbgroups.keys import json_schema
+from pytest_nbgroups.declarations.keys import json_schema
 print(json.dumps(json_schema(), indent=2))
 """
 PYTEST_MAIN = "pytest @ git+https://github.com/pytest-dev/pytest.git@main"

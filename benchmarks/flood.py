@@ -19,7 +19,7 @@ import nbformat  # noqa: TID253  to write notebooks
 import psutil  # noqa: TID253  to look at processes
 from nbformat.v4 import new_code_cell, new_notebook  # noqa: TID253
 
-from pytest_nbgroups.units import format_size
+from pytest_nbgroups.core.units import format_size
 
 LOOK_S = 0.02
 DISPLAY = "from IPython.display import display, clear_output\n"

@@ -26,16 +26,16 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_nbgroups.history import database, statements
-from pytest_nbgroups.history.kind import Machine
-from pytest_nbgroups.history.store import Attempt, History, Session, open_history
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     ExperimentOutcome,
     ExperimentResult,
     NotebookOutcome,
     NotebookResult,
 )
-from pytest_nbgroups.resources import Usage
+from pytest_nbgroups.core.resources import Usage
+from pytest_nbgroups.history import database, statements
+from pytest_nbgroups.history.kind import Machine
+from pytest_nbgroups.history.store import Attempt, History, Session, open_history
 
 MACHINE = Machine(cpu_model="Xeon", cpus=8.0, ram_bytes=2**35)
 FORK = multiprocessing.get_context("fork")

@@ -23,7 +23,7 @@ from typing import TypeAlias
 import psutil  # noqa: TID253  to look at processes
 import trees
 
-from pytest_nbgroups.execution.process_memory import ProcReader
+from pytest_nbgroups.monitoring.process_memory import ProcReader
 
 NAMES = ("One", "Two")
 WAIT = "_ = open('{gate}').read()"

@@ -24,8 +24,8 @@ import nbformat  # noqa: TID253  to read notebooks
 import trees
 from flood import LOOK_S, peak_rss_bytes
 
-from pytest_nbgroups.execution.outputs import joined_streams
-from pytest_nbgroups.units import format_size
+from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.notebooks.outputs import joined_streams
 
 MATPLOTLIB = "import matplotlib.pyplot as plt\n"
 NOTHING = "nothing"

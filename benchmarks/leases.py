@@ -38,8 +38,8 @@ from lease_stress import (
     main,
 )
 
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.resources import Need
+from pytest_nbgroups.core.resources import Need
+from pytest_nbgroups.leases.pool import LeasePool
 
 GB = 10**9
 USERS = (4001, 4002)

@@ -29,13 +29,13 @@ from pathlib import Path
 
 import psutil  # noqa: TID253  what others measure with
 
-from pytest_nbgroups.execution.cancellation import Cancellation
+from pytest_nbgroups.core.cancellation import Cancellation
+from pytest_nbgroups.core.model import Experiment, ExperimentOutcome, Notebook
+from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.execution.experiment import run_experiment
-from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.host_client import KernelHost
-from pytest_nbgroups.execution.memory import MemoryWatch
-from pytest_nbgroups.model import Experiment, ExperimentOutcome, Notebook
-from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.kernel_host.client import KernelHost
+from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.monitoring.watch import MemoryWatch
 
 MB = 10**6
 CGROUPS = Path("/sys/fs/cgroup")

@@ -144,7 +144,8 @@ def attempt(tool: Commands, count: int, workers: int) -> tuple[float | None, str
 def phases(count: int) -> None:
     """Print where the time of a notebook goes, by timing the functions that it passes through."""
     from pytest_nbgroups import run_experiment
-    from pytest_nbgroups.execution import ending, experiment, kernels, notebook
+    from pytest_nbgroups.execution import experiment, notebook
+    from pytest_nbgroups.kernels import ending, running
 
     spent: dict[str, list[float]] = {}
 
@@ -161,11 +162,11 @@ def phases(count: int) -> None:
         setattr(place, name, wrapper)
 
     timed(experiment, "run_notebook", WHOLE)
-    timed(kernels, "_launch", "fork the kernel, write its connection file")
-    timed(kernels, "await_ready", "the kernel sets itself up and answers")
+    timed(running, "_launch", "fork the kernel, write its connection file")
+    timed(running, "await_ready", "the kernel sets itself up and answers")
     timed(notebook, "_execute", f"its {len(CELLS)} cells, through nbclient")
     timed(ending, "_cut_off", "exit handlers, and the end of the interpreter")
-    timed(kernels, "kill", "make sure that nothing is left")
+    timed(running, "kill", "make sure that nothing is left")
     with notebooks(count, 1) as (root, _):
         result = run_experiment("experiments/0", rootdir=root)
     if result.outcome.value != "passed":

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pytest_nbgroups import ExperimentResult, NotebookOutcome, run_experiment
-from pytest_nbgroups.execution.directory_state import read_directory
-from pytest_nbgroups.execution.file_contents import FileContents
-from pytest_nbgroups.execution.naming import Names
-from pytest_nbgroups.execution.outside import Outside
-from pytest_nbgroups.model import Experiment
-from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.core.model import Experiment
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.resume.directory_state import read_directory
+from pytest_nbgroups.resume.file_contents import FileContents
+from pytest_nbgroups.resume.naming import Names
+from pytest_nbgroups.resume.outside import Outside
 
 Content: TypeAlias = dict[str, Any]
 

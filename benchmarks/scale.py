@@ -23,23 +23,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pytest_nbgroups.integration.items import CollectedItems, Declared
-from pytest_nbgroups.integration.scheduler import ExperimentScheduler
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     ExperimentOutcome,
     ExperimentResult,
     NotebookOutcome,
     NotebookResult,
 )
-from pytest_nbgroups.needs import SlowStart
-from pytest_nbgroups.outset import begun
-from pytest_nbgroups.planner import Knowledge, Planner
+from pytest_nbgroups.core.resources import Budget, Estimate, Lease, Need, Resources, Usage
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.engines.outset import begun
+from pytest_nbgroups.engines.planner import Knowledge, Planner
+from pytest_nbgroups.integration.xdist.items import CollectedItems, Declared
+from pytest_nbgroups.integration.xdist.scheduler import ExperimentScheduler
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.reports.closing_table import table_lines, table_rows
 from pytest_nbgroups.reports.record import Attempt, ExperimentRecord
 from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict, write_record
-from pytest_nbgroups.reports.table import table_lines, table_rows
-from pytest_nbgroups.resources import Budget, Estimate, Lease, Need, Resources, Usage
-from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.scheduling.needs import SlowStart
 
 NOTEBOOK = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}\n'
 NOTEBOOKS = 10

@@ -14,7 +14,7 @@ import sys
 import time
 
 from pytest_nbgroups.machine.affinity import available_cpus
-from pytest_nbgroups.threads import THREAD_VARIABLES, thread_count, thread_variables
+from pytest_nbgroups.scheduling.threads import THREAD_VARIABLES, thread_count, thread_variables
 
 MOST_JOBS = 4
 TIMEOUT_S = 60

@@ -27,21 +27,21 @@ from pathlib import Path
 
 import psutil  # noqa: TID253  a program of its own
 
-from pytest_nbgroups.backlog import Unit
-from pytest_nbgroups.directory import Customization, read_experiments, read_pyproject
+from pytest_nbgroups.core.resources import Budget, Resources
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.core.units import Size
+from pytest_nbgroups.declarations.directory import Customization, read_experiments, read_pyproject
 from pytest_nbgroups.history.kind import read_machine
 from pytest_nbgroups.history.store import Session, open_history
 from pytest_nbgroups.machine.capacity import combine, find_budget
 from pytest_nbgroups.machine.cpu import CpuLimit
 from pytest_nbgroups.machine.gpu import GpuFindings
 from pytest_nbgroups.machine.memory import RamLimit
-from pytest_nbgroups.needs import SlowStart, need_of, unmet
-from pytest_nbgroups.planning import Job, most_at_once
 from pytest_nbgroups.reports.outlook import Circumstances, outlook, predict
-from pytest_nbgroups.resources import Budget, Resources
-from pytest_nbgroups.settings import Settings
-from pytest_nbgroups.simulation import Prediction
-from pytest_nbgroups.units import Size
+from pytest_nbgroups.scheduling.backlog import Unit
+from pytest_nbgroups.scheduling.needs import SlowStart, need_of, unmet
+from pytest_nbgroups.scheduling.planning import Job, most_at_once
+from pytest_nbgroups.scheduling.simulation import Prediction
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SAMPLE_S = 0.5

@@ -12,12 +12,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pytest_nbgroups.history.schema import SCHEMA_VERSION, TABLES
-from pytest_nbgroups.integration.options import OPTIONS, Option
-from pytest_nbgroups.keys import KEYS, JsonSchema, Key, json_schema
-from pytest_nbgroups.reports.schema import SESSION_SCHEMA
-from pytest_nbgroups.threads import THREAD_VARIABLES
-from pytest_nbgroups.units import DURATION_EXAMPLES, SIZE_EXAMPLES
+from pytest_nbgroups.core.units import DURATION_EXAMPLES, SIZE_EXAMPLES
+from pytest_nbgroups.declarations.keys import KEYS, JsonSchema, Key, json_schema
+from pytest_nbgroups.history.tables import SCHEMA_VERSION, TABLES
+from pytest_nbgroups.integration.options.resolve import OPTIONS, Option
+from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA
+from pytest_nbgroups.scheduling.threads import THREAD_VARIABLES
 
 SCHEMA_FILE = "experiment.schema.json"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_nbgroups._version import __version__ as __version__
     from pytest_nbgroups.api import run_experiment
-    from pytest_nbgroups.errors import DeclarationError, NbgroupsError, SelectionError
-    from pytest_nbgroups.events import (
+    from pytest_nbgroups.core.errors import DeclarationError, NbgroupsError, SelectionError
+    from pytest_nbgroups.core.events import (
         CellStarted,
         Event,
         ExperimentFinished,
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         NotebookFinished,
         NotebookStarted,
     )
-    from pytest_nbgroups.model import (
+    from pytest_nbgroups.core.model import (
         CellReference,
         Experiment,
         ExperimentOutcome,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         NotebookOutcome,
         NotebookResult,
     )
-    from pytest_nbgroups.resources import Estimate, Lease, Need, Resources, Usage
-    from pytest_nbgroups.units import Size
+    from pytest_nbgroups.core.resources import Estimate, Lease, Need, Resources, Usage
+    from pytest_nbgroups.core.units import Size
 
 __all__ = [
     "CellReference",
@@ -61,7 +61,7 @@ __all__ = [
     "run_experiment",
 ]
 
-_HOMES = ("model", "resources", "events", "errors", "units", "api")
+_HOMES = ("core.model", "core.resources", "core.events", "core.errors", "core.units", "api")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  any public name

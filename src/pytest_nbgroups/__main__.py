@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_nbgroups.errors import NbgroupsError
-from pytest_nbgroups.text import plain_text
+from pytest_nbgroups.core.errors import NbgroupsError
+from pytest_nbgroups.core.text import plain_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,9 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def merge(folders: Sequence[Path], output: Path) -> str:
     """Write the joined record and history of shards; say what was done. Raises NbgroupsError."""
-    from pytest_nbgroups.history.merge import merge_histories
+    from pytest_nbgroups.history.merge_databases import merge_histories
     from pytest_nbgroups.history.store import FILE_NAME
-    from pytest_nbgroups.reports.merge import merge_sessions, read_shard
+    from pytest_nbgroups.reports.merge_records import merge_sessions, read_shard
     from pytest_nbgroups.reports.session_file import write_record
 
     merged = merge_sessions([read_shard(folder) for folder in folders])

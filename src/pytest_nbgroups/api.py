@@ -10,22 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_nbgroups.directory import Customization, read_experiments, read_pyproject
-from pytest_nbgroups.errors import SelectionError
-from pytest_nbgroups.events import Event, ExperimentWaiting
-from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.host_client import KernelHost
-from pytest_nbgroups.listing import nested_experiments
-from pytest_nbgroups.local import run_leased
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.machine.pool_folder import default_folder
-from pytest_nbgroups.model import SUFFIX, Experiment, ExperimentResult
-from pytest_nbgroups.outset import begun
-from pytest_nbgroups.planner import Planner
+from pytest_nbgroups.core.cancellation import Cancellation
+from pytest_nbgroups.core.errors import SelectionError
+from pytest_nbgroups.core.events import Event, ExperimentWaiting
+from pytest_nbgroups.core.model import SUFFIX, Experiment, ExperimentResult
+from pytest_nbgroups.core.settings import Deadlines, Settings
+from pytest_nbgroups.core.units import parse_duration
+from pytest_nbgroups.declarations.directory import Customization, read_experiments, read_pyproject
+from pytest_nbgroups.declarations.listing import nested_experiments
+from pytest_nbgroups.engines.local import run_leased
+from pytest_nbgroups.engines.outset import begun
+from pytest_nbgroups.engines.planner import Planner
+from pytest_nbgroups.kernel_host.client import KernelHost
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.leases.pool_folder import default_folder
 from pytest_nbgroups.reports.live import waiting_line
 from pytest_nbgroups.reports.session_file import session_id
-from pytest_nbgroups.settings import Deadlines, Settings
-from pytest_nbgroups.units import parse_duration
 
 
 def run_experiment(  # noqa: PLR0913  each is a choice of its own

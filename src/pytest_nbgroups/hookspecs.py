@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_nbgroups.events import Event
-    from pytest_nbgroups.model import Experiment
-    from pytest_nbgroups.resources import Resources
+    from pytest_nbgroups.core.events import Event
+    from pytest_nbgroups.core.model import Experiment
+    from pytest_nbgroups.core.resources import Resources
 
 
 @pytest.hookspec(firstresult=True)

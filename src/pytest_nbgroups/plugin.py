@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nbgroups.integration import command_line
-from pytest_nbgroups.integration.command_line import is_on
 from pytest_nbgroups.integration.foreign import MARKERS, is_declared_to_run
-from pytest_nbgroups.integration.options import refuse_item_arguments, refuse_plan_alone
+from pytest_nbgroups.integration.options import command_line
+from pytest_nbgroups.integration.options.command_line import is_on
+from pytest_nbgroups.integration.options.resolve import refuse_item_arguments, refuse_plan_alone
 
 if TYPE_CHECKING:
-    from pytest_nbgroups.model import ExperimentResult
+    from pytest_nbgroups.core.model import ExperimentResult
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

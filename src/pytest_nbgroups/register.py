@@ -12,7 +12,7 @@ NAME = "nbgroups"
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     from pytest_nbgroups import plugin
-    from pytest_nbgroups.integration.command_line import take_options_at_last
+    from pytest_nbgroups.integration.options.command_line import take_options_at_last
 
     if not pluginmanager.is_registered(plugin) and not pluginmanager.is_blocked(NAME):
         pluginmanager.register(plugin, NAME)

@@ -23,19 +23,19 @@ from fuzz_inputs import (
 )
 from hypothesis import strategies as st
 
-from pytest_nbgroups.directory import read_experiments, read_pyproject
-from pytest_nbgroups.errors import DeclarationError
+from pytest_nbgroups.core.errors import DeclarationError
+from pytest_nbgroups.core.model import Experiment, Notebook, NotebookOutcome
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.declarations.directory import read_experiments, read_pyproject
 from pytest_nbgroups.execution import notebook as running
 from pytest_nbgroups.execution.halting import Halts
-from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.notebook_format import SKIP_TAG
-from pytest_nbgroups.execution.reading import read_notebook
-from pytest_nbgroups.execution.scanning import scan
-from pytest_nbgroups.model import Experiment, Notebook, NotebookOutcome
-from pytest_nbgroups.needs import SlowStart, need_of, unmet
-from pytest_nbgroups.settings import Settings
-from pytest_nbgroups.sharding import assign
-from pytest_nbgroups.weights import read_weights, write_weights
+from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.notebooks.notebook_format import SKIP_TAG
+from pytest_nbgroups.notebooks.reading import read_notebook
+from pytest_nbgroups.notebooks.scanning import scan
+from pytest_nbgroups.scheduling.needs import SlowStart, need_of, unmet
+from pytest_nbgroups.scheduling.sharding import assign
+from pytest_nbgroups.scheduling.weights import read_weights, write_weights
 
 # Notebooks
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from pytest_nbgroups.resources import Budget
+from pytest_nbgroups.core.resources import Budget
 
 Place: TypeAlias = tuple[Any, ...]
 

@@ -10,14 +10,14 @@ from typing import Any
 from fuzz_inputs import json_values, mutated, numbers, paths, texts
 from hypothesis import strategies as st
 
-from pytest_nbgroups.events import plain
-from pytest_nbgroups.machine import locked_file, tickets
+from pytest_nbgroups.core.events import plain
+from pytest_nbgroups.core.resources import Claim, Gpu, Need
+from pytest_nbgroups.leases import locked_file, tickets
 from pytest_nbgroups.machine.cpu import CpuLimit, find_cpus
 from pytest_nbgroups.machine.memory import find_ram
 from pytest_nbgroups.machine.memory_use import read_memory_use
 from pytest_nbgroups.machine.visibility import container_visible, cuda_visible, order_remark
-from pytest_nbgroups.obstacle import Obstacle, describe
-from pytest_nbgroups.resources import Claim, Gpu, Need
+from pytest_nbgroups.scheduling.obstacles import Obstacle, describe
 
 PHYSICAL = 2**34
 GPUS = (

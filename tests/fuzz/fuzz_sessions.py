@@ -17,24 +17,31 @@ from hypothesis import strategies as st
 from report_samples import result
 
 from pytest_nbgroups.__main__ import main
-from pytest_nbgroups.checkpoint import Checkpoint, FileState, Fingerprint, Planned, Step, reusable
-from pytest_nbgroups.checkpoint_codec import decode, encode
-from pytest_nbgroups.errors import CheckpointError, HistoryError
-from pytest_nbgroups.events import ExperimentFinished
-from pytest_nbgroups.execution.file_contents import FileContents, absolute
+from pytest_nbgroups.core.errors import CheckpointError, HistoryError
+from pytest_nbgroups.core.events import ExperimentFinished
+from pytest_nbgroups.core.model import NotebookOutcome
+from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.core.settings import Shard
+from pytest_nbgroups.core.units import format_duration
 from pytest_nbgroups.history.kind import Machine
-from pytest_nbgroups.history.merge import merge_histories
-from pytest_nbgroups.history.schema import TABLES
+from pytest_nbgroups.history.merge_databases import merge_histories
 from pytest_nbgroups.history.store import Session, open_history
-from pytest_nbgroups.model import NotebookOutcome
-from pytest_nbgroups.needs import SlowStart, need_of
+from pytest_nbgroups.history.tables import TABLES
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.reports.schema import SESSION_SCHEMA
 from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict
-from pytest_nbgroups.resources import Resources
-from pytest_nbgroups.settings import Shard
-from pytest_nbgroups.sharding import shard_record
-from pytest_nbgroups.units import format_duration
+from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA
+from pytest_nbgroups.resume.checkpoint import (
+    Checkpoint,
+    FileState,
+    Fingerprint,
+    Planned,
+    Step,
+    reusable,
+)
+from pytest_nbgroups.resume.checkpoint_codec import decode, encode
+from pytest_nbgroups.resume.file_contents import FileContents, absolute
+from pytest_nbgroups.scheduling.needs import SlowStart, need_of
+from pytest_nbgroups.scheduling.sharding import shard_record
 
 
 @cache

@@ -10,19 +10,19 @@ from fuzz_inputs import paths, scalars, texts
 from hypothesis import strategies as st
 from report_samples import NODEID, ROOT, results
 
-from pytest_nbgroups.errors import SelectionError
-from pytest_nbgroups.integration.option_table import OPTIONS
-from pytest_nbgroups.ordering import natural_key, select
-from pytest_nbgroups.reports.failure import failure_headline, failure_lines
-from pytest_nbgroups.reports.github import error_annotations
-from pytest_nbgroups.reports.markdown import escaped
-from pytest_nbgroups.reports.record import Attempt, ExperimentRecord
-from pytest_nbgroups.units import (
+from pytest_nbgroups.core.errors import SelectionError
+from pytest_nbgroups.core.units import (
     format_duration,
     format_size,
     parse_duration,
     parse_size,
 )
+from pytest_nbgroups.declarations.ordering import natural_key, select
+from pytest_nbgroups.integration.options.table import OPTIONS
+from pytest_nbgroups.reports.failure import failure_headline, failure_lines
+from pytest_nbgroups.reports.github import error_annotations
+from pytest_nbgroups.reports.markdown import escaped
+from pytest_nbgroups.reports.record import Attempt, ExperimentRecord
 
 _amounts = st.tuples(
     st.integers(0, 10**20).map(str) | st.floats(0, 1e30).map(repr) | texts,

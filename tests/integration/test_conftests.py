@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pytest_nbgroups import local
+from pytest_nbgroups.engines import local
 
 Write: TypeAlias = Callable[..., Path]
 

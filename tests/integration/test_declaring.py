@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pytest_nbgroups.model import Experiment
-from pytest_nbgroups.units import Size
+from pytest_nbgroups.core.model import Experiment
+from pytest_nbgroups.core.units import Size
 
 Write: TypeAlias = Callable[..., Path]
 

@@ -11,17 +11,17 @@ from typing import TypeAlias
 
 import pytest
 
-from pytest_nbgroups.history.kind import read_machine
-from pytest_nbgroups.history.store import Session, open_history
-from pytest_nbgroups.machine.capacity import find_budget
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     ExperimentOutcome,
     ExperimentResult,
     NotebookOutcome,
     NotebookResult,
 )
-from pytest_nbgroups.resources import Usage
-from pytest_nbgroups.settings import GpuSelection, Settings
+from pytest_nbgroups.core.resources import Usage
+from pytest_nbgroups.core.settings import GpuSelection, Settings
+from pytest_nbgroups.history.kind import read_machine
+from pytest_nbgroups.history.store import Session, open_history
+from pytest_nbgroups.machine.capacity import find_budget
 
 Write: TypeAlias = Callable[..., Path]
 Remember: TypeAlias = Callable[..., None]

@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 import pytest
 
-from pytest_nbgroups.integration import command_line
+from pytest_nbgroups.integration.options import command_line
 
 Write: TypeAlias = Callable[..., Path]
 

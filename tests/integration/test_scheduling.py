@@ -11,12 +11,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_nbgroups.admission import Grant
+from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult
+from pytest_nbgroups.core.resources import Claim, Need
 from pytest_nbgroups.integration import session
-from pytest_nbgroups.integration.items import describe
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult
-from pytest_nbgroups.resources import Claim, Need
+from pytest_nbgroups.integration.xdist.items import describe
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.scheduling.admission import Grant
 
 Write: TypeAlias = Callable[..., Path]
 

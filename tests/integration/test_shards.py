@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import pytest
 
-from pytest_nbgroups.integration import sharding
-from pytest_nbgroups.sharding import ShardRecord
-from pytest_nbgroups.weights import write_weights
+from pytest_nbgroups.integration import shard_selection
+from pytest_nbgroups.scheduling.sharding import ShardRecord
+from pytest_nbgroups.scheduling.weights import write_weights
 
 Write: TypeAlias = Callable[..., Path]
 Collect: TypeAlias = Callable[..., list[str]]
@@ -274,7 +274,7 @@ def records(pytester: pytest.Pytester, count: int, *arguments: str) -> list[Shar
         session = pytest.Session.from_config(config)
         config.hook.pytest_sessionstart(session=session)
         session.perform_collect()
-        record = sharding.record_of(config)
+        record = shard_selection.record_of(config)
         config._ensure_unconfigure()
         assert record is not None
         found.append(record)
@@ -309,7 +309,7 @@ def test_without_shards_nothing_is_recorded(skipped: Write, pytester: pytest.Pyt
     """The key of the session's record is then null."""
     skipped("experiments/A")
     config = pytester.parseconfigure("--run-experiments")
-    assert sharding.record_of(config) is None
+    assert shard_selection.record_of(config) is None
 
 
 def test_a_shard_with_nothing_to_do_succeeds() -> None:
@@ -317,9 +317,15 @@ def test_a_shard_with_nothing_to_do_succeeds() -> None:
     idle = ShardRecord(index=2, count=3, digest="", weights_digest=None, total=1, nodeids=())
     none = ShardRecord(index=2, count=3, digest="", weights_digest=None, total=0, nodeids=())
     busy = ShardRecord(index=2, count=3, digest="", weights_digest=None, total=1, nodeids=("a",))
-    assert sharding.exit_status(pytest.ExitCode.NO_TESTS_COLLECTED, idle) == 0
-    assert [sharding.exit_status(5, of) for of in (none, busy, None)] == [5, 5, 5]
-    assert [sharding.exit_status(given, idle) for given in (0, 1, 2, 3, 4)] == [0, 1, 2, 3, 4]
+    assert shard_selection.exit_status(pytest.ExitCode.NO_TESTS_COLLECTED, idle) == 0
+    assert [shard_selection.exit_status(5, of) for of in (none, busy, None)] == [5, 5, 5]
+    assert [shard_selection.exit_status(given, idle) for given in (0, 1, 2, 3, 4)] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_the_header_counts_its_own(matrix: list[str], pytester: pytest.Pytester) -> None:

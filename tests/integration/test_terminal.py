@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from pytest_nbgroups.reports.schema import SESSION_SCHEMA
+from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA
 
 Write: TypeAlias = Callable[..., Path]
 
@@ -342,7 +342,7 @@ def test_warnings_as_errors(skipped: Write, pytester: pytest.Pytester) -> None:
 WAITING = """
 import time
 import pytest
-from pytest_nbgroups.events import ExperimentWaiting
+from pytest_nbgroups.core.events import ExperimentWaiting
 
 class Waits:
     def __init__(self, config):

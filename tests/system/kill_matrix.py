@@ -38,7 +38,7 @@ from workbench import (
     worker_of,
 )
 
-from pytest_nbgroups.machine.pool import LeasePool
+from pytest_nbgroups.leases.pool import LeasePool
 
 if sys.platform == "win32":
     pytest.skip("sends POSIX signals", allow_module_level=True)

@@ -22,10 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, TextIO, TypeAlias
 
-from pytest_nbgroups.admission import Grant, Obstacle, admit
-from pytest_nbgroups.lending import within
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.resources import Budget, Claim, Gpu, Need
+from pytest_nbgroups.core.resources import Budget, Claim, Gpu, Need
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.scheduling.admission import Grant, Obstacle, admit
+from pytest_nbgroups.scheduling.lending import within
 
 GB = 10**9
 GPUS = tuple(

@@ -41,9 +41,9 @@ from pytest_nbgroups import (
     SelectionError,
     run_experiment,
 )
-from pytest_nbgroups.admission import Grant
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.resources import Claim, Need
+from pytest_nbgroups.core.resources import Claim, Need
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.scheduling.admission import Grant
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -12,10 +12,10 @@ import psutil  # noqa: TID253  to look at processes
 import pytest
 from workbench import Finished, Json, Running, Tree, await_condition, gone, printed
 
-from pytest_nbgroups.errors import LeaseTimeoutError
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.obstacle import Obstacle
-from pytest_nbgroups.resources import Claim, Need
+from pytest_nbgroups.core.errors import LeaseTimeoutError
+from pytest_nbgroups.core.resources import Claim, Need
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.scheduling.obstacles import Obstacle
 
 if sys.platform != "linux":
     pytest.skip("the fake NVML is for Linux", allow_module_level=True)

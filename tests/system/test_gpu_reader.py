@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nbgroups.core.resources import Gpu
 from pytest_nbgroups.machine.gpu_reader import GpuReader
-from pytest_nbgroups.resources import Gpu
 
 MIB = 2**20
 PROLOGUE = """

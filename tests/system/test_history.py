@@ -22,8 +22,8 @@ import itertools, os, sys, time
 from pathlib import Path
 from pytest_nbgroups.history.kind import Machine
 from pytest_nbgroups.history.store import Attempt, Session, open_history
-from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, NotebookOutcome, NotebookResult
-from pytest_nbgroups.resources import Usage
+from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, NotebookOutcome, NotebookResult
+from pytest_nbgroups.core.resources import Usage
 
 folder, name = Path(sys.argv[1]), sys.argv[2]
 log = os.open(f"{name}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)

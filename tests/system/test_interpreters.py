@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil  # noqa: TID253  to look at processes
 import pytest
 
-from pytest_nbgroups.errors import CheckpointError
-from pytest_nbgroups.execution import interpreter
-from pytest_nbgroups.execution.bounds import ReadingStoppedError
-from pytest_nbgroups.execution.interpreter import Interpreters, ask
+from pytest_nbgroups.core.errors import CheckpointError
+from pytest_nbgroups.resume import interpreter
+from pytest_nbgroups.resume.bounds import ReadingStoppedError
+from pytest_nbgroups.resume.interpreter import Interpreters, ask
 
 
 def test_a_python_tells_what_it_has() -> None:

@@ -14,8 +14,8 @@ import psutil  # noqa: TID253  to look at processes
 import pytest
 from workbench import Tree, await_condition, gone
 
-from pytest_nbgroups.errors import KernelHostError
-from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
+from pytest_nbgroups.core.errors import KernelHostError
+from pytest_nbgroups.kernel_host.client import KernelHost, KernelProcess
 
 if sys.platform == "win32":
     pytest.skip("there, shared memory goes with its last process", allow_module_level=True)

@@ -17,9 +17,9 @@ from typing import Any
 import psutil  # noqa: TID253  to look at processes
 import pytest
 
-from pytest_nbgroups.errors import KernelHostError
-from pytest_nbgroups.execution import host_client
-from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess, Reaped
+from pytest_nbgroups.core.errors import KernelHostError
+from pytest_nbgroups.kernel_host import client
+from pytest_nbgroups.kernel_host.client import KernelHost, KernelProcess, Reaped
 
 if sys.platform == "win32":
     pytest.skip("starts POSIX programs and sends POSIX signals", allow_module_level=True)
@@ -357,7 +357,7 @@ def test_a_host_that_is_mute(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str, arguments: dict[str, Any]
 ) -> None:
     """Is given up, for else no deadline would hold; the kernel goes with it, the next one has another host."""
-    monkeypatch.setattr(host_client, "_ANSWER_MARGIN_S", 0.2)
+    monkeypatch.setattr(client, "_ANSWER_MARGIN_S", 0.2)
 
     async def scene() -> None:
         process, _ = await stage.play("tell(1)" + FOREVER)
@@ -431,7 +431,7 @@ PYTEST_PROCESS = (
     + """
 import asyncio
 from pathlib import Path
-from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.kernel_host.client import KernelHost
 
 async def main():
     with KernelHost() as host:
@@ -587,7 +587,7 @@ def test_a_descriptor_that_is_closed_is_an_oserror(stage: Stage) -> None:
 HOLDER = """
 import asyncio, fcntl, os, sys
 from pathlib import Path
-from pytest_nbgroups.execution.host_client import KernelHost
+from pytest_nbgroups.kernel_host.client import KernelHost
 
 async def main():
     folder = Path(sys.argv[1])

@@ -18,14 +18,14 @@ from typing import Any
 import psutil  # noqa: TID253  to look at processes
 import pytest
 
-from pytest_nbgroups.errors import KernelHostError, KernelStartError
-from pytest_nbgroups.execution import ending
-from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.host_client import KernelHost
-from pytest_nbgroups.execution.kernel import RunningKernel
-from pytest_nbgroups.execution.kernels import running_kernel
-from pytest_nbgroups.execution.startup import PortClashError, StartTimeoutError
-from pytest_nbgroups.settings import Transport
+from pytest_nbgroups.core.errors import KernelHostError, KernelStartError
+from pytest_nbgroups.core.settings import Transport
+from pytest_nbgroups.kernel_host.client import KernelHost
+from pytest_nbgroups.kernels import ending
+from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.kernels.kernel import RunningKernel
+from pytest_nbgroups.kernels.running import running_kernel
+from pytest_nbgroups.kernels.startup import PortClashError, StartTimeoutError
 
 if sys.platform == "win32":
     pytest.skip("uses Unix sockets and POSIX signals", allow_module_level=True)

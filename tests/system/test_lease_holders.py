@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.admission import Grant, Obstacle, admit
-from pytest_nbgroups.errors import LeaseTimeoutError
-from pytest_nbgroups.machine import tickets
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.resources import Budget, Claim, Need
+from pytest_nbgroups.core.errors import LeaseTimeoutError
+from pytest_nbgroups.core.resources import Budget, Claim, Need
+from pytest_nbgroups.leases import tickets
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.scheduling.admission import Grant, Obstacle, admit
 
 BUDGET = Budget(
     cpus=8, cpus_source="affinity", ram_bytes=10**10, ram_capacity_bytes=10**10, ram_source="RAM"
@@ -22,9 +22,9 @@ BUDGET = Budget(
 HOLDER = """
 import sys
 from pathlib import Path
-from pytest_nbgroups.admission import Grant
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.resources import Claim, Need
+from pytest_nbgroups.scheduling.admission import Grant
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.core.resources import Claim, Need
 need = Need(cpus=1, ram_bytes=0, ram_source="declared", exclusive=True)
 wanted = Claim(need=need, experiment="dead", session="t")
 with LeasePool(Path(sys.argv[1])).lease(wanted, admission=lambda *_: Grant()):

@@ -15,17 +15,17 @@ pytest.importorskip("fcntl", reason="the witness locks files as POSIX does")
 
 from lease_stress import GPUS, Kind, Stress, admission, claim_of
 
-from pytest_nbgroups.errors import LeaseTimeoutError
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.resources import Need
+from pytest_nbgroups.core.errors import LeaseTimeoutError
+from pytest_nbgroups.core.resources import Need
+from pytest_nbgroups.leases.pool import LeasePool
 
 USERS = (4001, 4002)
 HOLDER = """
 import subprocess, sys, time
 from pathlib import Path
 from lease_stress import admission, claim_of
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.resources import Need
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.core.resources import Need
 need = Need(cpus=1, ram_bytes=0, ram_source="declared", gpus=4)
 with LeasePool(Path(sys.argv[1])).lease(claim_of(need), admission=admission) as held:
     program = "import sys, time; print('ready', flush=True); sys.stdin.read()"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from workbench import Tree
 
-from pytest_nbgroups.execution.holding import Holding, Sample
-from pytest_nbgroups.execution.memory import MemoryWatch
-from pytest_nbgroups.execution.process_memory import Portion, ProcReader, PsutilReader
+from pytest_nbgroups.kernels.holding import Holding, Sample
+from pytest_nbgroups.monitoring.process_memory import Portion, ProcReader, PsutilReader
+from pytest_nbgroups.monitoring.watch import MemoryWatch
 
 pytestmark = [
     pytest.mark.timeout(300),

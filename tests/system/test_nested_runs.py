@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from workbench import BLOCK, GONE_S, Tree, await_condition, printed, read, still_there
 
-from pytest_nbgroups.machine.pool import LeasePool
+from pytest_nbgroups.leases.pool import LeasePool
 
 if sys.platform == "win32":
     pytest.skip("ends runs as POSIX does", allow_module_level=True)

@@ -35,7 +35,7 @@ def modules_after(*statements: str) -> set[str]:
 def test_the_plugin_brings_in_nothing_heavy() -> None:
     """Every run of pytest in the environment loads it, mostly for nothing."""
     loaded = modules_after("import pytest", "import pytest_nbgroups.plugin")
-    assert "pytest_nbgroups.integration.options" in loaded
+    assert "pytest_nbgroups.integration.options.resolve" in loaded
     assert not HEAVY & loaded
 
 
@@ -48,7 +48,7 @@ def test_the_core_does_not_load_pytest() -> None:
 def test_the_host_imports_little() -> None:
     """It starts fast and stays small: none of the packages that run notebooks."""
     heavy = {"asyncio", "jupyter_client", "nbclient", "nbformat", "psutil", "pytest", "zmq"}
-    code = f"import sys, pytest_nbgroups.execution.host; print({heavy!r} & set(sys.modules))"
+    code = f"import sys, pytest_nbgroups.kernel_host.host; print({heavy!r} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
@@ -67,8 +67,8 @@ def test_ipython_is_imported_only_where_it_is_needed(tmp_path: Path) -> None:
     plain = notebook(tmp_path / "1.ipynb", "x = 5 % 2\nprint('Ready?!')", "%%time\nm.cuda()")
     magic = notebook(tmp_path / "2.ipynb", "%matplotlib inline\nf(n_jobs=2)")
     program = (
-        "import sys; from pathlib import Path; from pytest_nbgroups.model import *; "
-        "from pytest_nbgroups.execution.scanning import scan; "
+        "import sys; from pathlib import Path; from pytest_nbgroups.core.model import *; "
+        "from pytest_nbgroups.notebooks.scanning import scan; "
         "run = lambda path: scan(Experiment(name='A', directory=path, "
         "notebooks=(Notebook(path=path),))); "
         "hints = [run(Path(path)) for path in sys.argv[1:]]; "

@@ -19,16 +19,16 @@ import pytest
 from jupyter_client.manager import AsyncKernelManager  # noqa: TID253  what nbclient uses
 from workbench import ENDED_S, GONE_S, Tree, await_condition
 
-from pytest_nbgroups.errors import KernelHostError, KernelStartError
-from pytest_nbgroups.execution import warm_start
-from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.host_client import KernelHost, KernelProcess
-from pytest_nbgroups.execution.host_connection import NotForkedError
-from pytest_nbgroups.execution.kernel import RunningKernel
-from pytest_nbgroups.execution.kernels import running_kernel
-from pytest_nbgroups.execution.provisioner import HostProvisioner
-from pytest_nbgroups.execution.startup import StartTimeoutError
-from pytest_nbgroups.execution.warm_start import command_of
+from pytest_nbgroups.core.errors import KernelHostError, KernelStartError
+from pytest_nbgroups.kernel_host import warm_start
+from pytest_nbgroups.kernel_host.client import KernelHost, KernelProcess
+from pytest_nbgroups.kernel_host.connection import NotForkedError
+from pytest_nbgroups.kernel_host.warm_start import command_of
+from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.kernels.kernel import RunningKernel
+from pytest_nbgroups.kernels.provisioner import HostProvisioner
+from pytest_nbgroups.kernels.running import running_kernel
+from pytest_nbgroups.kernels.startup import StartTimeoutError
 
 if sys.platform != "linux":
     pytest.skip("kernels are forked on Linux alone", allow_module_level=True)

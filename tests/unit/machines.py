@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_nbgroups.resources import Budget, Gpu, Need, RamSource
+from pytest_nbgroups.core.resources import Budget, Gpu, Need, RamSource
 
 GB = 10**9
 

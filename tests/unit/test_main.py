@@ -11,14 +11,14 @@ import pytest
 from report_samples import result
 
 from pytest_nbgroups.__main__ import main
-from pytest_nbgroups.errors import HistoryError
-from pytest_nbgroups.history import merge as history
+from pytest_nbgroups.core.errors import HistoryError
+from pytest_nbgroups.core.settings import Shard
+from pytest_nbgroups.history import merge_databases as history
 from pytest_nbgroups.history.kind import Machine
 from pytest_nbgroups.history.store import Session, open_history
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict
-from pytest_nbgroups.settings import Shard
-from pytest_nbgroups.sharding import shard_record
+from pytest_nbgroups.scheduling.sharding import shard_record
 
 
 def shard(folder: Path, index: int, *, count: int = 2) -> str:

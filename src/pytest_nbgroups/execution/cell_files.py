@@ -10,9 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_nbgroups.cell_lines import CellText
-from pytest_nbgroups.execution.run_notebooks import sources_of_run_notebooks
-from pytest_nbgroups.model import Failure
+from pytest_nbgroups.core.cell_lines import CellText
+from pytest_nbgroups.core.model import Failure
+from pytest_nbgroups.notebooks.run_notebooks import sources_of_run_notebooks
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

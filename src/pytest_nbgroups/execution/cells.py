@@ -9,8 +9,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_nbgroups.errors import KernelHostError
-from pytest_nbgroups.execution.allowance import LeftOut
+from pytest_nbgroups.core.errors import KernelHostError
+from pytest_nbgroups.core.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.core.settings import ErrorOutputs
+from pytest_nbgroups.core.text import first_line
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.failures import (
     cell_failure,
@@ -23,14 +25,12 @@ from pytest_nbgroups.execution.failures import (
     shown_failure,
     unanswered_failure,
 )
-from pytest_nbgroups.execution.kernel import RunningKernel
 from pytest_nbgroups.execution.missing_answer import GRACE_S, MissingAnswer
-from pytest_nbgroups.execution.notebook_format import RAISES_TAG, SKIP_TAG
-from pytest_nbgroups.execution.outputs import error_outputs, mark_left_out, printed
-from pytest_nbgroups.execution.standstill import standstill
-from pytest_nbgroups.model import CellReference, Failure, FailureKind
-from pytest_nbgroups.settings import ErrorOutputs
-from pytest_nbgroups.text import first_line
+from pytest_nbgroups.kernels.kernel import RunningKernel
+from pytest_nbgroups.kernels.output_allowance import LeftOut
+from pytest_nbgroups.monitoring.standstill import standstill
+from pytest_nbgroups.notebooks.notebook_format import RAISES_TAG, SKIP_TAG
+from pytest_nbgroups.notebooks.outputs import error_outputs, mark_left_out, printed
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

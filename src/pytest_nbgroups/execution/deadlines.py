@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_nbgroups.units import format_duration
+from pytest_nbgroups.core.units import format_duration
 
 _REMEDY = {
     "cell": ("cell_timeout", "--experiment-cell-timeout"),

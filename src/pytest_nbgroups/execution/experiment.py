@@ -13,33 +13,15 @@ from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from pytest_nbgroups.artifacts import Artifacts
-from pytest_nbgroups.checkpoint import Planned, Reuse
-from pytest_nbgroups.events import (
+from pytest_nbgroups.core.artifacts import Artifacts
+from pytest_nbgroups.core.cancellation import Cancellation
+from pytest_nbgroups.core.events import (
     ExperimentFinished,
     ExperimentStarted,
     NotebookFinished,
     NotebookStarted,
 )
-from pytest_nbgroups.execution.aftermath import (
-    is_for_want_of_a_file,
-    lost_files,
-    with_lost,
-    with_reading,
-)
-from pytest_nbgroups.execution.aside import aside
-from pytest_nbgroups.execution.bounds import ReadingCutError, ReadingStoppedError
-from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.deadlines import limit
-from pytest_nbgroups.execution.environment import environment_of
-from pytest_nbgroups.execution.halting import Halts, OnHalt
-from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.host_client import KernelHost
-from pytest_nbgroups.execution.notebook import Emit, Surroundings, run_notebook
-from pytest_nbgroups.execution.requirements import hindrance, missing
-from pytest_nbgroups.execution.resuming import Attempt
-from pytest_nbgroups.execution.run import Run
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     Experiment,
     ExperimentResult,
     Failure,
@@ -48,7 +30,25 @@ from pytest_nbgroups.model import (
     NotebookOutcome,
     NotebookResult,
 )
-from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.declarations.environment import environment_of
+from pytest_nbgroups.declarations.requirements import hindrance, missing
+from pytest_nbgroups.execution.deadlines import limit
+from pytest_nbgroups.execution.halting import Halts, OnHalt
+from pytest_nbgroups.execution.notebook import Emit, Surroundings, run_notebook
+from pytest_nbgroups.execution.run import Run
+from pytest_nbgroups.kernel_host.client import KernelHost
+from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.resume.aftermath import (
+    is_for_want_of_a_file,
+    lost_files,
+    with_lost,
+    with_reading,
+)
+from pytest_nbgroups.resume.aside import aside
+from pytest_nbgroups.resume.attempt import Attempt
+from pytest_nbgroups.resume.bounds import ReadingCutError, ReadingStoppedError
+from pytest_nbgroups.resume.checkpoint import Planned, Reuse
 
 _NOTHING = Holding()
 

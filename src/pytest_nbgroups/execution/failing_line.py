@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_nbgroups.cell_lines import CellText
+from pytest_nbgroups.core.cell_lines import CellText
 from pytest_nbgroups.execution.cell_files import kernel_file
 
 # What Python writes between an exception and the one that came of it.

@@ -6,19 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_nbgroups.errors import KernelStartError, NbgroupsError, NotebookError
+from pytest_nbgroups.core.errors import KernelStartError, NbgroupsError, NotebookError
+from pytest_nbgroups.core.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.core.text import first_line, last_lines, plain_text, shortened
 from pytest_nbgroups.execution.deadlines import Limit
-from pytest_nbgroups.execution.death import death_message
-from pytest_nbgroups.execution.exits import describe_exit, exit_hint
 from pytest_nbgroups.execution.failing_line import failing_line, with_lines_of_cell
-from pytest_nbgroups.execution.notebook_format import RAISES_TAG
-from pytest_nbgroups.execution.outputs import (
-    ERROR_OUTPUTS_KEY,
-    OUTPUT_LINES,
-    error_outputs,
-    printed,
-)
-from pytest_nbgroups.execution.standstill import Standstill
 from pytest_nbgroups.execution.tracebacks import PIECE, shown_by
 from pytest_nbgroups.execution.wording import (
     printed_group,
@@ -26,8 +18,16 @@ from pytest_nbgroups.execution.wording import (
     remedy_without_answer,
     reworded,
 )
-from pytest_nbgroups.model import CellReference, Failure, FailureKind
-from pytest_nbgroups.text import first_line, last_lines, plain_text, shortened
+from pytest_nbgroups.kernel_host.exits import describe_exit, exit_hint
+from pytest_nbgroups.monitoring.death import death_message
+from pytest_nbgroups.monitoring.standstill import Standstill
+from pytest_nbgroups.notebooks.notebook_format import RAISES_TAG
+from pytest_nbgroups.notebooks.outputs import (
+    ERROR_OUTPUTS_KEY,
+    OUTPUT_LINES,
+    error_outputs,
+    printed,
+)
 
 if TYPE_CHECKING:
     from nbclient.exceptions import CellExecutionError

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_nbgroups.model import Failure
+from pytest_nbgroups.core.model import Failure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import re
 import time
 from queue import Empty
 
-from pytest_nbgroups.execution.kernel import RunningKernel
-from pytest_nbgroups.text import plain_text
+from pytest_nbgroups.core.text import plain_text
+from pytest_nbgroups.kernels.kernel import RunningKernel
 
 GRACE_S = 10.0
 """Some kernels report that they are idle before they answer, and the machine may be busy."""

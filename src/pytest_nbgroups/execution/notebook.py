@@ -9,27 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_nbgroups.artifacts import Artifacts, has_content
-from pytest_nbgroups.errors import KernelStartError
-from pytest_nbgroups.events import CellStarted, Event
+from pytest_nbgroups.core.artifacts import Artifacts, has_content
+from pytest_nbgroups.core.errors import KernelStartError
+from pytest_nbgroups.core.events import CellStarted, Event
+from pytest_nbgroups.core.model import Failure, Notebook, NotebookOutcome, NotebookResult
+from pytest_nbgroups.core.resources import Usage
+from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.execution.cell_files import with_cell_names
 from pytest_nbgroups.execution.cells import NotebookEnded, client_on, execute_cell, is_run
 from pytest_nbgroups.execution.deadlines import Limit, limit, nearest
 from pytest_nbgroups.execution.failures import bounded, deadline_failure, failure_of
 from pytest_nbgroups.execution.halting import Halted, Halts
-from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.host_client import KernelHost, Reaped
-from pytest_nbgroups.execution.kernel import RunningKernel
-from pytest_nbgroups.execution.kernels import running_kernel
-from pytest_nbgroups.execution.memory import MemoryWatch
-from pytest_nbgroups.execution.outputs import error_output_warnings, left_out_warnings
-from pytest_nbgroups.execution.reading import read_notebook
-from pytest_nbgroups.execution.saving import ExecutedCopy
-from pytest_nbgroups.execution.selection import choose_kernel, unused_option
-from pytest_nbgroups.execution.witness import Witness
-from pytest_nbgroups.model import Failure, Notebook, NotebookOutcome, NotebookResult
-from pytest_nbgroups.resources import Usage
-from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.kernel_host.client import KernelHost, Reaped
+from pytest_nbgroups.kernels.choice import choose_kernel, unused_option
+from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.kernels.kernel import RunningKernel
+from pytest_nbgroups.kernels.running import running_kernel
+from pytest_nbgroups.monitoring.watch import MemoryWatch
+from pytest_nbgroups.monitoring.witness import Witness
+from pytest_nbgroups.notebooks.outputs import error_output_warnings, left_out_warnings
+from pytest_nbgroups.notebooks.reading import read_notebook
+from pytest_nbgroups.notebooks.saving import ExecutedCopy
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -6,14 +6,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pytest_nbgroups.checkpoint import Reuse
-from pytest_nbgroups.events import Event
-from pytest_nbgroups.execution.failures import bounded
-from pytest_nbgroups.execution.halting import Halts
-from pytest_nbgroups.execution.holding import Holding
-from pytest_nbgroups.execution.notebook import Emit
-from pytest_nbgroups.execution.resuming import Attempt
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.events import Event
+from pytest_nbgroups.core.model import (
     Experiment,
     ExperimentOutcome,
     ExperimentResult,
@@ -21,6 +15,12 @@ from pytest_nbgroups.model import (
     NotebookOutcome,
     NotebookResult,
 )
+from pytest_nbgroups.execution.failures import bounded
+from pytest_nbgroups.execution.halting import Halts
+from pytest_nbgroups.execution.notebook import Emit
+from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.resume.attempt import Attempt
+from pytest_nbgroups.resume.checkpoint import Reuse
 
 
 @dataclass(kw_only=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pytest_nbgroups.execution.outputs import printed
-from pytest_nbgroups.text import plain_text, shortened
+from pytest_nbgroups.core.text import plain_text, shortened
+from pytest_nbgroups.notebooks.outputs import printed
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

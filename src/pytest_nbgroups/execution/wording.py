@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pytest_nbgroups.cell_lines import CellText
-from pytest_nbgroups.text import last_lines, plain_text
+from pytest_nbgroups.core.cell_lines import CellText
+from pytest_nbgroups.core.text import last_lines, plain_text
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
-from pytest_nbgroups.artifacts import Artifacts
-from pytest_nbgroups.errors import HistoryError
+from pytest_nbgroups.core.artifacts import Artifacts
+from pytest_nbgroups.core.errors import HistoryError
 from pytest_nbgroups.history import database
 from pytest_nbgroups.history.database import Connection
 

@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_nbgroups.errors import HistoryError
-from pytest_nbgroups.history.schema import (
+from pytest_nbgroups.core.errors import HistoryError
+from pytest_nbgroups.history.tables import (
     APPLICATION_ID,
     MIGRATIONS,
     SCHEMA_VERSION,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_nbgroups.resources import Budget
-from pytest_nbgroups.units import format_size
+from pytest_nbgroups.core.resources import Budget
+from pytest_nbgroups.core.units import format_size
 
 _MODEL_FIELDS = ("model name", "cpu model", "cpu")
 """Of /proc/cpuinfo, on x86, MIPS and POWER."""

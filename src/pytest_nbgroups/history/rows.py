@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from pytest_nbgroups.history.kind import Machine
-from pytest_nbgroups.history.schema import EXPERIMENTS
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     ExperimentOutcome,
     ExperimentResult,
     NotebookOutcome,
     NotebookResult,
 )
-from pytest_nbgroups.resources import Lease, Usage
+from pytest_nbgroups.core.resources import Lease, Usage
+from pytest_nbgroups.history.kind import Machine
+from pytest_nbgroups.history.tables import EXPERIMENTS
 
 Row: TypeAlias = dict[str, Any]
 """Column name -> value."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from pytest_nbgroups.estimates import WINDOW, Run
+from pytest_nbgroups.core.model import ExperimentResult, NotebookResult
 from pytest_nbgroups.history import rows
 from pytest_nbgroups.history.database import Connection
 from pytest_nbgroups.history.rows import Attempt, Session, valid_text
-from pytest_nbgroups.history.schema import EXPERIMENTS, MACHINES, NOTEBOOKS, SESSIONS, inserting
-from pytest_nbgroups.model import ExperimentResult, NotebookResult
+from pytest_nbgroups.history.tables import EXPERIMENTS, MACHINES, NOTEBOOKS, SESSIONS, inserting
+from pytest_nbgroups.scheduling.estimates import WINDOW, Run
 
 SESSIONS_KEPT = 50
 """Of each experiment, the newest."""

@@ -10,15 +10,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_nbgroups.estimates import estimate
-from pytest_nbgroups.events import Event, ExperimentFinished, ExperimentStarted, NotebookFinished
+from pytest_nbgroups.core.events import (
+    Event,
+    ExperimentFinished,
+    ExperimentStarted,
+    NotebookFinished,
+)
+from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, NotebookResult
+from pytest_nbgroups.core.resources import Estimate
 from pytest_nbgroups.history import statements
 from pytest_nbgroups.history.access import Access
 from pytest_nbgroups.history.database import Connection
 from pytest_nbgroups.history.filesystem import network_filesystem
 from pytest_nbgroups.history.rows import Attempt, Session
-from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, NotebookResult
-from pytest_nbgroups.resources import Estimate
+from pytest_nbgroups.scheduling.estimates import estimate
 
 __all__ = ["Attempt", "History", "Session", "open_history"]
 

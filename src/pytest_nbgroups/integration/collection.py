@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 import pytest
 
-from pytest_nbgroups.integration.failures import ExperimentFailed, interrupting, raise_outcome
+from pytest_nbgroups.core.model import SUFFIX, Experiment
+from pytest_nbgroups.core.text import encodable
+from pytest_nbgroups.declarations.listing import listed_notebooks
+from pytest_nbgroups.integration.outcomes import ExperimentFailed, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
-from pytest_nbgroups.integration.sharding import own_shard
+from pytest_nbgroups.integration.shard_selection import own_shard
 from pytest_nbgroups.integration.shared_names import find_ignores_case, shared_names
 from pytest_nbgroups.integration.stand_in import function_for, module_for
-from pytest_nbgroups.listing import listed_notebooks
-from pytest_nbgroups.model import SUFFIX, Experiment
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.properties import properties
-from pytest_nbgroups.text import encodable
 
 if TYPE_CHECKING:
     from _pytest._code.code import ExceptionInfo, TerminalRepr

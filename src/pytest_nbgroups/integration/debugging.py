@@ -15,15 +15,15 @@ import pytest
 from _pytest.config import create_terminal_writer
 from _pytest.skipping import evaluate_xfail_marks
 
-from pytest_nbgroups.execution.halting import Halted, OnHalt
-from pytest_nbgroups.integration.failures import ExperimentFailed, Failed, shown
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     Experiment,
     ExperimentOutcome,
     ExperimentResult,
     NotebookOutcome,
     NotebookResult,
 )
+from pytest_nbgroups.execution.halting import Halted, OnHalt
+from pytest_nbgroups.integration.outcomes import ExperimentFailed, Failed, shown
 from pytest_nbgroups.reports.failure import failure_lines
 
 QUIT = "q"

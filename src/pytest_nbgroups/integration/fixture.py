@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.declaration import Declaration, check_ram_limit, read_declaration
-from pytest_nbgroups.errors import DeclarationError
+from pytest_nbgroups.core.errors import DeclarationError
+from pytest_nbgroups.core.model import SUFFIX, Experiment, ExperimentOutcome, ExperimentResult
+from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.declarations.declaration import Declaration, check_ram_limit, read_declaration
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
-from pytest_nbgroups.integration.failures import Failed, interrupting, raise_outcome
+from pytest_nbgroups.integration.outcomes import Failed, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, read
-from pytest_nbgroups.model import SUFFIX, Experiment, ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.reports.properties import properties
-from pytest_nbgroups.resources import Resources
 
 
 class RunExperiment:

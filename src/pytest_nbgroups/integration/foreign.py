@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.integration.command_line import has_their_switch
+from pytest_nbgroups.integration.options.command_line import has_their_switch
 
 MARKER = "experiment"
 MARKERS = (
@@ -40,7 +40,7 @@ def is_declared_to_run(item: pytest.Item) -> bool:
 def _are_resources(names: Collection[str]) -> bool:
     if not names:
         return True
-    from pytest_nbgroups.keys import KEYS
+    from pytest_nbgroups.declarations.keys import KEYS
 
     return {key.name for key in KEYS if key.table == "resources"}.issuperset(names)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_nbgroups.core.model import Experiment
+from pytest_nbgroups.engines.planner import Planner
 from pytest_nbgroups.integration.collection import ExperimentItem
-from pytest_nbgroups.model import Experiment
-from pytest_nbgroups.planner import Planner
 
 
 class GpuDefault:
@@ -41,7 +41,7 @@ def _uses_gpu(experiment: Experiment, planner: Planner) -> bool:
     estimate = planner.estimate(experiment.name)
     if estimate is not None and estimate.gpu_bytes is not None:
         return estimate.gpu_bytes > 0
-    from pytest_nbgroups.execution.scanning import scan
+    from pytest_nbgroups.notebooks.scanning import scan
 
     hints = scan(experiment)
     return hints.wants_gpu or hints.may_use_gpu

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from _pytest._code.code import ReprExceptionInfo
 
-from pytest_nbgroups.events import Event
-from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.execution.host_client import KernelHost
-from pytest_nbgroups.integration.failures import failure_repr
-from pytest_nbgroups.listing import IsIgnored, nested_experiments
-from pytest_nbgroups.model import Experiment, ExperimentResult
-from pytest_nbgroups.planner import Planner
-from pytest_nbgroups.settings import Settings
+from pytest_nbgroups.core.cancellation import Cancellation
+from pytest_nbgroups.core.events import Event
+from pytest_nbgroups.core.model import Experiment, ExperimentResult
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.declarations.listing import IsIgnored, nested_experiments
+from pytest_nbgroups.engines.planner import Planner
+from pytest_nbgroups.integration.outcomes import failure_repr
+from pytest_nbgroups.kernel_host.client import KernelHost
 
 if TYPE_CHECKING:
     from pytest_nbgroups.integration.debugging import KernelPrompt
@@ -72,7 +72,7 @@ class Runner:
         completed = self.completed(experiment, item)
         with _jupyter_may_warn():
             # Brings in nbclient and zmq, which collection and xdist's controller can do without.
-            from pytest_nbgroups.local import run_leased
+            from pytest_nbgroups.engines.local import run_leased
 
             _import_ipython()
             return run_leased(

@@ -13,14 +13,14 @@ import pluggy
 import pytest
 from _pytest.pathlib import absolutepath
 
-from pytest_nbgroups.declaration import Declaration
-from pytest_nbgroups.directory import Customization, read_experiments
+from pytest_nbgroups.core.model import SUFFIX, Experiment
+from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.core.text import encodable
+from pytest_nbgroups.declarations.declaration import Declaration
+from pytest_nbgroups.declarations.directory import Customization, read_experiments
+from pytest_nbgroups.declarations.listing import IsIgnored, walk
 from pytest_nbgroups.integration.selecting import is_taken
-from pytest_nbgroups.listing import IsIgnored, walk
-from pytest_nbgroups.model import SUFFIX, Experiment
-from pytest_nbgroups.resources import Resources
-from pytest_nbgroups.settings import Settings
-from pytest_nbgroups.text import encodable
 
 SEPARATOR = "::"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from _pytest.pathlib import bestrelpath
 
-from pytest_nbgroups.listing import listed_notebooks
-from pytest_nbgroups.model import WHOLE_DIRECTORY
+from pytest_nbgroups.core.model import WHOLE_DIRECTORY
+from pytest_nbgroups.declarations.listing import listed_notebooks
 from pytest_nbgroups.reports.lines import one_line
 
 _WORD = re.compile(r"\w[\w.+:\[\]-]*|\[[\w.+:\[\]-]+")

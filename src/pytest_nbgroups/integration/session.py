@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
 
-from pytest_nbgroups.directory import read_pyproject
-from pytest_nbgroups.errors import DeclarationError, LeaseError, SelectionError
-from pytest_nbgroups.events import Event
-from pytest_nbgroups.execution.cancellation import Cancellation
-from pytest_nbgroups.integration import channel, scheduling, signals
+from pytest_nbgroups.core.cancellation import Cancellation
+from pytest_nbgroups.core.errors import DeclarationError, LeaseError, SelectionError
+from pytest_nbgroups.core.events import Event
+from pytest_nbgroups.core.model import Experiment
+from pytest_nbgroups.core.resources import Budget, Resources
+from pytest_nbgroups.core.settings import Settings, Shard
+from pytest_nbgroups.declarations.directory import read_pyproject
+from pytest_nbgroups.engines.planner import Knowledge, Planner
+from pytest_nbgroups.integration import signals
 from pytest_nbgroups.integration.annotations import OneAnnotation
 from pytest_nbgroups.integration.collection import ExperimentCollection
 from pytest_nbgroups.integration.fixture import RunExperiment
 from pytest_nbgroups.integration.gpu_default import GpuDefault
-from pytest_nbgroups.integration.idle import IdleWorker
-from pytest_nbgroups.integration.options import read_settings
+from pytest_nbgroups.integration.options.resolve import read_settings
 from pytest_nbgroups.integration.runner import Deliver, Runner
 from pytest_nbgroups.integration.scope import (
     Scope,
@@ -35,25 +38,23 @@ from pytest_nbgroups.integration.scope import (
     places,
     resolve_item_arguments,
 )
-from pytest_nbgroups.integration.sharding import of_shard, record_of
+from pytest_nbgroups.integration.shard_selection import of_shard, record_of
 from pytest_nbgroups.integration.summary import Summary
 from pytest_nbgroups.integration.terminal import Telling
-from pytest_nbgroups.machine.pool import LeasePool
-from pytest_nbgroups.machine.pool_folder import default_folder
-from pytest_nbgroups.model import Experiment
-from pytest_nbgroups.planner import Knowledge, Planner
-from pytest_nbgroups.planning import Parallelism
+from pytest_nbgroups.integration.xdist import channel, limits
+from pytest_nbgroups.integration.xdist.idle import IdleWorker
+from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.leases.pool_folder import default_folder
 from pytest_nbgroups.reports.lines import plain_lines
 from pytest_nbgroups.reports.session_file import session_id
-from pytest_nbgroups.resources import Budget, Resources
-from pytest_nbgroups.settings import Settings, Shard
-from pytest_nbgroups.sharding import ORDINARY
+from pytest_nbgroups.scheduling.planning import Parallelism
+from pytest_nbgroups.scheduling.sharding import ORDINARY
 
 if TYPE_CHECKING:
+    from pytest_nbgroups.core.model import ExperimentResult
     from pytest_nbgroups.history.store import History
     from pytest_nbgroups.integration.debugging import KernelPrompt
-    from pytest_nbgroups.integration.plan import PlanOnly
-    from pytest_nbgroups.model import ExperimentResult
+    from pytest_nbgroups.integration.plan.plan_only import PlanOnly
 
 Role: TypeAlias = Literal["alone", "controller", "worker"]
 
@@ -101,7 +102,7 @@ class Prepared:
     def _begun(self) -> tuple[Knowledge, History]:
         """Found and opened in the process that looks about; closed when pytest ends."""
         # Brings in sqlite3 and what finds GPUs, which workers can do without.
-        from pytest_nbgroups.outset import begun
+        from pytest_nbgroups.engines.outset import begun
 
         return self._opened.enter_context(
             begun(
@@ -179,7 +180,7 @@ def auto_num_workers(config: pytest.Config) -> int | None:
     Ordinary tests, which hold nothing, bring it up to the CPU budget. None leaves it to xdist, where
     the user has decided already.
     """
-    if scheduling.user_decides(config):
+    if limits.user_decides(config):
         return None
     prepared = prepare(config)
     if prepared.has_ordinary_tests:
@@ -189,7 +190,7 @@ def auto_num_workers(config: pytest.Config) -> int | None:
 
 def configure(config: pytest.Config) -> None:
     """Make and register the parts of this process's role."""
-    scheduling.refuse_unsupported(config)
+    limits.refuse_unsupported(config)
     prepared = prepare(config)
     if prepared.settings.plan:
         config.pluginmanager.register(_plan_only(config, prepared), "nbgroups-plan")
@@ -222,7 +223,7 @@ def _prompt(config: pytest.Config) -> KernelPrompt | None:
 
 def _plan_only(config: pytest.Config, prepared: Prepared) -> PlanOnly:
     # Brings in what reads notebooks, as the prompt above does what starts kernels.
-    from pytest_nbgroups.integration.plan import PlanOnly, without_workers
+    from pytest_nbgroups.integration.plan.plan_only import PlanOnly, without_workers
 
     return PlanOnly(
         config,
@@ -246,7 +247,7 @@ def _deliver(
         config.pluginmanager.register(OneAnnotation(config), "nbgroups-annotations")
     if role == "controller":
         # Not when the planner is made: for -n auto that is before there are workers.
-        prepared.planner.share_among(scheduling.worker_count(config), prepared.declared)
+        prepared.planner.share_among(limits.worker_count(config), prepared.declared)
         controller = channel.Controller(config, audience, lambda: prepared.planner)
         config.pluginmanager.register(controller, "nbgroups-controller")
         audience.telling.not_run = controller.not_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_nbgroups.model import Experiment
+from pytest_nbgroups.core.model import Experiment
 
 
 def shared_names(

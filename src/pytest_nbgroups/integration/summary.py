@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.integration.failures import shown, text_of_failure
+from pytest_nbgroups.core.model import ExperimentOutcome
+from pytest_nbgroups.core.resources import Budget
+from pytest_nbgroups.integration.outcomes import shown, text_of_failure
 from pytest_nbgroups.integration.own_lines import begin_line
-from pytest_nbgroups.model import ExperimentOutcome
 from pytest_nbgroups.reports.advice import session_advice
+from pytest_nbgroups.reports.closing_table import Row, table_lines, table_rows, without_reused
 from pytest_nbgroups.reports.github import append_summary, error_annotations
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.markdown import summary_markdown
@@ -26,9 +28,7 @@ from pytest_nbgroups.reports.session_file import (
     session_dict,
     write_record,
 )
-from pytest_nbgroups.reports.table import Row, table_lines, table_rows, without_reused
-from pytest_nbgroups.resources import Budget
-from pytest_nbgroups.sharding import ShardRecord
+from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 _COLORS = {
     ExperimentOutcome.PASSED: "green",

@@ -13,21 +13,21 @@ from functools import cached_property
 import pytest
 from _pytest.outcomes import OutcomeException
 
-from pytest_nbgroups.events import (
+from pytest_nbgroups.core.events import (
     Event,
     ExperimentFinished,
     ExperimentWaiting,
     NotebookFinished,
     NotebookStarted,
 )
+from pytest_nbgroups.core.model import Experiment, ExperimentResult
+from pytest_nbgroups.core.resources import Budget, Estimate
+from pytest_nbgroups.core.units import format_size
 from pytest_nbgroups.integration.own_lines import begin_line
 from pytest_nbgroups.integration.record_keeping import RecordKeeping
-from pytest_nbgroups.integration.scheduling import worker_count
-from pytest_nbgroups.integration.sharding import exit_status, nodeid_in
+from pytest_nbgroups.integration.shard_selection import exit_status, nodeid_in
 from pytest_nbgroups.integration.summary import Summary
-from pytest_nbgroups.model import Experiment, ExperimentResult
-from pytest_nbgroups.needs import notes
-from pytest_nbgroups.planning import Parallelism
+from pytest_nbgroups.integration.xdist.limits import worker_count
 from pytest_nbgroups.reports.advice import warnings_of
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.live import (
@@ -38,8 +38,8 @@ from pytest_nbgroups.reports.live import (
     waiting_line,
 )
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.resources import Budget, Estimate
-from pytest_nbgroups.units import format_size
+from pytest_nbgroups.scheduling.needs import notes
+from pytest_nbgroups.scheduling.planning import Parallelism
 
 MINUTE_S = 60.0
 NOTES_SHOWN = 5

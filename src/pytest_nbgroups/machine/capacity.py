@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from pytest_nbgroups.core.resources import Budget
+from pytest_nbgroups.core.settings import RamBudget, Settings
+from pytest_nbgroups.core.units import format_size
 from pytest_nbgroups.machine.cpu import CpuLimit, find_cpus
 from pytest_nbgroups.machine.gpu import GpuFindings, find_gpus
 from pytest_nbgroups.machine.gpu_choice import choose
 from pytest_nbgroups.machine.memory import RamLimit, find_ram
-from pytest_nbgroups.resources import Budget
-from pytest_nbgroups.settings import RamBudget, Settings
-from pytest_nbgroups.units import format_size
 
 _SHARED_FRACTION = 0.80  # the desktop, its browser and the page cache need their part
 _ALLOTTED_FRACTION = 0.95  # nobody else lives in the container or the allocation

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from pytest_nbgroups.core.resources import Gpu
 from pytest_nbgroups.machine.visibility import container_visible, cuda_visible, order_remark
-from pytest_nbgroups.resources import Gpu
 
 Handle: TypeAlias = Any  # what NVML calls a device; pynvml has no annotations
 

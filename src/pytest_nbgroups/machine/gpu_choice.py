@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_nbgroups.errors import SelectionError
+from pytest_nbgroups.core.errors import SelectionError
+from pytest_nbgroups.core.resources import Gpu
+from pytest_nbgroups.core.settings import GpuSelection
 from pytest_nbgroups.machine.gpu import GpuFindings
-from pytest_nbgroups.resources import Gpu
-from pytest_nbgroups.settings import GpuSelection
 
 _OPTION = "--experiment-gpus"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+from pytest_nbgroups.core.resources import Gpu
 from pytest_nbgroups.machine.gpu import Handle, ask, mig_handles, read_devices
-from pytest_nbgroups.resources import Gpu
 
 T = TypeVar("T")
 

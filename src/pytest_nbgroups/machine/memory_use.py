@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pytest_nbgroups.admission import MemoryUse
 from pytest_nbgroups.machine.cgroup import Cgroup
 from pytest_nbgroups.machine.memory import RamLimit, find_ram
+from pytest_nbgroups.scheduling.admission import MemoryUse
 
 __all__ = ["MemoryUse", "read_memory_use"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_nbgroups.core.shortage import KillCounts, MemoryPlace
 from pytest_nbgroups.machine.cgroup import Cgroup, CgroupLevel, entry, read_text
 from pytest_nbgroups.machine.counts import parse_count
-from pytest_nbgroups.shortage import KillCounts, MemoryPlace
 
 _KIB = 1024
 _NO_LIMIT = 2**60

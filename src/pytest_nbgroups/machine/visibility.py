@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_nbgroups.resources import Gpu
+from pytest_nbgroups.core.resources import Gpu
 
 _INDEX = re.compile(r"\+?0*([0-9]+)")
 _UUID_KINDS = ("GPU-", "MIG-")

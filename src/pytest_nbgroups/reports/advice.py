@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from pytest_nbgroups.model import DECLARATION_FILE, ExperimentResult, FailureKind
+from pytest_nbgroups.core.model import DECLARATION_FILE, ExperimentResult, FailureKind
+from pytest_nbgroups.core.resources import Need, Usage
+from pytest_nbgroups.core.units import Size, SizeUnit, excess_texts, unit_of
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.record import ExperimentRecord
-from pytest_nbgroups.resources import Need, Usage
-from pytest_nbgroups.units import Size, SizeUnit, excess_texts, unit_of
 
 SHOWN = 5
 """Lines of advice in one session."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pytest_nbgroups.cell_lines import python_lines
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.cell_lines import python_lines
+from pytest_nbgroups.core.model import (
     DECLARATION_FILE,
     ExperimentOutcome,
     ExperimentResult,

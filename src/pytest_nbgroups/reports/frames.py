@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from pytest_nbgroups.cell_lines import CellText
-from pytest_nbgroups.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.core.cell_lines import CellText
+from pytest_nbgroups.core.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.reports.lines import plain_lines, without_middle
 
 TOLD_AGAIN = 2

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     DECLARATION_FILE,
     ExperimentOutcome,
     ExperimentResult,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pytest_nbgroups.text import encodable, plain_text
+from pytest_nbgroups.core.text import encodable, plain_text
 
 LINE_WIDTH = 500
 """No line of a report is longer."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_nbgroups.events import ExperimentWaiting, NotebookFinished, NotebookStarted
-from pytest_nbgroups.model import ExperimentResult, NotebookOutcome, NotebookResult
+from pytest_nbgroups.core.events import ExperimentWaiting, NotebookFinished, NotebookStarted
+from pytest_nbgroups.core.model import ExperimentResult, NotebookOutcome, NotebookResult
+from pytest_nbgroups.core.units import format_duration
 from pytest_nbgroups.reports.failure import what_failed
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.progress import Running
 from pytest_nbgroups.reports.usage import peak_text
-from pytest_nbgroups.units import format_duration
 
 
 def notebook_line(event: NotebookFinished, *, worker: str = "") -> str:

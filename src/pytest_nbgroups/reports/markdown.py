@@ -6,9 +6,9 @@ import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from pytest_nbgroups.core.units import format_duration
+from pytest_nbgroups.reports.closing_table import NUMBERS, Row, columns, totals
 from pytest_nbgroups.reports.lines import one_line
-from pytest_nbgroups.reports.table import NUMBERS, Row, columns, totals
-from pytest_nbgroups.units import format_duration
 
 # What has a meaning in Markdown, in its tables or in HTML, and "$", which GitHub reads as TeX.
 _SPECIAL = re.compile(r"[\\`*_~|<>&\[\]\"'$#]")

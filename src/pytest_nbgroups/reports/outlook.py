@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
-from pytest_nbgroups.backlog import Unit, in_order
-from pytest_nbgroups.planning import Job, Parallelism
+from pytest_nbgroups.core.resources import Budget
+from pytest_nbgroups.core.settings import Schedule
+from pytest_nbgroups.core.units import format_duration, format_size
 from pytest_nbgroups.reports.columns import pad
-from pytest_nbgroups.resources import Budget
-from pytest_nbgroups.settings import Schedule
-from pytest_nbgroups.simulation import Prediction, recommended, simulate
-from pytest_nbgroups.units import format_duration, format_size
+from pytest_nbgroups.scheduling.backlog import Unit, in_order
+from pytest_nbgroups.scheduling.planning import Job, Parallelism
+from pytest_nbgroups.scheduling.simulation import Prediction, recommended, simulate
 
 TOLERANCE = 0.02
 """The part of the time that is not worth another worker."""

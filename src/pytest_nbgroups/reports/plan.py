@@ -6,6 +6,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from pytest_nbgroups.core.resources import Estimate, Need, Resources
+from pytest_nbgroups.core.units import Size, format_duration, format_size
+from pytest_nbgroups.reports.closing_table import GAP, INDENT, NARROWEST_NAME, REUSED_SHOWN, counted
 from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.outlook import (
@@ -15,9 +18,6 @@ from pytest_nbgroups.reports.outlook import (
     wall_text,
     workers_lines,
 )
-from pytest_nbgroups.reports.table import GAP, INDENT, NARROWEST_NAME, REUSED_SHOWN, counted
-from pytest_nbgroups.resources import Estimate, Need, Resources
-from pytest_nbgroups.units import Size, format_duration, format_size
 
 _DISPENSABLE = ("notebooks", "cpus", "GPUs", "RAM")
 """Columns that give way to the names, in this order."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pytest_nbgroups.events import (
+from pytest_nbgroups.core.events import (
     CellStarted,
     ExperimentStarted,
     ExperimentWaiting,
     NotebookFinished,
     NotebookStarted,
 )
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     Experiment,
     ExperimentOutcome,
     ExperimentResult,

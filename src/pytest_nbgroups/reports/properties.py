@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_nbgroups.model import ExperimentResult, NotebookOutcome
+from pytest_nbgroups.core.model import ExperimentResult, NotebookOutcome
 from pytest_nbgroups.reports.lines import one_line
 
 

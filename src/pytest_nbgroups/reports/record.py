@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from pytest_nbgroups.events import (
+from pytest_nbgroups.core.events import (
     CellStarted,
     Event,
     ExperimentFinished,
@@ -15,14 +15,14 @@ from pytest_nbgroups.events import (
     NotebookFinished,
     NotebookStarted,
 )
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     Experiment,
     ExperimentOutcome,
     ExperimentResult,
     Failure,
     FailureKind,
 )
-from pytest_nbgroups.ordering import natural_key
+from pytest_nbgroups.declarations.ordering import natural_key
 from pytest_nbgroups.reports.progress import Progress, Running, Waiting, unseen
 
 _Key: TypeAlias = tuple[str, str]

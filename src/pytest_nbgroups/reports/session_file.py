@@ -10,15 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pytest_nbgroups.artifacts import Artifacts, write_atomically
-from pytest_nbgroups.events import plain
-from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, Failure, NotebookResult
+from pytest_nbgroups.core.artifacts import Artifacts, write_atomically
+from pytest_nbgroups.core.events import plain
+from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, Failure, NotebookResult
+from pytest_nbgroups.core.resources import Budget, Lease
+from pytest_nbgroups.core.text import plain_text, shortened
 from pytest_nbgroups.reports.failure import failure_headline
 from pytest_nbgroups.reports.record import Attempt, ExperimentRecord, SessionRecord
-from pytest_nbgroups.reports.schema import SCHEMA_VERSION, TRACEBACK_LIMIT
-from pytest_nbgroups.resources import Budget, Lease
-from pytest_nbgroups.sharding import ShardRecord
-from pytest_nbgroups.text import plain_text, shortened
+from pytest_nbgroups.reports.session_schema import SCHEMA_VERSION, TRACEBACK_LIMIT
+from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 
 @dataclass(frozen=True, kw_only=True)

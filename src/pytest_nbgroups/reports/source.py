@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_nbgroups.cell_lines import python_lines
-from pytest_nbgroups.model import CellReference
+from pytest_nbgroups.core.cell_lines import python_lines
+from pytest_nbgroups.core.model import CellReference
 from pytest_nbgroups.reports.lines import plain_lines
 
 

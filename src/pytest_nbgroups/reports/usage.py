@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_nbgroups.resources import Gpu, Lease, Usage
-from pytest_nbgroups.units import format_size
+from pytest_nbgroups.core.resources import Gpu, Lease, Usage
+from pytest_nbgroups.core.units import format_size
 
 _UUID_SHOWN = len("GPU-1a2b3c4d")
 

@@ -12,8 +12,8 @@ from ipykernel.compiler import get_file_name
 from nbformat import NotebookNode, from_dict  # noqa: TID253
 from nbformat.v4 import new_code_cell, new_notebook  # noqa: TID253
 
+from pytest_nbgroups.core.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.execution.cell_files import kernel_file, named, with_cell_names
-from pytest_nbgroups.model import CellReference, Failure, FailureKind
 
 SOURCES = ["x = 1", "", "\n\ny = = 2", "x = 1"]
 NOWHERE = Path("/nowhere")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from pytest_nbgroups.core.text import plain_text
 from pytest_nbgroups.execution.cell_files import kernel_file
 from pytest_nbgroups.execution.failing_line import failing_line, with_lines_of_cell
-from pytest_nbgroups.text import plain_text
 
 TICK = "tick()"
 

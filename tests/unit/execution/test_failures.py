@@ -7,6 +7,7 @@ from nbclient.exceptions import CellExecutionError  # noqa: TID253
 from nbformat import NotebookNode, from_dict  # noqa: TID253
 from nbformat.v4 import new_code_cell, new_notebook, new_output  # noqa: TID253
 
+from pytest_nbgroups.core.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.execution.deadlines import Limit
 from pytest_nbgroups.execution.failures import (
     bounded,
@@ -19,9 +20,8 @@ from pytest_nbgroups.execution.failures import (
     exit_failure,
     unanswered_failure,
 )
-from pytest_nbgroups.execution.outputs import printed
-from pytest_nbgroups.execution.standstill import Standstill
-from pytest_nbgroups.model import CellReference, Failure, FailureKind
+from pytest_nbgroups.monitoring.standstill import Standstill
+from pytest_nbgroups.notebooks.outputs import printed
 
 LIMIT = Limit(of="cell", seconds=600, ends_at=0)
 CELL = CellReference(number=3, count=5, source="x")

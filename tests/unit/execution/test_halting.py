@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nbgroups.core.model import Failure, FailureKind
 from pytest_nbgroups.execution.halting import Halted, Halts
-from pytest_nbgroups.model import Failure, FailureKind
 
 HALTED = Halted(
     notebook="2-fit.ipynb",

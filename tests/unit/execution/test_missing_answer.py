@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from pytest_nbgroups.execution import missing_answer
-from pytest_nbgroups.execution.kernel import KernelLog
 from pytest_nbgroups.execution.missing_answer import MissingAnswer, raised_last
+from pytest_nbgroups.kernels.kernel import KernelLog
 
 GRACE_S = 0.03
 LOGGED = """[IPKernelApp] ERROR | Exception in message handler:

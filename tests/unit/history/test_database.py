@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.errors import HistoryError
+from pytest_nbgroups.core.errors import HistoryError
 from pytest_nbgroups.history import database
-from pytest_nbgroups.history.schema import APPLICATION_ID, SCHEMA_VERSION, Column, Table
+from pytest_nbgroups.history.tables import APPLICATION_ID, SCHEMA_VERSION, Column, Table
 
 
 @pytest.fixture

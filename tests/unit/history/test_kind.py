@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nbgroups.core.resources import Budget, Gpu
 from pytest_nbgroups.history.kind import Machine, read_machine, usual_size
-from pytest_nbgroups.resources import Budget, Gpu
 
 GiB = 2**30
 

@@ -21,12 +21,12 @@ from report_samples import (
     unrun,
 )
 
-from pytest_nbgroups.events import CellStarted, ExperimentFinished
+from pytest_nbgroups.core.events import CellStarted, ExperimentFinished
+from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, NotebookOutcome
+from pytest_nbgroups.core.resources import Estimate, Lease, Need, Usage
 from pytest_nbgroups.history.kind import Machine
 from pytest_nbgroups.history.statements import SESSIONS_KEPT
 from pytest_nbgroups.history.store import Attempt, History
-from pytest_nbgroups.model import ExperimentOutcome, ExperimentResult, NotebookOutcome
-from pytest_nbgroups.resources import Estimate, Lease, Need, Usage
 
 Opening = Callable[..., AbstractContextManager[History]]
 Ask = Callable[..., list[tuple[Any, ...]]]

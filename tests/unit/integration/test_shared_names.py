@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nbgroups.core.model import Experiment, Notebook
 from pytest_nbgroups.integration.shared_names import find_ignores_case, shared_names
-from pytest_nbgroups.model import Experiment, Notebook
 
 
 def made(name: str, *notebooks: str, folder: str = "experiments") -> tuple[str, Experiment]:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nbgroups.core.resources import Budget, Gpu
+from pytest_nbgroups.core.settings import RamBudget, Settings
+from pytest_nbgroups.core.units import parse_size
 from pytest_nbgroups.machine.capacity import combine, find_budget
 from pytest_nbgroups.machine.cpu import CpuLimit, find_cpus
 from pytest_nbgroups.machine.gpu import GpuFindings
 from pytest_nbgroups.machine.memory import RamLimit
-from pytest_nbgroups.resources import Budget, Gpu
-from pytest_nbgroups.settings import RamBudget, Settings
-from pytest_nbgroups.units import parse_size
 
 GIB = 2**30
 GPU = Gpu(uuid="GPU-a", index=0, name="A100", total_bytes=GIB, free_bytes=GIB)

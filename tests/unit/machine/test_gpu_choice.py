@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_nbgroups.errors import SelectionError
+from pytest_nbgroups.core.errors import SelectionError
+from pytest_nbgroups.core.resources import Gpu
+from pytest_nbgroups.core.settings import GpuSelection
 from pytest_nbgroups.machine.gpu import GpuFindings
 from pytest_nbgroups.machine.gpu_choice import choose
-from pytest_nbgroups.resources import Gpu
-from pytest_nbgroups.settings import GpuSelection
 
 
 def gpu(index: int, uuid: str, free: int = 8) -> Gpu:

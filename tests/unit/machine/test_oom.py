@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nbgroups.core.shortage import KillCounts, MemoryPlace
 from pytest_nbgroups.machine.cgroup import Cgroup, CgroupLevel, find_cgroup
 from pytest_nbgroups.machine.oom import read_kill_counts
-from pytest_nbgroups.shortage import KillCounts, MemoryPlace
 
 Machine: TypeAlias = Callable[..., dict[str, Any]]
 GIB = 2**30

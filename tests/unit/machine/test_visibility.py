@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nbgroups.core.resources import Gpu
 from pytest_nbgroups.machine.visibility import container_visible, cuda_visible, order_remark
-from pytest_nbgroups.resources import Gpu
 
 A, B, C = (f"GPU-{digit * 8}-aaaa" for digit in "123")
 M1, M2 = "MIG-11111111-bbbb", "MIG-22222222-bbbb"

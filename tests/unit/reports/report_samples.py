@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pytest_nbgroups.events import (
+from pytest_nbgroups.core.events import (
     CellStarted,
     ExperimentFinished,
     ExperimentStarted,
@@ -16,7 +16,7 @@ from pytest_nbgroups.events import (
     NotebookFinished,
     NotebookStarted,
 )
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     CellReference,
     ExperimentOutcome,
     ExperimentResult,
@@ -25,8 +25,8 @@ from pytest_nbgroups.model import (
     NotebookOutcome,
     NotebookResult,
 )
+from pytest_nbgroups.core.resources import Estimate, Gpu, Lease, Need, Usage
 from pytest_nbgroups.reports.record import ExperimentRecord, SessionRecord
-from pytest_nbgroups.resources import Estimate, Gpu, Lease, Need, Usage
 
 ROOT = Path("/repo")
 HEART = ROOT / "experiments" / "Heart"

@@ -19,9 +19,9 @@ from report_samples import (
     usage,
 )
 
-from pytest_nbgroups.model import ExperimentResult, FailureKind
+from pytest_nbgroups.core.model import ExperimentResult, FailureKind
+from pytest_nbgroups.core.units import parse_size
 from pytest_nbgroups.reports.advice import advice, session_advice, warnings_of
-from pytest_nbgroups.units import parse_size
 
 GB = 10**9
 RAM = (

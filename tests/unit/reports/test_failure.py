@@ -18,7 +18,7 @@ from report_samples import (
     unrun,
 )
 
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.model import (
     CellReference,
     ExperimentResult,
     Failure,
@@ -26,13 +26,13 @@ from pytest_nbgroups.model import (
     NotebookOutcome,
     NotebookResult,
 )
+from pytest_nbgroups.core.resources import Lease
 from pytest_nbgroups.reports.failure import (
     TracebackStyle,
     failure_headline,
     failure_lines,
     notebook_headline,
 )
-from pytest_nbgroups.resources import Lease
 
 RERUN = "pytest --run-experiments experiments/Heart::notebooks"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from report_samples import TRACEBACK, cell_failure
 
-from pytest_nbgroups.model import CellReference, FailureKind
+from pytest_nbgroups.core.model import CellReference, FailureKind
 from pytest_nbgroups.reports.frames import split_traceback
 
 CHAINED = """\

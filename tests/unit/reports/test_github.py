@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from report_samples import ROOT, cell_failure, failed, recorded, result, results, unrun
 
-from pytest_nbgroups.model import CellReference, ExperimentResult, Failure, FailureKind
+from pytest_nbgroups.core.model import CellReference, ExperimentResult, Failure, FailureKind
 from pytest_nbgroups.reports.github import (
     SUMMARY_LIMIT_BYTES,
     append_summary,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from report_samples import cell_failure, failed, result, reused
 
-from pytest_nbgroups.model import Failure, FailureKind
+from pytest_nbgroups.core.model import Failure, FailureKind
 from pytest_nbgroups.reports.properties import properties
 
 

@@ -16,7 +16,7 @@ from report_samples import (
     waiting,
 )
 
-from pytest_nbgroups.model import NotebookOutcome, NotebookResult
+from pytest_nbgroups.core.model import NotebookOutcome, NotebookResult
 from pytest_nbgroups.reports.live import (
     notebook_line,
     running_line,

@@ -20,13 +20,13 @@ from report_samples import (
     usage,
 )
 
-from pytest_nbgroups.events import ExperimentFinished
-from pytest_nbgroups.model import ExperimentResult
+from pytest_nbgroups.core.events import ExperimentFinished
+from pytest_nbgroups.core.model import ExperimentResult
+from pytest_nbgroups.reports.closing_table import table_rows
 from pytest_nbgroups.reports.failure import failure_lines
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.markdown import escaped, summary_markdown
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.reports.table import table_rows
 
 
 def test_the_summary_of_a_session() -> None:

@@ -9,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import GB, budget, need
 
-from pytest_nbgroups import planning, simulation
-from pytest_nbgroups.admission import Grant, Obstacle, admit
-from pytest_nbgroups.backlog import Unit
-from pytest_nbgroups.planning import Job, most_at_once
+from pytest_nbgroups.core.resources import Budget, Need
 from pytest_nbgroups.reports.outlook import (
     Circumstances,
     Outlook,
@@ -24,7 +21,10 @@ from pytest_nbgroups.reports.outlook import (
     worker_counts,
     workers_lines,
 )
-from pytest_nbgroups.resources import Budget, Need
+from pytest_nbgroups.scheduling import planning, simulation
+from pytest_nbgroups.scheduling.admission import Grant, Obstacle, admit
+from pytest_nbgroups.scheduling.backlog import Unit
+from pytest_nbgroups.scheduling.planning import Job, most_at_once
 
 SMALL = need(cpus=0.5, ram=0.1)
 

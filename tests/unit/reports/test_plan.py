@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import GB, budget, need
 
-from pytest_nbgroups.backlog import Unit
-from pytest_nbgroups.planning import Job, Parallelism
+from pytest_nbgroups.core.resources import AUTO_SHARE, Estimate, Resources
+from pytest_nbgroups.core.units import Size
 from pytest_nbgroups.reports.columns import display_width
 from pytest_nbgroups.reports.outlook import Circumstances, Outlook, outlook
 from pytest_nbgroups.reports.plan import (
@@ -23,8 +23,8 @@ from pytest_nbgroups.reports.plan import (
     ram_text,
     time_text,
 )
-from pytest_nbgroups.resources import AUTO_SHARE, Estimate, Resources
-from pytest_nbgroups.units import Size
+from pytest_nbgroups.scheduling.backlog import Unit
+from pytest_nbgroups.scheduling.planning import Job, Parallelism
 
 DEFAULT_RAM = Size(2 * GB, "2GB")
 

@@ -15,8 +15,8 @@ from report_samples import (
     waiting,
 )
 
-from pytest_nbgroups.events import Event, ExperimentFinished
-from pytest_nbgroups.model import (
+from pytest_nbgroups.core.events import Event, ExperimentFinished
+from pytest_nbgroups.core.model import (
     Experiment,
     ExperimentOutcome,
     ExperimentResult,

@@ -26,18 +26,18 @@ from report_samples import (
     usage,
 )
 
-from pytest_nbgroups.events import ExperimentFinished
-from pytest_nbgroups.model import ExperimentResult, Failure, FailureKind
+from pytest_nbgroups.core.events import ExperimentFinished
+from pytest_nbgroups.core.model import ExperimentResult, Failure, FailureKind
+from pytest_nbgroups.core.resources import Budget, Estimate, Gpu
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.reports.schema import SESSION_SCHEMA, TRACEBACK_LIMIT
 from pytest_nbgroups.reports.session_file import (
     SessionMetadata,
     session_dict,
     session_id,
     write_record,
 )
-from pytest_nbgroups.resources import Budget, Estimate, Gpu
-from pytest_nbgroups.sharding import ShardRecord
+from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA, TRACEBACK_LIMIT
+from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 GPU = Gpu(uuid="GPU-1", index=0, name="A100", total_bytes=80, free_bytes=70)
 METADATA = SessionMetadata(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_nbgroups.model import CellReference
+from pytest_nbgroups.core.model import CellReference
 from pytest_nbgroups.reports.source import source_lines
 
 

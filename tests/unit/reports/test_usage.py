@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from report_samples import GIB, gpu, lease, usage
 
+from pytest_nbgroups.core.resources import Usage
 from pytest_nbgroups.reports.usage import gpus_text, peak_text
-from pytest_nbgroups.resources import Usage
 
 MIG = "MIG-7a6b5c4d-1111-2222"
 GPUS = (gpu(10), gpu(2), gpu(3, uuid=MIG, parent_uuid="GPU-3"))

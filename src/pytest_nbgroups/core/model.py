@@ -1,0 +1,238 @@
+"""The values that everything else speaks of: frozen, keyword-only, each field resolved once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from pytest_nbgroups.core.resources import Estimate, Lease, Resources, Usage
+
+__all__ = [
+    "CellReference",
+    "Experiment",
+    "ExperimentOutcome",
+    "ExperimentResult",
+    "Failure",
+    "FailureKind",
+    "Notebook",
+    "NotebookOutcome",
+    "NotebookResult",
+]
+
+
+SUFFIX = ".ipynb"
+"""Of a notebook's file."""
+DECLARATION_FILE = "experiment.toml"
+WHOLE_DIRECTORY = "notebooks"
+"""Name of the item that an experiment is, unless its notebooks are independent."""
+
+
+class NotebookOutcome(StrEnum):
+    """What became of one notebook."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    REUSED = "reused"
+    INTERRUPTED = "interrupted"
+    NOT_RUN = "not_run"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the notebook did what it is for, now or in the run that is reused."""
+        return self in {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
+
+    @property
+    def ends_experiment(self) -> bool:
+        """Whether nothing later in the experiment runs after it."""
+        return self in {NotebookOutcome.FAILED, NotebookOutcome.INTERRUPTED}
+
+
+class ExperimentOutcome(StrEnum):
+    """What became of an experiment."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+
+
+class FailureKind(StrEnum):
+    """Why a notebook or an experiment failed."""
+
+    CELL = "cell"
+    DEADLINE = "deadline"
+    KERNEL_DIED = "kernel_died"
+    OUT_OF_MEMORY = "out_of_memory"
+    RAM_LIMIT = "ram_limit"
+    KERNEL_START = "kernel_start"
+    NOTEBOOK = "notebook"
+    DECLARATION = "declaration"
+    LEASE = "lease"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notebook:
+    """One selected notebook, with everything that decides how it runs."""
+
+    path: Path
+    kernel: str | None = None
+    """Kernel asked for by the experiment; ``None`` takes the notebook's own."""
+    timeout_s: float | None = None
+    cell_timeout_s: float | None = None
+    skip: str | None = None
+    """Reason for which this notebook is skipped."""
+    requires: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One directory with its selected notebooks in order: the unit that runs as a whole."""
+
+    name: str
+    directory: Path
+    notebooks: tuple[Notebook, ...]
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    """File name of each notebook left out -> the reason."""
+    resources: Resources = field(default_factory=Resources)
+    timeout_s: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    skip: str | None = None
+    marks: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    """Patterns of files that it reads, relative to its directory; they may lie outside of it."""
+    outputs: tuple[str, ...] | None = None
+    """As ``data``, of files that it writes; None if it does not say."""
+    nested: tuple[Path, ...] = ()
+    """Directories below its own that are experiments themselves. Found before it runs."""
+    has_assumed_gpu: bool = False
+    """It declares no GPU: that of its resources is there since it shows that it uses one."""
+    member: str | None = None
+    """Stem of its one notebook where the directory's notebooks are independent."""
+    problem: str | None = None
+    """Why it cannot run as declared: bad TOML, an unreadable directory."""
+    notes: tuple[str, ...] = ()
+    """Remarks on its order, said once in a session."""
+
+    @property
+    def item_name(self) -> str:
+        """The last part of its node id."""
+        return self.member or WHOLE_DIRECTORY
+
+    @property
+    def place(self) -> str:
+        """What one run at a time may use: its directory without links, and its part of that."""
+        return f"{os.path.realpath(self.directory)}::{self.item_name}"
+
+    def holds(self, notebook: Path) -> bool:
+        """Whether the notebook is one of its own; one that cannot run as declared holds any."""
+        return self.problem is not None or any(n.path == notebook for n in self.notebooks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellReference:
+    """A cell of a notebook: its 1-based position among all cells, and its text."""
+
+    number: int
+    count: int
+    source: str
+    execution_count: int | None = None
+    line: int | None = None
+    """1-based line of ``source`` that failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why something failed, free of terminal escapes and ready to be rendered."""
+
+    kind: FailureKind
+    message: str
+    """One line: what went wrong."""
+    cell: CellReference | None = None
+    traceback: str = ""
+    output: str = ""
+    """The last lines that the failing cell printed."""
+    evidence: tuple[str, ...] = ()
+    """What was seen that tells of the cause, a fact a line."""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotebookResult:
+    """What became of one notebook."""
+
+    name: str
+    outcome: NotebookOutcome
+    reason: str | None = None
+    duration_s: float = 0.0
+    kernel: str | None = None
+    plain_start: str | None = None
+    """Why its kernel was not forked from a warm process; None where it was, or where none came up."""
+    cells_total: int = 0
+    cells_executed: int = 0
+    executed_path: Path | None = None
+    log_path: Path | None = None
+    usage: Usage | None = None
+    """None where nothing ran or nothing could be measured."""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentResult:
+    """What became of an experiment; the notebooks are in order and none is missing."""
+
+    name: str
+    directory: Path
+    outcome: ExperimentOutcome
+    notebooks: tuple[NotebookResult, ...] = ()
+    reason: str | None = None
+    started_at: float = 0.0
+    """Seconds since the epoch."""
+    duration_s: float = 0.0
+    lease: Lease | None = None
+    estimate: Estimate | None = None
+    """What was expected of it when it started."""
+    error: Failure | None = None
+    """A failure of the experiment as a whole, before or beside its notebooks."""
+    reuse: str | None = None
+    """What ``--experiment-resume`` reused and why not more; None where it was not asked to."""
+    resumable: int = 0
+    """Of one that failed, how many notebooks ``--experiment-resume`` would reuse, as far as is known."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def usage(self) -> Usage | None:
+        """Of all its notebooks, which run in turn: the highest peaks, the sum of CPU time."""
+        used = [n.usage for n in self.notebooks if n.usage is not None]
+        if not used:
+            return None
+        highest = max(used, key=lambda usage: usage.peak_bytes)
+        gpu_bytes = [usage.gpu_bytes for usage in used if usage.gpu_bytes is not None]
+        return Usage(
+            peak_bytes=highest.peak_bytes,
+            is_upper_bound=highest.is_upper_bound,
+            cpu_s=sum(usage.cpu_s for usage in used),
+            gpu_bytes=max(gpu_bytes, default=None),
+        )
+
+    @property
+    def failed_notebook(self) -> NotebookResult | None:
+        """The notebook that ended the experiment, where one did."""
+        return next((n for n in self.notebooks if n.failure is not None), None)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The one failure to tell of: the experiment's own, else its notebook's."""
+        if self.error is not None:
+            return self.error
+        notebook = self.failed_notebook
+        return notebook.failure if notebook else None

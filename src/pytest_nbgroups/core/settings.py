@@ -1,0 +1,121 @@
+"""What the command line and the ini file say, resolved once for a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from pytest_nbgroups.core.units import Size
+
+OrderMode: TypeAlias = Literal["natural", "lexicographic"]
+Transport: TypeAlias = Literal["auto", "ipc", "tcp"]
+KernelStart: TypeAlias = Literal["warm", "plain"]
+UnmetPolicy: TypeAlias = Literal["skip", "fail"]
+LostPolicy: TypeAlias = Literal["fail", "retry"]
+BusyPolicy: TypeAlias = Literal["wait", "fail"]
+Schedule: TypeAlias = Literal["longest", "shortest", "collection"]
+GpuDefault: TypeAlias = Literal["auto", "none"]
+GpuNaming: TypeAlias = Literal["uuid", "index"]
+ErrorOutputs: TypeAlias = Literal["warn", "fail", "ignore"]
+
+
+OUTPUT_LIMIT = Size(50 * 10**6, "50MB")
+"""Browsers and GitHub have trouble with larger notebooks; and to keep and save one takes eight times as much memory."""
+SHUTDOWN_GRACE_S = 10.0
+"""Jupyter's own 2.5 s are too short for exit handlers that write files."""
+CHECKPOINT_LIMIT = Size(10 * 10**9, "10GB")
+"""A gigabyte takes one to three seconds from a local disk, and ten from a busy server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadlines:
+    """Limits in seconds; ``None`` means none."""
+
+    experiment_s: float | None = None
+    notebook_s: float | None = None
+    cell_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RamBudget:
+    """How much of the RAM capacity a session may use: a size, a fraction, or what is usual."""
+
+    size: Size | None = None
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuSelection:
+    """Which of the GPUs found a session may use: some of them, or so many, or all."""
+
+    count: int | None = None
+    names: tuple[str, ...] | None = None
+    """NVML indices and beginnings of UUIDs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of several machines among which the experiments are split."""
+
+    index: int
+    """From 1 to ``count``."""
+    count: int
+    weights: Mapping[str, float] | None = None
+    """Seconds by node id, the same for all shards; None where a hash decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that is the same for all experiments of a session."""
+
+    rootdir: Path
+    roots: tuple[Path, ...] = ()
+    order: OrderMode = "natural"
+    unmet: UnmetPolicy = "skip"
+    default_ram: Size = field(default_factory=lambda: Size(2 * 10**9, "2GB"))
+    cpu_budget: float | None = None
+    ram_budget: RamBudget = field(default_factory=RamBudget)
+    gpus: GpuSelection = field(default_factory=GpuSelection)
+    gpu_default: GpuDefault = "auto"
+    """Whether an experiment that declares no GPU is given one where it shows that it uses it."""
+    gpu_naming: GpuNaming = "uuid"
+    """How ``CUDA_VISIBLE_DEVICES`` names the leased GPUs."""
+    cpu_affinity: bool = False
+    """Whether kernels are bound to as many CPUs as their experiment has leased."""
+    max_parallel: int | None = None
+    schedule: Schedule = "longest"
+    wait_s: float | None = None
+    """How long an experiment may wait for its lease; ``None`` means for ever."""
+    busy: BusyPolicy = "wait"
+    """What becomes of an experiment whose directory another session uses."""
+    lost: LostPolicy = "fail"
+    """What becomes of an experiment whose worker died: with ``retry`` it runs once more."""
+    plan: bool = False
+    """Whether to tell what would run, and run nothing."""
+    resume: bool = False
+    """Whether to reuse notebooks that have passed and have not changed."""
+    shard: Shard | None = None
+    """None where this machine runs all."""
+    weights: Path | None = None
+    """The file that balances shards, whether or not it is there."""
+    option_deadlines: Deadlines = field(default_factory=Deadlines)
+    """From the command line: above every declaration."""
+    ini_deadlines: Deadlines = field(default_factory=Deadlines)
+    """From the ini file: below every declaration."""
+    option_kernel: str | None = None
+    ini_kernel: str | None = None
+    transport: Transport = "auto"
+    kernel_start: KernelStart = "warm"
+    preload: tuple[str, ...] = ()
+    """Modules that warm kernels find imported."""
+    output_limit: Size = OUTPUT_LIMIT
+    """What is kept of the outputs of one notebook."""
+    shutdown_grace_s: float = SHUTDOWN_GRACE_S
+    """Time that the exit handlers of a kernel have."""
+    checkpoint_limit: Size = CHECKPOINT_LIMIT
+    """How much is read for the checkpoint of one experiment in one run."""
+    error_outputs: ErrorOutputs = "warn"
+    """How to treat a cell that passes although an error is among its outputs."""
+    artifacts: Path

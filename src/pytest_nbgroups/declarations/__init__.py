@@ -1,0 +1,1 @@
+"""What an experiment asks for: its keys, files, order and requirements."""

@@ -1,0 +1,247 @@
+"""What is declared for experiments: read, checked and combined. Pure: parsed TOML in, values out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_nbgroups.core.errors import DeclarationError
+from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.declarations.keys import KEYS, TABLES, Table
+
+_WHOLE_GPUS = {"gpus", "gpu_min_memory"}
+_GPU_SHARE = {"gpu_memory"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The ``[run]`` table; ``None`` means undeclared, times are in seconds."""
+
+    order: tuple[str, ...] | None = None
+    exclude: Mapping[str, str] = field(default_factory=dict)
+    independent: bool = False
+    kernel: str | None = None
+    timeout: float | None = None
+    notebook_timeout: float | None = None
+    cell_timeout: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    outputs: tuple[str, ...] | None = None
+    requires: tuple[str, ...] = ()
+    skip: str | None = None
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotebookOptions:
+    """One ``[notebooks."<file>"]`` table; ``None`` means undeclared, times are in seconds."""
+
+    skip: str | None = None
+    kernel: str | None = None
+    timeout: float | None = None
+    cell_timeout: float | None = None
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """Only what was declared, read and checked: the keys that are absent are not in the mappings."""
+
+    resources_table: Mapping[str, Any] = field(default_factory=dict)
+    run_table: Mapping[str, Any] = field(default_factory=dict)
+    notebook_tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def resources(self) -> Resources:
+        return Resources(**self.resources_table)
+
+    @property
+    def run(self) -> RunOptions:
+        return RunOptions(**self.run_table)
+
+    def notebook(self, name: str) -> NotebookOptions:
+        """Options of the notebook with this file name."""
+        return NotebookOptions(**self.notebook_tables.get(name, {}))
+
+    def over(self, lower: Declaration) -> Declaration:
+        """Combine with a declaration of lower precedence; ``exclude`` and ``env`` are joined."""
+        names = dict.fromkeys([*lower.notebook_tables, *self.notebook_tables])
+        return Declaration(
+            resources_table=_over(
+                self.resources_table,
+                _without_other_gpus(lower.resources_table, self.resources_table),
+            ),
+            run_table=_over(self.run_table, lower.run_table),
+            notebook_tables={
+                n: _over(self.notebook_tables.get(n, {}), lower.notebook_tables.get(n, {}))
+                for n in names
+            },
+        )
+
+
+def _without_other_gpus(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Whole GPUs and a share of one are two answers to one question: the upper one counts."""
+    dropped: set[str] = set()
+    if _GPU_SHARE & upper.keys():
+        dropped = _WHOLE_GPUS
+    elif _WHOLE_GPUS & upper.keys():
+        dropped = _GPU_SHARE
+    return {key: value for key, value in lower.items() if key not in dropped}
+
+
+def _over(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
+    joined = {
+        key: {**lower[key], **value}
+        for key, value in upper.items()
+        if isinstance(value, dict) and key in lower
+    }
+    return {**lower, **upper, **joined}
+
+
+def read_declaration(data: Mapping[str, object], *, source: str, prefix: str = "") -> Declaration:
+    """Check parsed TOML against the table.
+
+    ``source`` names the file and ``prefix`` the enclosing table, written as in TOML, in messages.
+    Raises DeclarationError that lists every fault: where, the value given, and what is accepted.
+    """
+    faults: list[str] = []
+    tables = {name: _table(data, name, prefix, faults) for name in TABLES}
+    faults += _unknown(data, TABLES, _join(prefix), what="table")
+    resources = _keys("resources", tables["resources"], _join(prefix, "resources"), faults)
+    run = _keys("run", tables["run"], _join(prefix, "run"), faults)
+    notebooks = {
+        name: _keys("notebooks", table, _join(prefix, "notebooks", name), faults)
+        for name, table in _notebook_tables(tables["notebooks"], prefix, faults)
+    }
+    faults += _contradictions(resources, _join(prefix, "resources"))
+    if faults:
+        raise DeclarationError("\n".join(f"{source}: {fault}" for fault in faults))
+    return Declaration(resources_table=resources, run_table=run, notebook_tables=notebooks)
+
+
+def _table(
+    data: Mapping[str, object], name: str, prefix: str, faults: list[str]
+) -> Mapping[str, object]:
+    value = data.get(name, {})
+    if isinstance(value, Mapping):
+        return value
+    faults.append(f"{name} = {_echo(value)}: expected a table, written [{_join(prefix, name)}]")
+    return {}
+
+
+def _notebook_tables(
+    tables: Mapping[str, object], prefix: str, faults: list[str]
+) -> Iterable[tuple[str, Mapping[str, object]]]:
+    for name, table in tables.items():
+        if isinstance(table, Mapping):
+            yield name, table
+        else:
+            faults.append(
+                f"[{_join(prefix, 'notebooks')}] {_quoted(name)} = {_echo(table)}: expected a table for each "
+                f'notebook, written [{_join(prefix, "notebooks")}."<file name>"]'
+            )
+
+
+def _keys(
+    table: Table, data: Mapping[str, object], where: str, faults: list[str]
+) -> dict[str, Any]:
+    known = {key.name: key for key in KEYS if key.table == table}
+    faults += _unknown(data, known, where, what="key")
+    read: dict[str, Any] = {}
+    for name, value in data.items():
+        if name in known:
+            try:
+                read[name] = known[name].kind.read(value)
+            except ValueError as exc:
+                faults.append(f"[{where}] {name} = {_echo(value)}: {exc}")
+    return read
+
+
+def _unknown(
+    data: Mapping[str, object], known: Iterable[str], where: str, *, what: str
+) -> Iterable[str]:
+    accepted = sorted(known)
+    for name in data:
+        if name not in accepted:
+            close = difflib.get_close_matches(name, accepted, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            place = f"[{where}] " if where else ""
+            yield f"{place}{_quoted(name)}: unknown {what}; {hint}accepted are {', '.join(accepted)}"
+
+
+def _contradictions(resources: Mapping[str, Any], where: str) -> Iterable[str]:
+    if "gpu_memory" not in resources:
+        return
+    if resources.get("gpus", 1) != 1:
+        yield (
+            f"[{where}] gpus = {resources['gpus']} with gpu_memory: gpu_memory is a share of one GPU; "
+            "remove gpus, or declare whole GPUs with gpu_min_memory"
+        )
+    if "gpu_min_memory" in resources:
+        yield (
+            f"[{where}] gpu_memory with gpu_min_memory: the first is a share of one GPU, the second "
+            "asks for whole ones; keep one of them"
+        )
+
+
+def check_ram_limit(resources: Resources, source: str) -> None:
+    """Raise DeclarationError where RAM is to be limited and none is declared, wherever that could be."""
+    if resources.ram_limit and resources.ram is None:
+        raise DeclarationError(
+            f"{source}: [resources] ram_limit = true: there is no ram to limit it to; declare the most "
+            'that it may take, such as ram = "4GB", or remove ram_limit'
+        )
+
+
+def _join(prefix: str, *names: str) -> str:
+    return ".".join([*filter(None, [prefix]), *map(_quoted, names)])
+
+
+def _quoted(name: str) -> str:
+    """A key as TOML writes it."""
+    bare = re.fullmatch(r"[A-Za-z0-9_-]+", name)
+    return name if bare else json.dumps(name, ensure_ascii=False)
+
+
+def _echo(value: object) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # thousands of digits or of brackets
+        return "..."
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  one line of a message
+
+
+def read_patterns(tool_table: object, *, source: str) -> dict[str, Declaration]:
+    """Read ``[tool.nbgroups]`` of pyproject.toml: name pattern -> declaration.
+
+    Raises DeclarationError as `read_declaration` does.
+    """
+    if not isinstance(tool_table, Mapping):
+        raise DeclarationError(f"{source}: tool.nbgroups = {_echo(tool_table)}: expected a table")
+    faults = list(_unknown(tool_table, ["experiments"], "tool.nbgroups", what="key"))
+    if faults:
+        raise DeclarationError("\n".join(f"{source}: {fault}" for fault in faults))
+    patterns = tool_table.get("experiments", {})
+    if not isinstance(patterns, Mapping) or not all(
+        isinstance(t, Mapping) for t in patterns.values()
+    ):
+        raise DeclarationError(
+            f'{source}: [tool.nbgroups.experiments]: expected tables written [tool.nbgroups.experiments."<pattern>".run]'
+        )
+    return {
+        pattern: read_declaration(
+            table,
+            source=source,
+            prefix=f"tool.nbgroups.experiments.{json.dumps(pattern, ensure_ascii=False)}",
+        )
+        for pattern, table in patterns.items()
+    }
+
+
+def specificity(pattern: str) -> tuple[bool, int]:
+    """Sort key of a name pattern: exact names last, then by how many characters are not wildcards."""
+    return not re.search(r"[*?\[]", pattern), len(re.sub(r"\[[^\]]*\]|[*?]", "", pattern))

@@ -1,0 +1,32 @@
+"""The environment of an experiment's kernels, before its lease adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_nbgroups.core.model import Experiment
+
+
+def environment_of(experiment: Experiment, base: Mapping[str, str]) -> dict[str, str]:
+    """What is inherited, over it what is declared, and what tells a notebook where it runs."""
+    # PYTEST_CURRENT_TEST would make libraries believe that they run inside of pytest.
+    inherited = {name: value for name, value in base.items() if name != "PYTEST_CURRENT_TEST"}
+    return {
+        **inherited,
+        **experiment.env,
+        "NBGROUPS": "1",
+        "NBGROUPS_EXPERIMENT": experiment.name,
+    }
+
+
+def fault_of_environment(env: Mapping[Any, Any]) -> str | None:
+    """What is wrong with it: hooks may give anything."""
+    for name, value in env.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            return f"environment variable {name!r} = {value!r}: expected a name and a text"
+        if "\0" in name + value:
+            return (
+                f"environment variable {name!r} = {value!r}: holds a null character, which none can"
+            )
+    return None

@@ -1,0 +1,78 @@
+"""Directories as their listings show them: which notebooks they have, and what lies below them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from pytest_nbgroups.core.model import SUFFIX
+
+IsIgnored: TypeAlias = Callable[[Path], bool]
+"""Tells whether a path is left out of collection."""
+
+
+def notebook_names(directory: Path, is_ignored: IsIgnored) -> list[str]:
+    """File names of the notebooks directly in a directory, unordered. Raises OSError."""
+    return [name for name in listed_notebooks(directory) if not is_ignored(directory / name)]
+
+
+def listed_notebooks(directory: Path) -> list[str]:
+    """`notebook_names` of which nothing is ignored."""
+    with os.scandir(directory) as entries:
+        found = [e.name for e in entries if e.name.endswith(SUFFIX) and _is_notebook(e)]
+    return [name for name in found if not name.startswith(".")]
+
+
+def _is_notebook(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link that leads nowhere: a step that is gone must be told of."""
+    return _is(entry.is_file) or (entry.is_symlink() and not _is(entry.is_dir))
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def walk(start: Path, is_ignored: IsIgnored) -> Iterator[Path]:
+    """Yield a directory and all below it that collection enters, parents first.
+
+    A link that leads back to one of its own ancestors is not followed.
+    """
+    yield from _walk(start, is_ignored, frozenset())
+
+
+def _walk(directory: Path, is_ignored: IsIgnored, above: frozenset[str]) -> Iterator[Path]:
+    real = os.path.realpath(directory)
+    if real in above:
+        return
+    yield directory
+    try:
+        with os.scandir(directory) as entries:
+            folders = sorted(e.name for e in entries if _is(e.is_dir))
+    except OSError:
+        return
+    for name in folders:
+        path = directory / name
+        if not is_ignored(path):
+            yield from _walk(path, is_ignored, above | {real})
+
+
+def nested_experiments(directory: Path, is_ignored: IsIgnored) -> tuple[Path, ...]:
+    """The directories below one that have notebooks of their own, less what lies in them in turn."""
+    found: list[Path] = []
+    for path in walk(directory, is_ignored):
+        is_inside = path == directory or not set(found).isdisjoint(path.parents)
+        if not is_inside and _has_notebooks(path, is_ignored):
+            found.append(path)
+    return tuple(found)
+
+
+def _has_notebooks(path: Path, is_ignored: IsIgnored) -> bool:
+    try:
+        return bool(notebook_names(path, is_ignored))
+    except OSError:
+        return False

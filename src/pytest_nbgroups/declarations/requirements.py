@@ -1,0 +1,46 @@
+"""What must be so before an experiment begins."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterable, Mapping
+
+from pytest_nbgroups.core.model import Experiment, Failure, FailureKind
+from pytest_nbgroups.declarations.environment import fault_of_environment
+
+
+def hindrance(experiment: Experiment, env: Mapping[str, str]) -> Failure | str | None:
+    """Why an experiment does not begin in an environment: a failure, or a reason to skip it."""
+    if (fault := experiment.problem or fault_of_environment(env)) is not None:
+        return Failure(kind=FailureKind.DECLARATION, message=fault)
+    return experiment.skip or missing(experiment.requires, env)
+
+
+def missing(requires: Iterable[str], env: Mapping[str, str]) -> str | None:
+    """Name the requirements that are not met, as a reason to skip; None where all are.
+
+    Modules are looked for in the interpreter that runs pytest, without being imported; the
+    packages above them are.
+    """
+    faults = [_missing(requirement, env) for requirement in requires]
+    return "; ".join(filter(None, faults)) or None
+
+
+def _missing(requirement: str, env: Mapping[str, str]) -> str | None:
+    kind, _, name = requirement.partition(":")
+    match kind:
+        case "module":
+            return None if _has_module(name) else f"needs the Python module {name}"
+        case "command":
+            found = shutil.which(name, path=env.get("PATH"))
+            return None if found else f"needs the command {name}"
+        case _:
+            return None if env.get(name) else f"needs the environment variable {name}"
+
+
+def _has_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except Exception:  # noqa: BLE001  the packages above it may raise anything
+        return False

@@ -1,0 +1,210 @@
+"""The settings of a session, from its command line and its ini file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_nbgroups.integration.foreign import owner_of
+from pytest_nbgroups.integration.options.command_line import (
+    PLAN,
+    RESUME,
+    RUN,
+    their_flags,
+    their_keys,
+    value_of,
+)
+from pytest_nbgroups.integration.options.table import OPTIONS, Option
+
+if TYPE_CHECKING:
+    from pytest_nbgroups.core.settings import Settings, Shard
+
+_ROOTS = next(option for option in OPTIONS if option.name == "experiment_roots")
+
+
+def refuse_plan_alone(config: pytest.Config) -> None:
+    """Explain the option in a session that runs no experiments. Raises pytest.UsageError."""
+    if value_of(config, PLAN):
+        raise pytest.UsageError(
+            "--experiment-plan tells what --run-experiments would run: give both"
+        )
+
+
+def refuse_item_arguments(config: pytest.Config) -> None:
+    """Explain the node id of an experiment in a session that runs none. Raises pytest.UsageError."""
+    for argument in config.args:
+        path, _, item = argument.partition("::")
+        if item == "notebooks" and (config.invocation_params.dir / path).is_dir():
+            raise pytest.UsageError(f"{argument} is an experiment: needs --run-experiments")
+
+
+def _ini_file(config: pytest.Config) -> str:
+    return config.inipath.name if config.inipath else "the ini file"
+
+
+def _ini_value(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
+    """Return what the ini file has for our key. Raises pytest.UsageError if the key is a project's own and set."""
+    value = config.getini(option.name)
+    if option.name not in their_keys(config):
+        return value
+    if not value:
+        return None
+    instead = f", or give {option.flag} instead of it" if option.flag else ""
+    raise pytest.UsageError(
+        f"{_ini_file(config)}: {option.name} is a key of {owner_of(config, option.name)}, so "
+        f"pytest-nbgroups cannot read it; rename that key{instead}"
+    )
+
+
+def _refuse_their_flags(config: pytest.Config) -> None:
+    """Explain an option that another has declared. Their ``--run-experiments`` is read as ours."""
+    twins = {option.flag: option.name for option in OPTIONS if option.has_ini}
+    for flag in sorted(their_flags(config) - {RUN}):
+        instead = f", or use our ini key {twins[flag]} instead of it" if flag in twins else ""
+        raise pytest.UsageError(
+            f"{flag} is an option of {owner_of(config, flag)}, so pytest-nbgroups cannot read it; "
+            f"rename that option{instead}"
+        )
+
+
+def _read_ini(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
+    file = _ini_file(config)
+    try:
+        value = _ini_value(config, option)
+    except TypeError as exc:  # pytest's own [tool.pytest] takes text for text only
+        raise pytest.UsageError(f"{file}: {exc}; write the value in quotes") from exc
+    if value is None or value == "":
+        return None
+    if option.ini_type == "args":
+        return tuple(_read_ini_text(file, option, text) for text in value)
+    return _read_ini_text(file, option, str(value))
+
+
+def _read_ini_text(file: str, option: Option, text: str) -> Any:  # noqa: ANN401
+    try:
+        return option.read(text)
+    except ValueError as exc:
+        raise pytest.UsageError(f"{file}: {option.name} = {text!r}: {exc}") from exc
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Resolve the command line and the ini file. Raises pytest.UsageError for a bad value."""
+    from pytest_nbgroups.core.settings import Deadlines, Settings
+
+    _refuse_their_flags(config)
+    ini = {o.name: _read_ini(config, o) for o in OPTIONS if o.has_ini and o.ini_type != "paths"}
+    given = {o.name: value_of(config, o.flag) for o in OPTIONS if o.flag is not None}
+    either = {name: _either(given.get(name), ini[name]) for name in ini}
+
+    def deadlines(values: dict[str, Any]) -> Deadlines:
+        return Deadlines(
+            experiment_s=values["experiment_timeout"],
+            notebook_s=values["experiment_notebook_timeout"],
+            cell_s=values["experiment_cell_timeout"],
+        )
+
+    optional = {
+        "order": ini["experiment_order"],
+        "unmet": ini["experiment_unmet"],
+        "default_ram": ini["experiment_default_ram"],
+        "transport": ini["experiment_transport"],
+        "kernel_start": ini["experiment_kernel_start"],
+        "preload": ini["experiment_preload"],
+        "output_limit": ini["experiment_output_limit"],
+        "shutdown_grace_s": ini["experiment_shutdown_grace"],
+        "checkpoint_limit": ini["experiment_checkpoint_limit"],
+        "error_outputs": ini["experiment_error_outputs"],
+        "ram_budget": either["experiment_ram"],
+        "gpus": either["experiment_gpus"],
+        "gpu_default": ini["experiment_gpu_default"],
+        "gpu_naming": ini["experiment_gpu_env"],
+        "cpu_affinity": ini["experiment_cpu_affinity"],
+        "max_parallel": either["experiment_max_parallel"],
+        "schedule": either["experiment_schedule"],
+        "wait_s": either["experiment_wait"],
+        "busy": ini["experiment_busy"],
+        "lost": either["experiment_lost"],
+    }
+    weights = either["experiment_weights"]
+    weights = None if weights is None else _normal(config.rootpath / weights)
+    return Settings(
+        rootdir=config.rootpath,
+        roots=_roots(config),
+        cpu_budget=either["experiment_cpus"],
+        plan=bool(value_of(config, PLAN)),
+        resume=bool(value_of(config, RESUME)),
+        shard=_weighted(given["experiment_shard"], weights),
+        weights=weights,
+        option_deadlines=deadlines(given),
+        ini_deadlines=deadlines(ini),
+        option_kernel=given["experiment_kernel"],
+        ini_kernel=ini["experiment_kernel"],
+        artifacts=_artifacts(config, either["experiment_artifacts"] or ".experiments"),
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+
+
+def _artifacts(config: pytest.Config, value: str) -> Path:
+    """Resolve the folder. One that holds the project or a root would hide it from collection."""
+    folder = _normal(config.rootpath / value)
+    for place in (config.rootpath, *_roots(config)):
+        if place.is_relative_to(folder):
+            raise pytest.UsageError(
+                f"experiment_artifacts = {value!r} is or holds {place}, whose files would be taken "
+                "for artifacts; name a folder of its own, such as .experiments"
+            )
+    return folder
+
+
+def _weighted(shard: Shard | None, weights: Path | None) -> Shard | None:
+    """Read the file here, where a bad one ends the session before any worker starts."""
+    if shard is None or weights is None:
+        return shard
+    from pytest_nbgroups.core.errors import DeclarationError
+    from pytest_nbgroups.core.text import plain_text
+    from pytest_nbgroups.scheduling.weights import read_weights
+
+    try:
+        return replace(shard, weights=read_weights(weights))
+    except DeclarationError as exc:
+        raise pytest.UsageError(plain_text(str(exc))) from exc
+
+
+def _either(first: object, second: object) -> Any:  # noqa: ANN401
+    return second if first is None else first
+
+
+def _roots(config: pytest.Config) -> tuple[Path, ...]:
+    configured = _ini_value(config, _ROOTS)
+    if configured is None:
+        return (config.rootpath / "experiments",)
+    return tuple(dict.fromkeys(_root(config, given) for given in configured))
+
+
+def _normal(path: Path) -> Path:
+    """Return the path without ``..``. Links stay: what pytest collects has the names of the links."""
+    return Path(os.path.normpath(path))
+
+
+def _root(config: pytest.Config, given: Path) -> Path:
+    """Return a configured root. Raises pytest.UsageError if it is no folder below the rootdir."""
+    root, rootdir = _normal(given), config.rootpath
+    if not root.is_dir():
+        raise pytest.UsageError(
+            f"{_ini_file(config)}: experiment_roots names {str(given)!r}, which is no directory; "
+            "create it or correct the path"
+        )
+    # --rootdir may lead through a link, and the ini file be found without it.
+    if root.is_relative_to(rootdir) or root.resolve().is_relative_to(rootdir.resolve()):
+        return root
+    # pytest would name an experiment A there "A::notebooks", as it does one of another such root.
+    raise pytest.UsageError(
+        f"{_ini_file(config)}: experiment_roots names {str(root)!r}, which is outside of the "
+        f"rootdir {str(rootdir)!r}: pytest names its items by their paths below the rootdir. Link "
+        "the folder into the project, give its path on the command line, or set --rootdir to a "
+        "folder above both"
+    )

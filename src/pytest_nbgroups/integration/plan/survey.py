@@ -1,0 +1,252 @@
+"""From what was collected to the plan of a session, by the session's own planner."""
+
+from __future__ import annotations
+
+import os
+from collections import ChainMap, Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from pytest_nbgroups.core.model import Experiment
+from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.core.settings import Schedule
+from pytest_nbgroups.declarations.requirements import missing
+from pytest_nbgroups.engines.planner import Planner
+from pytest_nbgroups.integration.collection import ExperimentItem
+from pytest_nbgroups.integration.xdist.items import describe
+from pytest_nbgroups.reports.outlook import Circumstances, Outlook, outlook, tried
+from pytest_nbgroups.reports.plan import Plan, PlannedExperiment
+from pytest_nbgroups.resume.checkpoint import Reuse
+from pytest_nbgroups.scheduling.backlog import Unit
+from pytest_nbgroups.scheduling.families import experiment_directories, family_of
+
+_ORDERS: Mapping[Schedule, str] = {
+    "longest": "longest first",
+    "shortest": "shortest first",
+    "collection": "in the order of collection",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedWorkers:
+    """The workers that xdist would have started."""
+
+    count: int
+    """0 where the session would run all by itself."""
+    dist: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An experiment, or a test that runs one, as it was collected."""
+
+    nodeid: str
+    position: int
+    """In the collection."""
+    resources: Resources
+    """What it is to be granted, an assumed GPU included."""
+    experiment: Experiment | None = None
+    """With its resources as declared; None for a test, whose experiment is not known yet."""
+    obstacle: str = ""
+    """Why it will not run; empty where it will."""
+    family: str | None = None
+    reuse: str = ""
+    """What of it would be reused and why not more; empty where that is not asked."""
+    is_reused: bool = False
+    """Whether all of it would be; then that is its obstacle."""
+
+    @property
+    def name(self) -> str:
+        """That of its experiment; empty for a test."""
+        return self.experiment.name if self.experiment else ""
+
+
+def survey(
+    items: Sequence[pytest.Item], planner: Planner, declared: Mapping[str, Resources]
+) -> list[Candidate]:
+    """The experiments among the items; ``declared`` are their resources by node id."""
+    directories = experiment_directories(item.nodeid for item in items)
+    in_tests = describe(items).experiments
+    found = []
+    for position, item in enumerate(items):
+        if isinstance(item, ExperimentItem):
+            candidate = _experiment(item, position, planner, declared[item.nodeid])
+        elif item.nodeid in in_tests:
+            candidate = _test(item, position, planner, in_tests[item.nodeid].resources)
+        else:
+            continue
+        found.append(replace(candidate, family=family_of(item.nodeid, directories)))
+    return found
+
+
+def _experiment(
+    item: ExperimentItem, position: int, planner: Planner, declared: Resources
+) -> Candidate:
+    count = len(item.experiment.notebooks)
+    obstacle = _obstacle(item, planner)
+    reuse = None if obstacle else _reuse(item, planner)
+    told = reuse.text(count, "reuses") if reuse else ""
+    is_whole = reuse is not None and reuse.is_whole(count)
+    return Candidate(
+        nodeid=item.nodeid,
+        position=position,
+        resources=item.experiment.resources,
+        experiment=replace(item.experiment, resources=declared),
+        obstacle=told if is_whole else obstacle,
+        reuse="" if is_whole else told,
+        is_reused=is_whole,
+    )
+
+
+def _test(item: pytest.Item, position: int, planner: Planner, resources: Resources) -> Candidate:
+    obstacle = _obstacle_of_test(item, resources, planner)
+    return Candidate(nodeid=item.nodeid, position=position, resources=resources, obstacle=obstacle)
+
+
+# Why something does not run
+
+
+def _obstacle(item: ExperimentItem, planner: Planner) -> str:
+    """In the order in which a run would come upon it."""
+    experiment = item.experiment
+    if reason := _skip_mark(item):
+        return f"skipped: {reason}"
+    if experiment.problem:
+        return f"fails: {experiment.problem}"
+    if experiment.skip:
+        return f"skipped: {experiment.skip}"
+    if obstacle := _unmet(experiment.resources, planner):
+        return obstacle
+    if lacking := missing(experiment.requires, _env(experiment)):
+        return f"skipped: {lacking}"
+    return "" if _running(experiment) else "skipped: all its notebooks are skipped"
+
+
+def _reuse(item: ExperimentItem, planner: Planner) -> Reuse | None:
+    """What ``--experiment-resume`` would reuse; None where it is not asked to, or cannot be told."""
+    if not planner.settings.resume:
+        return None
+    # Brings in what runs notebooks, which other plans can do without.
+    from pytest_nbgroups.engines.local import attempt_at
+    from pytest_nbgroups.resume.attempt import looked
+
+    experiment = item.runner.completed(item.experiment, item)
+    return None if experiment.problem else looked(attempt_at(experiment, planner, os.environ))
+
+
+def _obstacle_of_test(item: pytest.Item, resources: Resources, planner: Planner) -> str:
+    reason = _skip_mark(item)
+    return f"skipped: {reason}" if reason else _unmet(resources, planner)
+
+
+def _skip_mark(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("skip")
+    if mark is None:
+        return ""
+    return str(mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip"))
+
+
+def _unmet(resources: Resources, planner: Planner) -> str:
+    refusal = planner.never(resources)
+    if refusal is None:
+        return ""
+    return f"{'fails' if refusal.fails else 'skipped'}: {refusal.reason}"
+
+
+def _env(experiment: Experiment) -> Mapping[str, str]:
+    return ChainMap({**experiment.env}, os.environ)
+
+
+def _running(experiment: Experiment) -> int:
+    """How many of its notebooks would run."""
+    env = _env(experiment)
+    return sum(not n.skip and not missing(n.requires, env) for n in experiment.notebooks)
+
+
+# The plan
+
+
+def make_plan(
+    candidates: Sequence[Candidate],
+    planner: Planner,
+    asked: AskedWorkers,
+    *,
+    tests: int,
+) -> Plan:
+    """Put in order what runs, and try it with growing numbers of workers."""
+    running = {c.position: c for c in candidates if not c.obstacle}
+    units = [_unit(candidate, planner) for candidate in running.values()]
+    around = _circumstances(planner)
+    is_scheduled = asked.count > 0 and asked.dist == "load"
+    ordered = tried(units, asked.count, around) if is_scheduled else units
+    in_order = [running[unit.indices[0]] for unit in ordered]
+    idle = [c for c in candidates if c.obstacle]
+    families = Counter(c.family for c in in_order if c.family)
+    return Plan(
+        experiments=tuple(
+            _planned(c, planner, has_kin=not c.obstacle and families[c.family or ""] > 1)
+            for c in (*in_order, *idle)
+        ),
+        order=_ORDERS[around.schedule] if is_scheduled else _collected_order(asked),
+        tests=tests,
+        outlook=_outlook(list(running.values()), units, planner, asked),
+        default_ram=planner.settings.default_ram,
+    )
+
+
+def _collected_order(asked: AskedWorkers) -> str:
+    how = f"--dist {asked.dist}" if asked.count else "one at a time"
+    return f"{how}, {_ORDERS['collection']}"
+
+
+def _circumstances(planner: Planner) -> Circumstances:
+    return Circumstances(
+        budget=planner.budget,
+        schedule=planner.settings.schedule,
+        max_parallel=planner.settings.max_parallel,
+    )
+
+
+def _unit(candidate: Candidate, planner: Planner) -> Unit:
+    job = planner.job(candidate.name, candidate.resources)
+    return Unit(indices=[candidate.position], job=job, family=candidate.family)
+
+
+def _outlook(
+    running: Sequence[Candidate], units: Sequence[Unit], planner: Planner, asked: AskedWorkers
+) -> Outlook | None:
+    if not running:
+        return None
+    fits = planner.fitting([(c.name, c.resources) for c in running])
+    return outlook(units, _circumstances(planner), fits=fits, asked=asked.count)
+
+
+def _planned(candidate: Candidate, planner: Planner, *, has_kin: bool) -> PlannedExperiment:
+    experiment = candidate.experiment
+    is_readable = experiment is None or not experiment.problem
+    return PlannedExperiment(
+        name=candidate.name or candidate.nodeid,
+        notebooks=_notebooks(experiment) if experiment and is_readable else "",
+        resources=experiment.resources if experiment else candidate.resources,
+        need=planner.need(candidate.name, candidate.resources) if is_readable else None,
+        estimate=planner.estimate(candidate.name),
+        obstacle=candidate.obstacle,
+        is_reused=candidate.is_reused,
+        remarks=tuple(_remarks(candidate, has_kin=has_kin)),
+    )
+
+
+def _notebooks(experiment: Experiment) -> str:
+    running, count = _running(experiment), len(experiment.notebooks)
+    return str(count) if running == count else f"{running} of {count}"
+
+
+def _remarks(candidate: Candidate, *, has_kin: bool) -> Iterator[str]:
+    if candidate.experiment is None:
+        yield "a test that runs an experiment"
+    if candidate.reuse:
+        yield candidate.reuse
+    if has_kin:
+        yield f"not beside others in {candidate.family}"

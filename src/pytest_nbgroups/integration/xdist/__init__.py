@@ -1,0 +1,1 @@
+"""Experiments on the workers of pytest-xdist."""

@@ -1,0 +1,79 @@
+"""What a worker tells the controller of the items that it has collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from pytest_nbgroups.core.errors import DeclarationError
+from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.integration.collection import ExperimentItem
+from pytest_nbgroups.integration.fixture import marked_resources
+from pytest_nbgroups.integration.foreign import is_declared_to_run, uses_fixture
+from pytest_nbgroups.scheduling.sharding import ShardRecord
+
+_SHARED_SCOPES = {"module", "class", "package"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """An item that is an experiment, or a test that runs one."""
+
+    name: str = ""
+    """The experiment's; empty for a test, whose experiment is not known before it runs."""
+    place: str = ""
+    """`Experiment.place`; empty as the name is."""
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectedItems:
+    """The controller collects nothing and loads no conftest.py but the root one: this is all it knows."""
+
+    experiments: Mapping[str, Declared] = field(default_factory=dict)
+    """By node id. One that will not run holds nothing, as an ordinary test, and is not among them."""
+    shard: ShardRecord | None = None
+    whole_files: tuple[str, ...] = ()
+    """Node ids of files whose tests share a fixture of module, class or package scope."""
+
+
+def describe(items: Sequence[pytest.Item]) -> CollectedItems:
+    """Sum up what has been collected."""
+    return CollectedItems(
+        experiments={item.nodeid: d for item in items if (d := _declared(item)) is not None},
+        whole_files=tuple(dict.fromkeys(_file(item) for item in items if _shares(item))),
+    )
+
+
+def _declared(item: pytest.Item) -> Declared | None:
+    if isinstance(item, ExperimentItem):
+        own = item.experiment
+        if own.problem or own.skip:
+            return None
+        return Declared(name=own.name, place=own.place, resources=own.resources)
+    if not (uses_fixture(item) or is_declared_to_run(item)):
+        return None
+    try:
+        return Declared(resources=marked_resources(item) or Resources())
+    except DeclarationError:  # told when the test runs
+        return Declared()
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether to run its file's tests on several workers would make a shared fixture anew."""
+    if isinstance(item, ExperimentItem):
+        return False
+    if not isinstance(item, pytest.Function):  # what its kind shares is not known
+        return True
+    fixtures = item._fixtureinfo.name2fixturedefs  # noqa: SLF001  what pytest itself goes by
+    return any(_scopes(definitions) & _SHARED_SCOPES for definitions in fixtures.values())
+
+
+def _scopes(definitions: Iterable[pytest.FixtureDef[object]]) -> set[str]:
+    return {definition.scope for definition in definitions}
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]

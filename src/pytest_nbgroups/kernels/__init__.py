@@ -1,0 +1,1 @@
+"""One kernel's life, seen from its client."""

@@ -1,0 +1,202 @@
+"""Installed kernels, and what to do about those that are not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from jupyter_client.kernelspec import (
+    NATIVE_KERNEL_NAME,
+    KernelSpec,
+    KernelSpecManager,
+    NoSuchKernel,
+)
+from traitlets import TraitError
+
+from pytest_nbgroups.core.errors import KernelStartError
+from pytest_nbgroups.kernel_host.commands import runs_ipykernel
+from pytest_nbgroups.kernels.jupyter_folders import kernel_folders
+from pytest_nbgroups.kernels.languages import PYTHON, installation, language_key, listed
+
+_LOCAL = "local-provisioner"
+_ALIASES = {"python": NATIVE_KERNEL_NAME}
+"""Names that jupyter_client's KernelManager replaces, even if a kernelspec has them."""
+_SILENT = logging.Logger(__name__)  # noqa: LOG001  outside the tree of loggers, so that nothing shows it
+_UNUSABLE = (OSError, ValueError, TypeError, TraitError)
+
+
+def canonical_name(name: str) -> str:
+    """The name under which Jupyter starts a kernel: ``python`` is ``python3``, capitals do not count."""
+    key = name.lower()
+    return _ALIASES.get(key, key)
+
+
+def find_kernel_spec(name: str, language: str | None = None) -> KernelSpec:
+    """Look a kernel up as Jupyter does.
+
+    ``language`` is that of the notebook, for which the remedy is; None if any kernel would do. Raises
+    KernelStartError, with the installed ones and the remedy, if the kernel is missing, unreadable, cannot be
+    started on this machine or asks to be started in another way than locally.
+    """
+    specs = _KernelSpecs()
+    try:
+        spec = specs.find(canonical_name(name))
+    except NoSuchKernel as exc:
+        raise KernelStartError(_missing(name, specs, language)) from exc
+    except _UNUSABLE as exc:
+        raise KernelStartError(_unreadable(name, str(exc), language)) from exc
+    if fault := _fault(spec):
+        raise KernelStartError(_unreadable(name, f"{fault} ({spec.resource_dir})", language))
+    _check(name, spec)
+    return spec
+
+
+def kernels_for(language: str) -> list[str]:
+    """Names of the installed kernels for a language that can be started."""
+    return _KernelSpecs().startable(language)
+
+
+def installed_kernels() -> list[str]:
+    """Names of all installed kernels."""
+    return sorted(_KernelSpecs().folders())
+
+
+def language_of(spec: KernelSpec) -> str:
+    """The language of a kernel, by `language_key`; kernelspecs of Python written by hand often lack it."""
+    return language_key(spec.language) or (PYTHON if runs_ipykernel(spec.argv) else "")
+
+
+class _KernelSpecs:
+    """jupyter_client's search, without what it logs and warns of. Raises KernelStartError for unusable folders.
+
+    Under ``filterwarnings = error`` a warning would be an error of the notebook.
+    """
+
+    def __init__(self) -> None:
+        self._manager = spec_manager()
+
+    def find(self, name: str) -> KernelSpec:
+        with without_warnings():
+            return self._manager.get_kernel_spec(name)
+
+    def folders(self) -> Mapping[str, str]:
+        """Folders of the kernelspecs by name."""
+        with without_warnings():
+            folders: Mapping[str, str] = self._manager.find_kernel_specs()
+            return folders
+
+    def startable(self, language: str | None) -> list[str]:
+        """Names of the kernels for a language that can be started; of all such kernels if it is None."""
+        return sorted(name for name in self.folders() if self._fits(name, language))
+
+    def _fits(self, name: str, language: str | None) -> bool:
+        try:
+            spec = self.find(name)
+            if _fault(spec):
+                return False
+            _check(name, spec)
+        except (NoSuchKernel, KernelStartError, *_UNUSABLE):
+            return False
+        return language is None or language_of(spec) == language_key(language)
+
+
+def spec_manager() -> KernelSpecManager:
+    """jupyter_client's search in folders that can be read. Raises KernelStartError."""
+    with without_warnings():
+        return KernelSpecManager(log=_SILENT, kernel_dirs=kernel_folders())
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Hide what jupyter_client warns of while it reads kernelspecs: those with keys that it does not know."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _unreadable(name: str, why: str, language: str | None) -> str:
+    return _sentence(
+        f"the kernelspec of {name!r} cannot be read: {why}",
+        installation(name, language, it="it again"),
+    )
+
+
+def _sentence(*clauses: str) -> str:
+    return "; ".join(filter(None, clauses))
+
+
+def _fault(spec: KernelSpec) -> str | None:
+    """What Jupyter itself does not check."""
+    if not all(isinstance(word, str) for word in spec.argv):
+        return "argv is no list of texts"
+    if not all(isinstance(text, str) for text in spec.env.values()):
+        return "env has values that are no texts"
+    if not isinstance(spec.metadata.get("kernel_provisioner", {}), dict):
+        return "metadata.kernel_provisioner is no object"
+    return None
+
+
+def _check(name: str, spec: KernelSpec) -> None:
+    provisioner = spec.metadata.get("kernel_provisioner", {}).get("provisioner_name", _LOCAL)
+    if provisioner != _LOCAL:
+        raise KernelStartError(_elsewhere(name, f"the provisioner {provisioner!r}"))
+    if not spec.argv:
+        raise KernelStartError(
+            f"the kernelspec of {name!r} in {spec.resource_dir} has an empty argv"
+        )
+    if executable_of(spec.argv[0]) is None:
+        raise KernelStartError(
+            _sentence(
+                f"kernel {name!r} ({spec.resource_dir}) starts {spec.argv[0]!r}, which is not there or not executable",
+                installation(name, spec.language, it="it again"),
+            )
+        )
+
+
+def executable_of(command: str) -> str | None:
+    """The program that a kernelspec's first word starts; None where there is none."""
+    if command in {
+        "python",
+        f"python{sys.version_info[0]}",
+        "python{}.{}".format(*sys.version_info),
+    }:
+        return sys.executable  # as jupyter_client does
+    if "{" in command:
+        return command  # a template that only the start can fill in
+    return shutil.which(os.path.expanduser(command))  # noqa: PTH111  as a string: "x" is not "./x"
+
+
+def _missing(name: str, specs: _KernelSpecs, language: str | None) -> str:
+    installed = specs.folders()
+    if canonical_name(name) in installed:  # Jupyter passes over what it has no provisioner for
+        return _elsewhere(name, "a provisioner that is not installed")
+    fitting = specs.startable(language)
+    return _sentence(
+        f"no kernel named {name!r} is installed (installed: {listed(installed)})",
+        _remedy(_choice(fitting, installed), installation(name, language)),
+    )
+
+
+def _choice(fitting: Sequence[str], installed: Mapping[str, str]) -> str:
+    if not fitting:
+        return ""
+    if len(fitting) == 1:
+        return f"choose {fitting[0]} with --experiment-kernel"
+    which = "them" if len(fitting) == len(installed) else listed(fitting)
+    return f"choose one of {which} with --experiment-kernel"
+
+
+def _remedy(choice: str, installing: str) -> str:
+    return ", or ".join(filter(None, [choice, installing]))
+
+
+def _elsewhere(name: str, provisioner: str) -> str:
+    return (
+        f"kernel {name!r} asks for {provisioner}, but kernels are started on this machine; "
+        "choose another with --experiment-kernel"
+    )

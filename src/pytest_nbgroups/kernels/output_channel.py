@@ -1,0 +1,301 @@
+"""The channel on which a kernel shows its outputs, proof against one that shows more than anyone can take.
+
+Messages are taken from the socket as soon as they come, so that the kernel's own queue, which drops what it cannot
+hold, stays short. What is over the notebook's allowance is dropped before it is decoded, and the event loop is let
+run in between: neither a deadline nor Ctrl-C waits for a flood to pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from queue import Empty
+from typing import Any
+
+import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.session import DELIM
+
+from pytest_nbgroups.core.text import first_line
+from pytest_nbgroups.kernels.output_allowance import Allowance, LeftOut
+
+_TURN_S = 0.005
+"""How long messages are dealt with before others have their turn."""
+_HEADER, _PARENT, _CONTENT = 1, 2, 4
+_LEAP = 10
+"""By so much the number of a message exceeds the last one's only where some between them were lost."""
+SILENCE_S = 15.0
+"""A kernel that says no more for so long after a cell was done has lost the end of its outputs."""
+_LOOK_S = 1.0
+_TAIL = 10_000
+"""Characters of what was printed last in vain."""
+_REFUSALS = 3
+"""Different reasons that are kept of why messages were refused: a loop may cause thousands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    """A message as it came: signature, header, parent, metadata, content, buffers."""
+
+    kind: str
+    frames: list[bytes]
+    size: int
+    kept: int
+
+
+class OutputChannel(AsyncZMQSocketChannel):
+    """Hands on what the running cell shows, within an allowance; see `begin_cell`."""
+
+    allowance: Allowance
+
+    def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:  # noqa: ANN401  as its base
+        super().__init__(socket, session, loop)
+        self._direct: zmq.Socket[bytes] = zmq.Socket.shadow(socket.underlying)
+        self._waiting: deque[_Waiting] = deque()
+        self._request: str | None = None
+        """Id of the request that runs the cell; None until it is sent."""
+        self._last_dropped: list[bytes] | None = None
+        self._last_cut = ""
+        self._last_number: tuple[str, int] = "", 0
+        """Of the message that came last: what tells the sender, and its number with that."""
+        self._lost, self._has_ended, self._is_answered = 0, False, False
+        self._refused, self._refusals = 0, dict[str, None]()
+        self._turn_ends, self._hurry_at = 0.0, float("inf")
+
+    def begin_cell(self) -> None:
+        """What comes from now on is the output of another cell."""
+        self.allowance.begin_cell()
+        self._request, self._last_dropped, self._last_cut = None, None, ""
+        self._lost, self._has_ended, self._is_answered = 0, False, False
+        self._hurry_at = float("inf")
+
+    def end_cell(self) -> LeftOut:
+        """What of its output was not kept, told once."""
+        lost, self._lost = self._lost, 0
+        refused, self._refused = self._refused, 0
+        reasons, self._refusals = tuple(self._refusals), {}
+        return replace(
+            self.allowance.end_cell(),
+            lost_messages=lost,
+            refused_messages=refused,
+            refusals=reasons,
+        )
+
+    def refuse(self, kind: str, error: Exception) -> None:
+        """Count a message that nothing can be made of, and keep the reason."""
+        self._refused += 1
+        if len(self._refusals) < _REFUSALS:
+            self._refusals[f"{kind}: {_reason(error)}"] = None
+
+    def cell_is_asked(self, request: str) -> None:
+        """Take note of the request that runs the cell: only messages that name it belong to the cell."""
+        self._request = request
+
+    def cell_is_answered(self, request: str | None) -> None:
+        """Take note of an answer; outputs of the cell may still be under way."""
+        self._is_answered |= request == self._request
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the kernel has answered the request that runs the cell."""
+        return self._is_answered
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the kernel has reported the end of the cell's outputs: it is idle."""
+        return self._has_ended
+
+    def hurry(self, at: float) -> None:
+        """From this moment of `time.monotonic` on, drop outputs to get to the end of the cell."""
+        self._hurry_at = at
+
+    def last_printed(self) -> str:
+        """The end of what was last printed in vain; empty where it came in one message above the limit."""
+        if self._last_dropped is None:
+            return self._last_cut
+        frames, self._last_dropped = self._last_dropped, None  # a message can be verified once
+        with suppress(Exception):  # a kernel can send anything
+            self._last_cut = self.session.deserialize(frames)["content"].get("text", "")[-_TAIL:]
+        return self._last_cut
+
+    async def get_msg(  # type: ignore[override]  # as its base does
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109  the base has it
+    ) -> dict[str, Any]:
+        """The next message that is kept. Raises Empty when none has come in so many seconds."""
+        while True:
+            await self._take_turns()
+            self._receive()
+            if (waiting := self._next()) is not None:
+                if (message := self._message(waiting)) is not None:
+                    return message
+                continue
+            if int(self._direct.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                continue
+            if not await self._wait(timeout):
+                raise Empty
+
+    async def _wait(self, timeout_s: float | None) -> bool:
+        """Whether a message came. None is expected any more when the cell has ended and its kernel is silent."""
+        begun, left_s = time.monotonic(), _LOOK_S if timeout_s is None else timeout_s
+        while not await self.socket.poll(int(1000 * min(_LOOK_S, left_s))):
+            waited_s = time.monotonic() - begun
+            left_s = _LOOK_S if timeout_s is None else timeout_s - waited_s
+            if left_s <= 0 or (self._is_answered and waited_s >= SILENCE_S):
+                return False
+        return True
+
+    async def _take_turns(self) -> None:
+        if time.monotonic() >= self._turn_ends:
+            await asyncio.sleep(0)
+            self._turn_ends = time.monotonic() + _TURN_S
+
+    def _receive(self) -> None:
+        """Take what has come, but not for longer than a turn."""
+        while time.monotonic() < self._turn_ends:
+            try:
+                frames = self._direct.recv_multipart(flags=zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                self._sort(frames[frames.index(DELIM) + 1 :])
+            except Exception as exc:  # noqa: BLE001  a kernel can send anything
+                self.refuse("unreadable message", exc)
+
+    def _sort(self, frames: list[bytes]) -> None:
+        header = self.session.unpack(frames[_HEADER])
+        kind: str = header["msg_type"]
+        self._count(header.get("msg_id", ""))
+        if self._is_of_another_cell(kind, frames):
+            return
+        size = sum(map(len, frames))
+        kept = self.allowance.take(kind, size)
+        if kept:
+            self._waiting.append(_Waiting(kind=kind, frames=frames, size=size, kept=kept))
+        else:
+            self._remember(kind, frames, size)
+
+    def _count(self, message_id: str) -> None:
+        """Notice what the kernel has dropped: Jupyter's Python kernels number what they send."""
+        sender, _, number = message_id.rpartition("_")
+        if number.isdecimal():
+            last_sender, last = self._last_number
+            leap = int(number) - last - 1
+            if sender == last_sender and leap >= _LEAP:
+                self._lost += leap
+            self._last_number = sender, int(number)
+
+    def _is_of_another_cell(self, kind: str, frames: list[bytes]) -> bool:
+        """Whether a thread of an earlier cell shows it, which nbclient would not look at."""
+        if self._request is None:  # nothing is asked yet but what the kernel is
+            return False
+        if self.session.unpack(frames[_PARENT]).get("msg_id") != self._request:
+            return True
+        if kind == "status":
+            state = self.session.unpack(frames[_CONTENT]).get("execution_state")
+            self._has_ended |= state == "idle"
+        return False
+
+    def _next(self) -> _Waiting | None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not self.allowance.may_drop(waiting.kind) or time.monotonic() < self._hurry_at:
+                self.allowance.handed_on(waiting.size)
+                return waiting
+            self.allowance.drop(waiting.kind, waiting.size)
+            self._remember(waiting.kind, waiting.frames, waiting.size)
+        return None
+
+    def _remember(self, kind: str, frames: list[bytes], size: int) -> None:
+        if kind == "stream":
+            self._last_dropped = frames if size <= self.allowance.limit_bytes else None
+
+    def _message(self, waiting: _Waiting) -> dict[str, Any] | None:
+        """None if it cannot be read."""
+        try:
+            message: dict[str, Any] = self.session.deserialize(waiting.frames)
+            if waiting.kept < waiting.size:
+                self._cut(message["content"], waiting.kept)
+        except Exception as exc:  # noqa: BLE001  see _receive
+            self.refuse(waiting.kind, exc)
+            return None
+        return message
+
+    def _cut(self, content: dict[str, Any], kept: int) -> None:
+        text = content.get("text", "")
+        self._last_cut = text[-_TAIL:]
+        content["text"] = text.encode(errors="surrogatepass")[:kept].decode(errors="ignore")
+
+
+class AnswerChannel(AsyncZMQSocketChannel):
+    """Tells the channel of the outputs when a cell is done.
+
+    Whoever waits for a message while another is sent, as widgets do within a cell, is woken up to look again: sending
+    takes away the one sign that a message has come.
+    """
+
+    outputs: OutputChannel
+
+    def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:  # noqa: ANN401  as its base
+        super().__init__(socket, session, loop)
+        self._sent = asyncio.Event()
+        self.last_answered: str | None = None
+        """Id of the request that the last message from the kernel answers."""
+
+    def send(self, msg: dict[str, Any]) -> None:
+        if msg["msg_type"] == "execute_request":
+            self.outputs.cell_is_asked(msg["header"]["msg_id"])
+        super().send(msg)
+        self._sent.set()
+
+    async def get_msg(  # type: ignore[override]  # as its base does
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109  the base has it
+    ) -> dict[str, Any]:
+        """Raises Empty when none has come in so many seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not await self._is_there(end):
+            if end is not None and time.monotonic() >= end:
+                raise Empty
+        message = await super().get_msg(0)
+        self.last_answered = message["parent_header"].get("msg_id")
+        if message["msg_type"] == "execute_reply":
+            self.outputs.cell_is_answered(self.last_answered)
+        return message
+
+    async def _is_there(self, end: float | None) -> bool:
+        """Whether a message is; looks, and if need be once more when one comes, one is sent or the time is over."""
+        self._sent.clear()
+        if await self.socket.poll(0):
+            return True
+        left_ms = None if end is None else int(1000 * max(0.0, end - time.monotonic()))
+        arrival = asyncio.ensure_future(self.socket.poll(left_ms))
+        sending = asyncio.ensure_future(self._sent.wait())
+        try:
+            await asyncio.wait({arrival, sending}, return_when=asyncio.FIRST_COMPLETED)
+            return arrival.done() and bool(arrival.result())
+        finally:
+            for each in (arrival, sending):
+                each.cancel()
+
+
+def _reason(error: Exception) -> str:
+    """``NotebookValidationError: data.text/plain: None is not valid under any of the given schemas``."""
+    place = ".".join(map(str, getattr(error, "path", ())))
+    return ": ".join(filter(None, [type(error).__name__, place, first_line(str(error))]))
+
+
+def open_client(manager: AsyncKernelManager, limit_bytes: int) -> AsyncKernelClient:
+    """A client of a kernel, connected, that keeps so much of what is shown."""
+    client = manager.client(context=manager.context)
+    client.iopub_channel_class = OutputChannel
+    client.shell_channel_class = AnswerChannel
+    client.iopub_channel.allowance = Allowance(limit_bytes=limit_bytes)
+    client.shell_channel.outputs = client.iopub_channel
+    client.start_channels(stdin=False, hb=False)
+    return client

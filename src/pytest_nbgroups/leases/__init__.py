@@ -1,0 +1,1 @@
+"""Shares the machine between processes."""

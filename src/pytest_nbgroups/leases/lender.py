@@ -1,0 +1,36 @@
+"""Whose lease this process runs in, if it runs in an experiment's kernel or below one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from pytest_nbgroups.core.resources import Claim
+from pytest_nbgroups.leases.pool import LeasePool
+
+VARIABLE = "NBGROUPS_LEASE"
+"""Names, for a kernel and all that it starts, the ticket of the lease that the kernel runs in."""
+
+
+def find_lender(pool: LeasePool, env: Mapping[str, str]) -> Claim | None:
+    """Return the holder of the lease that this process runs in; None if it runs in no lease.
+
+    A variable can outlive what set it, in a shell or a service, and reach processes on another
+    machine. So it counts only if it names a lease that is held in this pool, by a process that is an
+    ancestor of this one. Raises LeaseError.
+    """
+    ticket = env.get(VARIABLE)
+    holder = pool.holder(ticket) if ticket else None
+    return holder if holder is not None and holder.pid in set(_ancestors()) else None
+
+
+def _ancestors() -> Iterator[int]:
+    import psutil
+
+    try:
+        process = psutil.Process(os.getpid()).parent()
+        while process is not None:
+            yield process.pid
+            process = process.parent()
+    except psutil.Error:  # one has ended meanwhile, or is not ours to look at
+        return

@@ -1,0 +1,1 @@
+"""The notebook file: read, save, outputs, scan."""

@@ -1,0 +1,98 @@
+"""The executed copy of a notebook: written while it runs, and in the end.
+
+Whoever executes a notebook can be killed at any moment, and holds what the notebook has shown so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_nbgroups.core.artifacts import Artifacts, write_atomically
+from pytest_nbgroups.core.text import first_line
+from pytest_nbgroups.notebooks.library_log import silenced
+from pytest_nbgroups.notebooks.outputs import joined_streams
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+EVERY_S = 2.0
+_SHARE = 0.05
+"""Of the time that a notebook runs, what writing it may take: a large one is written less often."""
+
+
+class ExecutedCopy:
+    """The file to which a notebook goes with its outputs."""
+
+    def __init__(self, notebook: NotebookNode, artifacts: Artifacts, path: Path) -> None:
+        self._notebook = notebook
+        self._artifacts = artifacts
+        self.path = path
+        self._written: object = None
+
+    def save(self) -> str:
+        """Write it as it is now; give why that could not be done, empty where it was."""
+        try:
+            self._write()
+        except (OSError, ValueError, TypeError) as exc:
+            return f"{self.path}: the executed notebook could not be saved: {_reason(exc)}"
+        return ""
+
+    @asynccontextmanager
+    async def kept_up_to_date(self, *, every_s: float = EVERY_S) -> AsyncIterator[None]:
+        """Write it now and then while the context lasts. What cannot be written is told in the end."""
+        keeper = asyncio.ensure_future(self._keep(every_s))
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    async def _keep(self, every_s: float) -> None:
+        pause_s = every_s
+        while True:
+            await asyncio.sleep(pause_s)
+            began = time.monotonic()
+            if self._state() != self._written:
+                self.save()
+            pause_s = max(every_s, (time.monotonic() - began) / _SHARE)
+
+    def _write(self) -> None:
+        """Raises OSError, ValueError, TypeError."""
+        import nbformat
+
+        self._written = self._state()
+        copy = type(self._notebook)(self._notebook)
+        copy.cells = [_with_joined_streams(cell) for cell in self._notebook.cells]
+        self._artifacts.make_room(self.path)
+        with silenced():
+            text = nbformat.writes(copy)
+        write_atomically(self.path, text, "\n")
+
+    def _state(self) -> object:
+        """Something that differs where there is more to write, or something else in the last place."""
+        return [
+            (cell.execution_count, len(cell.outputs), _content(cell.outputs[-1:]))
+            for cell in self._notebook.cells
+            if cell.cell_type == "code"
+        ]
+
+
+def _content(outputs: Iterable[NotebookNode]) -> list[tuple[object, ...]]:
+    """What cannot change with the output itself: an update puts other values into it."""
+    return [tuple(output.values()) for output in outputs]
+
+
+def _with_joined_streams(cell: NotebookNode) -> NotebookNode:
+    if not cell.get("outputs"):
+        return cell
+    return type(cell)({**cell, "outputs": joined_streams(cell.outputs)})
+
+
+def _reason(error: Exception) -> str:
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or first_line(str(error))

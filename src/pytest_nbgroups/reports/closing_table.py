@@ -1,0 +1,198 @@
+"""The table at the end of a session: rows from the record, lines for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, NotebookOutcome
+from pytest_nbgroups.core.resources import Gpu
+from pytest_nbgroups.core.units import format_duration
+from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
+from pytest_nbgroups.reports.failure import failure_headline
+from pytest_nbgroups.reports.lines import one_line
+from pytest_nbgroups.reports.record import ExperimentRecord
+from pytest_nbgroups.reports.usage import gpus_text, peak_text
+from pytest_nbgroups.reports.waits import waited_text
+
+GAP = "  "
+NARROWEST_NAME = 12
+INDENT = "    "
+
+REUSED_SHOWN = 5
+"""Experiments that are reused as a whole; if there are more, a line counts them."""
+_NOT_RUN = {NotebookOutcome.REUSED, NotebookOutcome.SKIPPED}
+
+NUMBERS = frozenset({"notebooks", "time", "peak memory"})
+"""Columns that are aligned at the right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One experiment; its texts are single lines without control characters."""
+
+    nodeid: str
+    experiment: str
+    outcome: ExperimentOutcome
+    notebooks: str
+    """``5/7``: passed or reused, of all."""
+    duration_s: float
+    peak: str
+    """``1.2 GiB``; empty where no memory was measured."""
+    gpus: str
+    """``0,1``; empty where it held none."""
+    worker: str
+    reason: str
+    is_reused: bool = False
+    """Whether nothing of it ran, since all its notebooks are reused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLine:
+    """A line of the table; ``outcome`` is None for its header."""
+
+    text: str
+    outcome: ExperimentOutcome | None = None
+
+
+def table_rows(
+    experiments: Iterable[ExperimentRecord], *, gpus: Sequence[Gpu] = ()
+) -> tuple[Row, ...]:
+    """One row for each experiment, in the order given: that of the record is the order of start.
+
+    ``gpus`` are those of the budget, by whose indices the leased ones are told.
+    """
+    return tuple(_row(experiment, gpus) for experiment in experiments)
+
+
+def _row(experiment: ExperimentRecord, gpus: Sequence[Gpu]) -> Row:
+    result = experiment.result
+    done = sum(notebook.outcome.is_done for notebook in result.notebooks)
+    return Row(
+        nodeid=experiment.nodeid,
+        experiment=one_line(result.name),
+        outcome=result.outcome,
+        notebooks=f"{done}/{len(result.notebooks)}",
+        duration_s=result.duration_s,
+        peak=peak_text(result.usage),
+        gpus=gpus_text(result.lease, gpus),
+        worker=one_line(experiment.worker),
+        reason="; ".join(_reasons(experiment)),
+        is_reused=_is_reused(result),
+    )
+
+
+def _is_reused(result: ExperimentResult) -> bool:
+    outcomes = {notebook.outcome for notebook in result.notebooks}
+    return NotebookOutcome.REUSED in outcomes and outcomes <= _NOT_RUN
+
+
+def _reasons(experiment: ExperimentRecord) -> Iterable[str]:
+    result = experiment.result
+    if headline := failure_headline(result):
+        yield headline
+    elif skipped := sum(n.outcome is NotebookOutcome.SKIPPED for n in result.notebooks):
+        yield f"{skipped} notebook{'s' if skipped > 1 else ''} skipped"
+    if result.reuse is not None:
+        yield one_line(result.reuse)
+    if len(experiment.attempts) > 1:
+        yield f"attempt {len(experiment.attempts)}"
+    if waited := waited_text(result):
+        yield waited
+
+
+def without_reused(rows: Sequence[Row]) -> tuple[tuple[Row, ...], str]:
+    """The rows to show, and a line that counts the experiments that are reused if they are many."""
+    left = tuple(row for row in rows if not row.is_reused)
+    count = len(rows) - len(left)
+    return (left, counted(count)) if count > REUSED_SHOWN else (tuple(rows), "")
+
+
+def counted(count: int) -> str:
+    """The line that stands for experiments that are reused as a whole."""
+    return f"{count} experiments of which all notebooks are reused: -v shows each"
+
+
+def totals(rows: Iterable[Row]) -> str:
+    """How many experiments there are of each outcome: ``1 failed, 3 passed``."""
+    counts = Counter(row.outcome for row in rows)
+    order = (
+        ExperimentOutcome.FAILED,
+        ExperimentOutcome.INTERRUPTED,
+        ExperimentOutcome.PASSED,
+        ExperimentOutcome.SKIPPED,
+    )
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in order if counts[outcome])
+
+
+def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
+    """The table with its header, no line wider than ``width`` columns; nothing without rows.
+
+    Where the reasons do not fit beside the rest, each stands below its row instead. Then names are
+    shortened, and at last workers, GPUs, peaks of memory and the counts of notebooks left out, in
+    this order. Columns in which no row has anything are left out as well.
+    """
+    if not rows:
+        return []
+    cells = columns(rows)
+    beside = sum(_natural(cells).values()) + len(GAP) * (len(cells) - 1) <= width
+    if not beside:
+        cells.pop("reason", None)
+    widths = _widths(cells, width)
+    lines = []
+    for index, row in enumerate([None, *rows]):
+        text = GAP.join(_cell(name, cells[name][index], widths[name]) for name in widths)
+        outcome = row.outcome if row else None
+        lines.append(TableLine(text=shorten_end(text.rstrip(), width), outcome=outcome))
+        if row and row.reason and not beside:
+            lines += [TableLine(text=text, outcome=outcome) for text in _below(row.reason, width)]
+    return lines
+
+
+def _below(reason: str, width: int) -> list[str]:
+    """A reason in up to three indented lines."""
+    room = max(width - len(INDENT), 1)
+    parts = textwrap.wrap(reason, room, max_lines=3, placeholder=" ...") if room > 4 else [reason]  # noqa: PLR2004
+    return [shorten_end(f"{INDENT}{part}", width) for part in parts]
+
+
+def columns(rows: Sequence[Row], *, always: Collection[str] = ()) -> dict[str, list[str]]:
+    """Header and cells of each column that has any, and of those that are ``always`` shown."""
+    cells = {
+        "experiment": [row.experiment for row in rows],
+        "outcome": [row.outcome.value for row in rows],
+        "notebooks": [row.notebooks for row in rows],
+        "time": [format_duration(row.duration_s) for row in rows],
+        "peak memory": [row.peak for row in rows],
+        "GPUs": [row.gpus for row in rows],
+        "worker": [row.worker for row in rows],
+        "reason": [row.reason for row in rows],
+    }
+    shown = {"experiment", *always}
+    return {name: [name, *each] for name, each in cells.items() if name in shown or any(each)}
+
+
+def _natural(columns: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    return {name: max(map(display_width, cells)) for name, cells in columns.items()}
+
+
+def _widths(columns: Mapping[str, Sequence[str]], width: int) -> dict[str, int]:
+    """Width of each column that is shown, in their order; the names take what the others leave."""
+    widths = _natural(columns)
+    wanted = widths["experiment"]
+    for name in ("worker", "GPUs", "peak memory", "notebooks"):
+        if _room(widths, width) < min(NARROWEST_NAME, wanted):
+            widths.pop(name, None)
+    widths["experiment"] = min(wanted, max(_room(widths, width), 1))
+    return widths
+
+
+def _room(widths: Mapping[str, int], width: int) -> int:
+    return width - sum(w + len(GAP) for name, w in widths.items() if name != "experiment")
+
+
+def _cell(name: str, text: str, width: int) -> str:
+    shorten = shorten_middle if name == "experiment" else shorten_end
+    return pad(shorten(text, width), width, right=name in NUMBERS)

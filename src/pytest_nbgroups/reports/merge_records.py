@@ -1,0 +1,199 @@
+"""One session record from those of the shards of a CI matrix, or the reason why they are not whole."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_nbgroups.core.errors import NbgroupsError
+from pytest_nbgroups.core.events import rebuild
+from pytest_nbgroups.reports.conformity import departures
+from pytest_nbgroups.reports.session_file import session_id
+from pytest_nbgroups.reports.session_schema import SCHEMA_VERSION, SESSION_SCHEMA
+from pytest_nbgroups.scheduling.sharding import ShardRecord
+
+FILE = "session.json"
+
+_LATEST_S = 2**36  # from the epoch: more than a clock may show by mistake, less than a date can be
+_NAMED = 10
+
+_KEPT = (
+    "id",
+    "argv",
+    "rootdir",
+    "started_at",
+    "finished_at",
+    "exit_status",
+    "budget",
+    "workers",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSession:
+    """The session of one shard."""
+
+    path: Path
+    """The file that it was read from."""
+    shard: ShardRecord
+    data: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        return f"{self.path} (shard {self.shard.index}/{self.shard.count})"
+
+    @property
+    def experiments(self) -> list[dict[str, Any]]:
+        return list(self.data["experiments"])
+
+
+def read_shard(folder: Path) -> ShardSession:
+    """Read the session record in an artifacts folder. Raises NbgroupsError with file and remedy."""
+    path = folder / FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise NbgroupsError(
+            f"{path}: cannot be read: {exc.strerror or exc}; name the artifacts folder of each shard"
+        ) from exc
+    except (ValueError, RecursionError) as exc:
+        raise NbgroupsError(f"{path}: is not JSON: {exc}; run that shard again") from exc
+    _check_format(path, data)
+    if data["shard"] is None:
+        raise NbgroupsError(
+            f"{path}: is not the record of a shard; run pytest with --experiment-shard"
+        )
+    _check_content(path, data)
+    return ShardSession(path=path, shard=rebuild(ShardRecord, data["shard"]), data=data)
+
+
+def _check_format(path: Path, data: object) -> None:
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
+        raise NbgroupsError(
+            f"{path}: is no session record of schema {SCHEMA_VERSION}; merge with the version of "
+            "pytest-nbgroups that ran the shards"
+        )
+    if missing := [key for key in SESSION_SCHEMA["required"] if key not in data]:
+        raise NbgroupsError(
+            f"{path}: lacks {', '.join(missing)}; use one version of pytest-nbgroups for all shards "
+            "and to merge them"
+        )
+
+
+def _check_content(path: Path, data: dict[str, Any]) -> None:
+    """The file may come from anywhere, and what merges it relies on all of it."""
+    fault = next(departures(data, SESSION_SCHEMA), None)
+    if fault is None and not 0 <= data["started_at"] < _LATEST_S:
+        fault = f"started_at: expected seconds since the epoch, got {data['started_at']:.6g}"
+    if fault is None and not all(each["attempts"] for each in data["experiments"]):
+        fault = "experiments: one has no attempts"
+    if fault is not None:
+        raise NbgroupsError(f"{path}: is damaged: {fault}; run that shard again")
+
+
+def merge_sessions(sessions: Sequence[ShardSession]) -> dict[str, Any]:
+    """Join the records of all shards of one run. Raises NbgroupsError that tells all that is amiss."""
+    if problems := list(_disagreements(sessions)) or list(_gaps_and_doubles(sessions)):
+        raise NbgroupsError("\n".join(problems))
+    return _joined(sorted(sessions, key=lambda session: session.shard.index))
+
+
+def _disagreements(sessions: Sequence[ShardSession]) -> Iterator[str]:
+    """Where shards are not of one run, nothing else can be said of them."""
+    first, *others = sessions
+    for other in others:
+        if reason := _difference(first.shard, other.shard):
+            yield f"{first.label} and {other.label} are not of one run: {reason}"
+
+
+def _difference(one: ShardRecord, other: ShardRecord) -> str | None:
+    if one.count != other.count:
+        return "they count their shards differently; give all the same N in --experiment-shard I/N"
+    if one.weights_digest != other.weights_digest:
+        return "their weights differ; give all the same file of --experiment-weights, or none"
+    if one.digest != other.digest:
+        return "they have split other experiments; run all on one commit with the same arguments"
+    return None
+
+
+def _gaps_and_doubles(sessions: Sequence[ShardSession]) -> Iterator[str]:
+    yield from _shards_amiss(sessions)
+    yield from _repeated(sessions)
+    for session in sessions:
+        recorded = {experiment["nodeid"] for experiment in session.experiments}
+        for nodeid in session.shard.nodeids:
+            if nodeid not in recorded:
+                yield f"{nodeid} was not run: {session.label} has no record of it; run that shard again"
+
+
+def _shards_amiss(sessions: Sequence[ShardSession]) -> Iterator[str]:
+    owners: dict[int, ShardSession] = {}
+    for session in sessions:
+        owner = owners.setdefault(session.shard.index, session)
+        if owner is not session:
+            yield f"{owner.label} and {session.path} are of one shard; name one of them"
+    count = sessions[0].shard.count
+    absent = count - sum(index <= count for index in owners)
+    if absent:
+        named = ", ".join(str(session.path) for session in sessions)
+        are = "shard {} is" if absent == 1 else "shards {} are"
+        yield f"{are.format(_missing(owners, count, absent))} missing among {named}"
+
+
+def _missing(present: Collection[int], count: int, absent: int) -> str:
+    """Their numbers, of which a damaged record can make more than there is time to list."""
+    indices = (index for index in range(1, count + 1) if index not in present)
+    named = ", ".join(f"{index}/{count}" for index in itertools.islice(indices, _NAMED))
+    return f"{named} and {absent - _NAMED} more" if absent > _NAMED else named
+
+
+def _repeated(sessions: Sequence[ShardSession]) -> Iterator[str]:
+    """A shard that is there twice is told of as such."""
+    owners: dict[tuple[str, str], ShardSession] = {}
+    for session in sessions:
+        for experiment in session.experiments:
+            owner = owners.setdefault((experiment["nodeid"], experiment["name"]), session)
+            if owner.shard.index != session.shard.index:
+                yield f"{experiment['nodeid']} was run twice: in {owner.label} and in {session.label}"
+
+
+def _joined(sessions: Sequence[ShardSession]) -> dict[str, Any]:
+    """What cannot be joined, such as versions and rootdir, is that of the first shard."""
+    records = [session.data for session in sessions]
+    started_at = min(record["started_at"] for record in records)
+    experiments = [experiment for session in sessions for experiment in session.experiments]
+    return {
+        **{key: records[0][key] for key in SESSION_SCHEMA["required"]},
+        "id": session_id(started_at, _token(records)),
+        "started_at": started_at,
+        "finished_at": _highest(record["finished_at"] for record in records),
+        "exit_status": _highest(record["exit_status"] for record in records),
+        "budget": None,
+        "workers": [],
+        "warnings": list(dict.fromkeys(w for record in records for w in record["warnings"])),
+        "shard": None,
+        "shards": [_summary(session) for session in sessions],
+        "experiments": sorted(experiments, key=lambda e: e["attempts"][0]["started_at"]),
+    }
+
+
+def _token(records: Iterable[dict[str, Any]]) -> str:
+    """The same shards merged again give the same record."""
+    ids = "\n".join(record["id"] for record in records)
+    return hashlib.sha256(ids.encode()).hexdigest()[:6]
+
+
+def _highest(values: Iterable[Any]) -> Any:  # noqa: ANN401  a number or None
+    """None where one shard was killed before it could tell."""
+    told = list(values)
+    return None if None in told else max(told)
+
+
+def _summary(session: ShardSession) -> dict[str, Any]:
+    kept = {key: session.data[key] for key in _KEPT}
+    return {"index": session.shard.index, **kept, "nodeids": list(session.shard.nodeids)}

@@ -1,0 +1,1 @@
+"""What an attempt leaves to the next."""

@@ -1,0 +1,265 @@
+"""What an attempt of an experiment has left behind, and how much of it a later one may reuse. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from pytest_nbgroups.core.model import NotebookOutcome
+
+NO_CHECKPOINT = "no earlier attempt is recorded"
+_NAMED = 3
+"""How many changes a sentence names; the others it counts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileState:
+    """A file's content, and what tells without reading it that it is still the same."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    sha256: str
+    settled: bool
+    """Whether it was old enough when it was read that any later change shows in its times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """What a notebook's result depends on, besides the files of its experiment's directory."""
+
+    code: str
+    """Digest of the sources of its code cells."""
+    tags: str
+    """Digest of their tags."""
+    kernel: str
+    """Its name."""
+    kernelspec: str
+    """Digest of what starts it."""
+    resources: Mapping[str, str] = field(default_factory=dict)
+    """Of what the experiment declares, that which its kernels notice."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each declared variable."""
+    interpreter: str = ""
+    """Empty, as are the distributions, where it is no Python."""
+    distributions: Mapping[str, str] = field(default_factory=dict)
+    """Versions."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each file that ``[run] data`` names."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """The patterns of ``[run] outputs``: what counts with the files of the directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A notebook that passed or was skipped, and the files that were there after it."""
+
+    name: str
+    outcome: NotebookOutcome
+    reason: str | None = None
+    kernel: str | None = None
+    cells_total: int = 0
+    fingerprint: Fingerprint | None = None
+    """None for one that was skipped, and where there is a doubt."""
+    files: Mapping[str, FileState] = field(default_factory=dict)
+    """Of the directory, and those outside that it or an earlier notebook wrote, as far as that was seen.
+
+    By path relative to the directory, with forward slashes."""
+    doubt: str = ""
+    """Why it cannot be known whether all is as it was then; empty where it can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The last recorded attempt of an experiment, up to the first notebook that did not pass."""
+
+    directory: str
+    """Relative to the artifacts folder."""
+    session: str
+    """Id of the session of the attempt."""
+    steps: tuple[Step, ...] = ()
+    known: Mapping[str, FileState] = field(default_factory=dict)
+    """Files that need not be read again, besides those of the steps, by path as there."""
+    names: tuple[str, ...] = ()
+    """The texts of the experiment's sources and outputs that may be paths, as `path_texts` gives them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A notebook that is to run, or to be skipped, now."""
+
+    name: str
+    skip: str | None = None
+    fingerprint: Fingerprint | None = None
+    doubt: str = ""
+    """Why it has no fingerprint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reuse:
+    """The longest prefix of an experiment's notebooks that need not run again."""
+
+    steps: tuple[Step, ...] = ()
+    reason: str = ""
+    """Why it is not longer; empty where nothing is left to run."""
+
+    @property
+    def reused(self) -> int:
+        """How many of them passed then; the others are skipped again."""
+        return sum(step.outcome is NotebookOutcome.PASSED for step in self.steps)
+
+    def is_whole(self, count: int) -> bool:
+        """Whether none of ``count`` notebooks is left to run, and one at least is reused."""
+        return self.reused > 0 and len(self.steps) == count
+
+    def text(self, count: int, verb: str) -> str:
+        """``reuses 2 of 5 notebooks (3-fit.ipynb: its code has changed)``; ``verb`` is ``reuses``."""
+        if self.is_whole(count):
+            return f"{verb} all its notebooks" if count > 1 else f"{verb} its notebook"
+        told = f"{self.reused} of {count} notebooks" if self.reused else "nothing"
+        return f"{verb} {told} ({self.reason})"
+
+
+ContentOf: TypeAlias = Callable[[str], str | None]
+"""Digest of a file as it is now, by its path; None where there is none, empty where it cannot be read."""
+
+
+def _unsuspected(_path: str) -> str:
+    return ""
+
+
+def reusable(
+    recorded: Checkpoint,
+    planned: Iterable[Planned],
+    content_of: ContentOf,
+    *,
+    suspect: Callable[[str], str] = _unsuspected,
+) -> Reuse:
+    """Choose the longest prefix whose notebooks and files are as they were recorded.
+
+    A prefix stands where every file that was there after its last notebook has its content of
+    then. Later files do not count. ``planned`` is read no further than needed. ``suspect`` gives
+    the other experiment that may have written a file, empty if there is none.
+    """
+    matching, reason = _matching(recorded.steps, planned)
+    for count in range(len(matching), 0, -1):
+        if not (fault := _fault(matching[count - 1], content_of, suspect)):
+            return Reuse(steps=matching[:count], reason=reason)
+        reason = fault  # in the end that of the shortest that does not stand
+    return Reuse(reason=reason)
+
+
+def _matching(steps: Sequence[Step], planned: Iterable[Planned]) -> tuple[tuple[Step, ...], str]:
+    """The first steps that would be made alike now, and why the next would not."""
+    matching: list[Step] = []
+    for now in planned:
+        if len(matching) == len(steps):
+            return tuple(matching), f"{now.name}: it did not pass in the last attempt"
+        step = steps[len(matching)]
+        if difference := _difference(step, now):
+            return tuple(matching), f"{now.name}: {difference}"
+        matching.append(step)
+    return tuple(matching), ""
+
+
+def _difference(step: Step, now: Planned) -> str:
+    if step.name != now.name:
+        return f"in the last attempt {step.name} stood in its place"
+    if step.outcome is NotebookOutcome.SKIPPED or now.skip is not None:
+        return _other_skip(step, now)
+    if step.fingerprint is None or now.fingerprint is None:
+        return now.doubt or step.doubt or "what it depends on is not known"
+    return next(changes(step.fingerprint, now.fingerprint), "")
+
+
+def _other_skip(step: Step, now: Planned) -> str:
+    if now.skip is None:
+        return "it was skipped in the last attempt"
+    if step.outcome is not NotebookOutcome.SKIPPED:
+        return "it passed in the last attempt and is skipped now"
+    same = step.reason == now.skip
+    return "" if same else "it is skipped for another reason than in the last attempt"
+
+
+def _fault(step: Step, content_of: ContentOf, suspect: Callable[[str], str]) -> str:
+    """Why the files are not as they were after a step; empty where they are."""
+    if step.doubt:
+        return f"{step.name}: {step.doubt}"
+    for path, state in step.files.items():
+        content = content_of(path)
+        if content is None:
+            return f"{path} is gone since {step.name} {step.outcome}"
+        if not content:
+            return f"{path} cannot be read"
+        if content != state.sha256:
+            other = suspect(path)
+            may = f"; {other} may have written it" if other else ""
+            return f"{path} has changed since {step.name} {step.outcome}{may}"
+    return ""
+
+
+# What has changed between two fingerprints
+
+
+def changes(then: Fingerprint, now: Fingerprint) -> Iterator[str]:
+    """What has changed, a part of a sentence each, what matters most first."""
+    if then.code != now.code:
+        yield "its code has changed"
+    if then.tags != now.tags:
+        yield "the tags of its cells have changed"
+    if then.kernel != now.kernel:
+        yield f"its kernel was {then.kernel} and is now {now.kernel}"
+    elif then.kernelspec != now.kernelspec:
+        yield f"the kernelspec of {now.kernel} has changed"
+    yield from _changes("[resources] {}", then.resources, now.resources)
+    yield from _changes("the variable {}", then.env, now.env)
+    if then.interpreter != now.interpreter:
+        yield f"its interpreter was {then.interpreter or 'none'} and is now {now.interpreter or 'none'}"
+    yield from _versions(then.distributions, now.distributions)
+    yield from _changes("data: {}", then.data, now.data)
+    yield from _changes("[run] outputs {}", then.outputs, now.outputs)
+
+
+def _changes(what: str, then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    told = []
+    for name in _differing(then, now):
+        became = "is new" if name not in then else "is gone" if name not in now else "has changed"
+        told.append(f"{what.format(name)} {became}")
+    if told:
+        yield _listed(told)
+
+
+def _versions(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    told = []
+    for name in _differing(then, now):
+        if name not in then:
+            told.append(f"{name} {_version(now[name])} has been installed")
+        elif name not in now:
+            told.append(f"{name} is no longer installed")
+        else:
+            told.append(_updated(name, then[name], now[name]))
+    if told:
+        yield _listed(told)
+
+
+def _updated(name: str, then: str, now: str) -> str:
+    if _version(then) == _version(now):
+        return f"{name} {_version(now)} has been installed from elsewhere"
+    return f"{name} was {_version(then)} and is now {_version(now)}"
+
+
+def _version(text: str) -> str:
+    """Without the digest of where it comes from."""
+    return text.partition(" ")[0]
+
+
+def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+
+def _listed(told: Sequence[str]) -> str:
+    shown = ", ".join(told[:_NAMED])
+    more = len(told) - _NAMED
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,150 @@
+"""Which Python a kernel runs in, and what is installed there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from pytest_nbgroups.core.errors import CheckpointError
+from pytest_nbgroups.core.text import plain_text
+from pytest_nbgroups.resume.bounds import ReadingStoppedError
+
+_PATIENCE_S = 60.0
+_LOOK_S = 0.2
+
+# For any Python that ipykernel runs on. Of two distributions of one name imports find the first.
+_PROGRAM = """
+import hashlib, importlib.metadata, json, platform, re, sys
+sys.path[:] = [entry for entry in sys.path if entry]
+found = {}
+for each in importlib.metadata.distributions():
+    name = each.metadata["Name"]
+    if not name:
+        continue
+    origin = each.read_text("direct_url.json")
+    suffix = " " + hashlib.sha256(origin.encode()).hexdigest()[:16] if origin else ""
+    found.setdefault(re.sub("[-_.]+", "-", name).lower(), str(each.version) + suffix)
+version = platform.python_implementation() + " " + platform.python_version()
+print(json.dumps([version + " in " + sys.prefix, sys.path, found]))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """A Python and its distributions."""
+
+    interpreter: str
+    """``CPython 3.13.1 in /usr``."""
+    distributions: Mapping[str, str] = field(default_factory=dict)
+    """Normalized name -> version, with a digest of its origin where it was installed from a path or URL."""
+    watched: Mapping[str, int] = field(default_factory=dict)
+    """When the folders in which they lie, and the .pth files in these, last changed."""
+
+
+InstallationOf: TypeAlias = Callable[[str], Installation]
+"""Tells what a Python has. Raises CheckpointError where it does not tell."""
+
+
+def _never() -> bool:
+    return False
+
+
+class Interpreters:
+    """Asks each Python once, and again when something has been installed."""
+
+    def __init__(self) -> None:
+        # Without a lock: who is left behind while it looks at a folder that does not answer would
+        # keep it, and to ask a Python twice does no harm.
+        self._known: dict[str, Installation] = {}
+
+    def installation(
+        self, executable: str, is_stopped: Callable[[], bool] = _never
+    ) -> Installation:
+        """What a Python has. Raises CheckpointError where it does not tell, ReadingStoppedError."""
+        known = self._known.get(executable)
+        if known is None or any(_changed(*each) for each in known.watched.items()):
+            known = self._known[executable] = ask(executable, is_stopped)
+        return known
+
+
+def _changed(path: str, then: int) -> bool:
+    return _modified(path) != then
+
+
+def _modified(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installation:
+    """Start a Python to find out.
+
+    Raises CheckpointError, and ReadingStoppedError soon after ``is_stopped`` says so: a Python may hang.
+    """
+    try:
+        output = _output(executable, is_stopped)
+        last = output.splitlines()[-1:]  # a start-up file may print something before
+        interpreter, folders, distributions = json.loads(b"".join(last))
+    except (OSError, ValueError, subprocess.SubprocessError) as exc:
+        told = f"{executable} does not tell what is installed: {_reason(exc)}"
+        raise CheckpointError(told) from exc
+    return Installation(
+        interpreter=interpreter,
+        distributions=distributions,
+        watched={path: _modified(path) for path in _watched(folders)},
+    )
+
+
+def _watched(folders: Iterable[str]) -> Iterator[str]:
+    """The folders, and the files by which an editable package says where it is: a folder does not show a change in them."""
+    for folder in folders:
+        yield folder
+        yield from map(str, Path(folder).glob("*.pth"))
+
+
+def _output(executable: str, is_stopped: Callable[[], bool]) -> bytes:
+    """Raises ReadingStoppedError, OSError, subprocess.SubprocessError."""
+    command = [executable, "-c", _PROGRAM]
+    end = time.monotonic() + _PATIENCE_S
+    with subprocess.Popen(  # noqa: S603  the user's own kernel
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    ) as process:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    output, errors = process.communicate(timeout=_LOOK_S)
+                    break
+                if is_stopped():
+                    raise ReadingStoppedError
+                if time.monotonic() > end:
+                    raise subprocess.TimeoutExpired(command, _PATIENCE_S)
+        finally:
+            process.kill()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output, errors)
+    return output
+
+
+def _reason(exc: Exception) -> str:
+    """Without the program: subprocess quotes every line of it."""
+    match exc:
+        case subprocess.CalledProcessError():
+            lines = plain_text(exc.stderr.decode(errors="replace")).strip().splitlines()
+            return ": ".join([f"it ended with status {exc.returncode}", *lines[-1:]])
+        case subprocess.TimeoutExpired():
+            return f"no answer within {exc.timeout:g} s"
+        case _:
+            return str(exc)

@@ -1,0 +1,229 @@
+"""Files that the notebooks of an experiment may write outside of its directory."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from glob import iglob
+from pathlib import Path
+from typing import TypeAlias
+
+from pytest_nbgroups.core.model import DECLARATION_FILE, SUFFIX, Experiment
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.resume.directory_state import FOREIGN_FOLDERS, Walk
+from pytest_nbgroups.resume.naming import Names
+
+ENTRIES = 50_000
+"""So many are looked at before and after a notebook, in about a second on a local disk."""
+PATIENCE_S = 5.0
+"""For the same on a slow one."""
+
+_TOOL_FOLDERS = frozenset({"node_modules", "site-packages"})
+
+Stamp: TypeAlias = tuple[int, int, int, int]
+"""Size, times and inode of a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The files outside at one moment, by absolute path."""
+
+    files: Mapping[str, Stamp] = field(default_factory=dict)
+    declared: frozenset[str] = frozenset()
+    """Those that ``[run] outputs`` names."""
+    folders: frozenset[str] = frozenset()
+    """The folders that lie directly in those above the directory."""
+    doubt: str = ""
+    """Why there may be more."""
+
+    def changed_since(self, earlier: Snapshot) -> list[str]:
+        """The files that are new, or have changed."""
+        return sorted(p for p, stamp in self.files.items() if earlier.files.get(p) != stamp)
+
+
+class Outside:
+    """Looks at the files of the folders that an experiment names, and of those above its own.
+
+    The first with all that is in them, the others without their folders, except for those that
+    appear while a notebook runs. Neither notebooks nor hidden files nor other experiments'
+    directories count, unless they are named.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        settings: Settings,
+        names: Names,
+        *,
+        look: Callable[[str], None] = lambda _path: None,
+        entries: int = ENTRIES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._names = names
+        self._outputs = experiment.outputs
+        self._left_out = (experiment.directory, settings.artifacts)
+        self._look = look
+        self._entries = entries
+        self._clock = clock
+        self._appeared: set[str] = set()
+        self._doubt = ""
+
+    def snapshot(self, since: Snapshot | None = None) -> Snapshot:
+        """Look at all of them; folders that have appeared since an earlier look are entered too."""
+        declared = self._stamped(self._declared_paths())
+        found, folders = self._found(since) if not self._doubt else ({}, frozenset())
+        return Snapshot(
+            files={**found, **declared},
+            declared=frozenset(declared),
+            folders=folders,
+            # What is declared is all there is to know.
+            doubt=self._doubt if self._outputs is None else "",
+        )
+
+    def _found(self, since: Snapshot | None) -> tuple[dict[str, Stamp], frozenset[str]]:
+        """What the search finds; if it is too much, that is not tried again."""
+        search = _Search(entries=self._entries, ends_at=self._clock() + PATIENCE_S)
+        try:
+            folders = frozenset(self._folders_above())
+            if since is not None:
+                self._appeared |= folders - since.folders
+            return self._stamped(search.limited(self._found_paths(), self._clock)), folders
+        except _TooMuchError as exc:
+            self._doubt = str(exc)
+            return {}, frozenset()
+
+    def _stamped(self, paths: Iterator[str]) -> dict[str, Stamp]:
+        found = {}
+        for path in paths:
+            if stamp := _stamp(path):
+                found[path] = stamp
+        return found
+
+    def _declared_paths(self) -> Iterator[str]:
+        for pattern in self._outputs or ():
+            start = os.path.join(self._names.directory, pattern)  # noqa: PTH118
+            for path in iglob(start, recursive=True, include_hidden=True):  # noqa: PTH207
+                self._look(path)
+                yield from self._below(path, enters_all=True)
+
+    def _found_paths(self) -> Iterator[str]:
+        for parent in self._names.parents:
+            yield from (path for path, is_folder in self._listed(parent) if not is_folder)
+        for folder in sorted(self._appeared):
+            if not _has_notebooks(folder):
+                yield from self._below(folder)
+        for path in sorted(self._names.exact):
+            yield from self._below(path)
+        for folder in self._folders_of_named_files():
+            yield from (path for path, is_folder in self._listed(folder) if not is_folder)
+        for folder in sorted({_folder_of(start) for start in self._names.beginnings}):
+            if folder not in self._names.parents:
+                yield from self._below(folder)
+
+    def _below(self, path: str, *, enters_all: bool = False) -> Iterator[str]:
+        """The file, or all files in the folder."""
+        path = os.path.normpath(path)
+        if not os.path.isdir(path):  # noqa: PTH112  thousands of times
+            if os.path.isfile(path):  # noqa: PTH113
+                yield path
+            return
+        walk = (Walk if enters_all else _NearWalk)(self._left_out, look=self._look)
+        for found, _ in walk.files(path):
+            if _counts(found):
+                yield found
+
+    def _folders_of_named_files(self) -> list[str]:
+        """Who names one file of a folder may compute the names of others."""
+        named = (path for path in self._names.exact if not os.path.isdir(path))  # noqa: PTH112
+        return sorted({_folder_of(path) for path in named} - set(self._names.parents))
+
+    def _folders_above(self) -> Iterator[str]:
+        for parent in self._names.parents:
+            listed = self._listed(parent)
+            yield from (
+                p for p, is_folder in listed if is_folder and _name(p) not in FOREIGN_FOLDERS
+            )
+
+    def _listed(self, folder: str) -> Iterator[tuple[str, bool]]:
+        """What lies directly in a folder, less what is hidden, and whether it is a folder."""
+        self._look(folder)
+        try:
+            with os.scandir(folder) as entries:
+                found = [(entry.path, entry.is_dir()) for entry in entries if entry.name[0] != "."]
+        except OSError:  # it is not there, or not for us
+            return
+        yield from (each for each in found if each[1] or _counts(each[0]))
+
+
+class _TooMuchError(Exception):
+    """There is more to look at than there is time for; the text is a doubt."""
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """Bounds one look by its number of files and by its time."""
+
+    entries: int
+    ends_at: float
+
+    def limited(self, paths: Iterator[str], clock: Callable[[], float]) -> Iterator[str]:
+        """Raise _TooMuchError behind a bound."""
+        seen: set[str] = set()
+        for path in paths:
+            if len(seen) >= self.entries:
+                raise _TooMuchError(_doubt(f"more than {self.entries} files"))
+            if clock() > self.ends_at:
+                raise _TooMuchError(
+                    _doubt(f"files that take more than {PATIENCE_S:g} s to look at")
+                )
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _doubt(what: str) -> str:
+    return (
+        f"the folders that it names hold {what}, so what it wrote there is not known; declare "
+        "outputs in experiment.toml"
+    )
+
+
+class _NearWalk(Walk):
+    """Enters neither hidden folders nor those of tools nor other experiments' directories."""
+
+    def enters(self, shown: str, names: Collection[str]) -> bool:
+        last = shown.rpartition("/")[2]
+        is_strange = last.startswith(".") or last in _TOOL_FOLDERS
+        is_other = any(name.endswith(SUFFIX) for name in names)
+        return not shown or (super().enters(shown, names) and not is_strange and not is_other)
+
+
+def _name(path: str) -> str:
+    return os.path.basename(path)  # noqa: PTH119  thousands of times
+
+
+def _folder_of(path: str) -> str:
+    return os.path.dirname(path)  # noqa: PTH120  as above
+
+
+def _counts(path: str) -> bool:
+    name = _name(path)
+    return not name.endswith(SUFFIX) and name != DECLARATION_FILE
+
+
+def _has_notebooks(folder: str) -> bool:
+    return any(True for _ in Path(folder).glob(f"*{SUFFIX}"))
+
+
+def _stamp(path: str) -> Stamp | None:
+    """None for what is no file now."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  thousands of times: half as slow
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

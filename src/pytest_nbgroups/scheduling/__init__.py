@@ -1,0 +1,1 @@
+"""Pure decisions: what fits, what runs next, how long it takes."""

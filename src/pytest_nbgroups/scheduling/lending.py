@@ -1,0 +1,232 @@
+"""A run inside an experiment takes what it needs out of the lease of that experiment. Pure.
+
+A claim that lends has its lender's ticket in ``Claim.lender``. Such a claim competes with the other
+borrowers of that lease alone, and everybody else sees the lender's lease, which counts once. A
+borrower never needs anything that its lender does not hold, so nobody holds one thing and waits for
+another. The directories are the exception: see `waits_for_itself`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_nbgroups.core.resources import AUTO_SHARE, Budget, Claim, Gpu, Resources
+from pytest_nbgroups.core.text import first_line, plain_text
+from pytest_nbgroups.core.units import size_text
+from pytest_nbgroups.scheduling.obstacles import Obstacle
+
+_DIRECTORY = "needs its directory"
+
+
+def within(budget: Budget, lender: Claim) -> Budget:
+    """Reduce a budget to what the lender holds, and less if it is less."""
+    name = name_of(lender)
+    return replace(
+        budget,
+        cpus=min(budget.cpus, lender.need.cpus),
+        cpus_source=f"the lease of {name}",
+        cpu_domain=lender.cpu_domain,
+        ram_bytes=min(budget.ram_bytes, lender.need.ram_bytes),
+        ram_source=f"the lease of {name}",
+        ram_domain=lender.ram_domain,
+        gpus=lent(budget.gpus, lender),
+        lender=lender,
+        notes=(*budget.notes, f"this session is inside {name}, and uses what its lease holds"),
+    )
+
+
+def lent(gpus: Iterable[Gpu], lender: Claim) -> tuple[Gpu, ...]:
+    """Return the lender's GPUs, as large and as free as its lease says.
+
+    What the lender itself has put there does not count: a borrower would wait for its own end.
+    """
+    share = lender.need.gpu_share_bytes
+    mine = [gpu for gpu in gpus if gpu.uuid in lender.gpus]
+    sizes = [gpu.total_bytes if share is None else min(share, gpu.total_bytes) for gpu in mine]
+    return tuple(
+        replace(gpu, total_bytes=size, free_bytes=size)
+        for gpu, size in zip(mine, sizes, strict=True)
+    )
+
+
+# What a claim competes with
+
+
+def beside(
+    claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
+) -> tuple[Sequence[Claim], Sequence[Claim]]:
+    """Return the holders and those ahead that take from the same as the claim.
+
+    A borrower whose lender is gone, while its kernels end, counts by itself.
+    """
+    if not claim.lender and not any(other.lender for other in (*holders, *ahead)):
+        return holders, ahead
+    lenders = {holder.ticket for holder in holders}
+
+    def is_beside(other: Claim) -> bool:
+        if claim.lender:
+            return other.lender == claim.lender
+        return other.lender not in lenders
+
+    return [*filter(is_beside, holders)], [*filter(is_beside, ahead)]
+
+
+def in_use(claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> Obstacle | None:
+    """Return what uses the claim's own directory, or is to use it before; None if nothing does.
+
+    A borrower does not wait for one that only waits for the directory: that one may wait for the
+    lender's end.
+    """
+    before = [other for other in ahead if not claim.lender or other.lender == claim.lender]
+    users = _users(claim, holders)
+    waiting = _users(claim, before)
+    if not users and not waiting:
+        return None
+    return Obstacle(lacking=_DIRECTORY, blockers=tuple(users), ahead=tuple(waiting))
+
+
+def _users(claim: Claim, others: Iterable[Claim]) -> list[Claim]:
+    return [other for other in others if claim.place and other.place == claim.place]
+
+
+def ancestors(claim: Claim, holders: Iterable[Claim]) -> tuple[Claim, ...]:
+    """Return those in whose leases the claim is, the nearest first."""
+    by_ticket = {holder.ticket: holder for holder in holders if holder.ticket}
+    found: dict[str, Claim] = {}
+    name = claim.lender
+    while name in by_ticket and name not in found:
+        found[name] = by_ticket[name]
+        name = by_ticket[name].lender
+    return tuple(found.values())
+
+
+def are_kin(one: Claim, other: Claim, holders: Sequence[Claim]) -> bool:
+    """Whether two holders are the same, or one is inside the other."""
+    return (
+        one.ticket == other.ticket
+        or one.ticket in {claim.ticket for claim in ancestors(other, holders)}
+        or other.ticket in {claim.ticket for claim in ancestors(one, holders)}
+    )
+
+
+# What can never be granted
+
+
+def lacking(resources: Resources, lender: Claim, *, default_ram_bytes: int) -> str | None:
+    """Say what is declared and is more than the lender holds; None if it holds all of it.
+
+    An undeclared need is reduced to what the lender holds, as it is to a budget. Memory that the
+    lender has not declared is an estimate, and one that follows from what ran inside it: only what is
+    also more than a first run reserves is too much, so that no later run is refused what the first had.
+    """
+    lacks = _lacks(resources, lender, default_ram_bytes)
+    return next((lack.text(lender) for lack in lacks), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lack:
+    needs: str
+    holds: str
+    declaration: str
+
+    def text(self, lender: Claim) -> str:
+        name = name_of(lender)
+        return (
+            f"{self.needs}; this run is inside {name}, whose lease {self.holds}. "
+            f"Declare {self.declaration} in {name}'s experiment.toml"
+        )
+
+
+def _lacks(resources: Resources, lender: Claim, default_ram_bytes: int) -> Iterator[_Lack]:
+    held, ram = lender.need, resources.ram
+    cpus = resources.cpus or 0.0
+    if lender.cpu_limit is not None:  # more than there is was cut for the lender too
+        cpus = min(cpus, lender.cpu_limit)
+    if cpus > held.cpus:
+        needs, holds = f"needs {_cpus(cpus)}", f"holds {_cpus(held.cpus)}"
+        yield _Lack(needs=needs, holds=holds, declaration=f"cpus = {cpus:g}")
+    least = 0 if held.ram_source == "declared" else default_ram_bytes
+    if ram is not None and ram.bytes > max(held.ram_bytes, least):
+        holds = f"holds {size_text(held.ram_bytes)}"
+        yield _Lack(needs=f"needs {ram} of RAM", holds=holds, declaration=f'ram = "{ram}"')
+    for lock in sorted(set(resources.locks) - set(held.locks)):
+        needs, declaration = f"needs the lock {lock!r}", f'locks = ["{lock}"]'
+        yield _Lack(needs=needs, holds="does not hold it", declaration=declaration)
+    if resources.exclusive and not held.exclusive:
+        yield _Lack(needs="is exclusive", holds="is not", declaration="exclusive = true")
+
+
+def lacking_gpus(resources: Resources, lender: Claim) -> str | None:
+    """Say which GPUs are declared and not held by the lender; None if it holds them."""
+    lack = _lack_of_gpus(resources, lender)
+    return None if lack is None else lack.text(lender)
+
+
+def _lack_of_gpus(resources: Resources, lender: Claim) -> _Lack | None:
+    count, share, held = resources.gpu_count, resources.gpu_memory, len(lender.gpus)
+    if count > held:
+        holds = f"holds {held or 'none'}"
+        return _Lack(needs=f"needs {_gpus(count)}", holds=holds, declaration=f"gpus = {count}")
+    lent_bytes = lender.need.gpu_share_bytes
+    if count == 0 or lent_bytes is None or share == AUTO_SHARE:
+        return None
+    holds = f"holds {size_text(lent_bytes)} of one"
+    if share is None:
+        return _Lack(needs=f"needs {_gpus(count)}", holds=holds, declaration="gpus = 1")
+    if share.bytes <= lent_bytes:
+        return None
+    needs, declaration = f"needs {share} of a GPU", f'gpu_memory = "{share}"'
+    return _Lack(needs=needs, holds=holds, declaration=declaration)
+
+
+def _cpus(count: float) -> str:
+    return f"{count:g} cpu{'s' if count != 1 else ''}"
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU{'s' if count != 1 else ''}"
+
+
+# Directories
+
+
+def waits_for_itself(
+    claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
+) -> tuple[Claim, Claim] | None:
+    """Return who uses the claim's directory and the ancestor for whose end that one waits.
+
+    None if its directory becomes free. Directories are the one thing that a borrower may wait for
+    outside of its lender's lease, so a circle of waits leads through them alone. Of the claims that
+    wait in a circle only the last has all others among the holders and those ``ahead``: one is refused.
+    """
+    own = {ancestor.ticket: ancestor for ancestor in ancestors(claim, holders)}
+    for user in _users(claim, holders) if own else ():
+        if user.ticket in own:
+            return user, user
+        awaited = _awaited(user, holders, ahead)
+        for ticket, ancestor in own.items():
+            if ticket in awaited:
+                return user, ancestor
+    return None
+
+
+def _awaited(user: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> set[str]:
+    """The tickets that must end before the user of a directory can: what is inside it, and so on."""
+    seen: set[str] = set()
+    waiting = {other.ticket for other in ahead if other.lender}
+    left = [user]
+    while left:
+        one = left.pop()
+        if one.ticket in seen:
+            continue
+        seen.add(one.ticket)
+        left += [other for other in (*holders, *ahead) if other.lender == one.ticket]
+        if one.ticket in waiting:
+            left += _users(one, holders)
+    return seen
+
+
+def name_of(claim: Claim) -> str:
+    """The experiment's name for a message: what a ticket says may hold terminal escapes."""
+    return first_line(plain_text(claim.experiment))

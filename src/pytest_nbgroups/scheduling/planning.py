@@ -1,0 +1,251 @@
+"""In which order experiments start, and how many can run at once. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations, count
+from typing import Generic, TypeVar
+
+from pytest_nbgroups.core.resources import Budget, Claim, Gpu, Need
+from pytest_nbgroups.core.settings import Schedule
+from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.scheduling.admission import Grant, admit
+
+T = TypeVar("T")
+
+_FEW = 8
+"""Of so many experiments each choice can be tried in no time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to run as a whole on one worker."""
+
+    name: str
+    need: Need
+    duration_s: float | None = None
+    """Expected; None where nothing is known."""
+    peak_bytes: int | None = None
+    """Of RAM, as ``duration_s``; what is reserved leaves a margin above it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parallelism:
+    """``fit``: how many of the experiments can ever run at once; at least 1."""
+
+    fit: int
+    experiments: int
+    limit: str
+    """What keeps one more from running beside them, empty where nothing does."""
+
+
+def ordered(
+    jobs: Iterable[T],
+    *,
+    job_of: Callable[[T], Job],
+    schedule: Schedule,
+    budget: Budget,
+    workers: int,
+) -> list[T]:
+    """The order in which to try them, equal ones as they came.
+
+    ``longest``: by expected duration x dominant share, since what holds most of what is scarcest
+    for longest leaves least room to be started late. What is not known yet counts as the longest
+    that is known.
+    """
+    listed = list(jobs)
+    known = [d for j in listed if (d := job_of(j).duration_s) is not None]
+    unknown_s = max(known, default=1.0)
+
+    def duration_s(job: Job) -> float:
+        return unknown_s if job.duration_s is None else job.duration_s
+
+    def weight(item: T) -> float:
+        job = job_of(item)
+        return duration_s(job) * dominant_share(job.need, budget, workers)
+
+    match schedule:
+        case "longest":
+            return sorted(listed, key=weight, reverse=True)
+        case "shortest":
+            return sorted(listed, key=lambda item: duration_s(job_of(item)))
+        case "collection":
+            return listed
+
+
+def dominant_share(need: Need, budget: Budget, workers: int) -> float:
+    """The largest part that it takes of any resource, the workers being one of them; 0 to 1."""
+    if need.exclusive:
+        return 1.0
+    shares = [1 / max(workers, 1), need.cpus / budget.cpus, need.ram_bytes / budget.ram_bytes]
+    if need.gpus and budget.gpus:
+        gpus = len(budget.gpus)
+        smallest = min(gpu.total_bytes for gpu in budget.gpus) or 1
+        share = need.gpu_share_bytes
+        shares.append(need.gpus / gpus if share is None else share / smallest / gpus)
+    return min(max(shares), 1.0)
+
+
+class Queue(Generic[T]):
+    """Items that wait, each of them once, in the order in which to try them.
+
+    Who schedules goes through all of it whenever something has ended. So what an item needs is kept
+    as two numbers, its RAM and that of its *shape*, all else that it needs, of which few differ.
+    """
+
+    def __init__(self, items: Iterable[T], *, need_of: Callable[[T], Need]) -> None:
+        self._need_of = need_of
+        self._shapes: dict[Need, int] = {}
+        self._waiting = [self._entry(item) for item in items]
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[T]:
+        return (item for item, _, _ in self._waiting)
+
+    def remove(self, item: T) -> None:
+        del self._waiting[next(n for n, (other, _, _) in enumerate(self._waiting) if other == item)]
+
+    def put_first(self, item: T) -> None:
+        self._waiting.insert(0, self._entry(item))
+
+    def worth_trying(self) -> Iterator[tuple[T, Refuse]]:
+        """Go through it, passing over what asks for no less than what was refused already.
+
+        Each comes with a function to call where it is refused. Only itself may be removed meanwhile.
+        """
+        limits, index = [math.inf] * len(self._shapes), 0
+        while index < len(self._waiting):
+            entry = item, shape, ram_bytes = self._waiting[index]
+            if ram_bytes < limits[shape]:
+                yield item, partial(self._refuse, shape, ram_bytes, limits)
+            if index < len(self._waiting) and self._waiting[index] is entry:
+                index += 1
+
+    def _entry(self, item: T) -> tuple[T, int, int]:
+        need = self._need_of(item)
+        shape = replace(need, ram_bytes=0)
+        return item, self._shapes.setdefault(shape, len(self._shapes)), need.ram_bytes
+
+    def _refuse(self, shape: int, ram_bytes: int, limits: list[float]) -> None:
+        shapes = [*self._shapes]
+        for number, other in enumerate(shapes):
+            if _asks_no_less(other, shapes[shape]):
+                limits[number] = min(limits[number], ram_bytes)
+
+
+Refuse = Callable[[], None]
+
+
+def _asks_no_less(need: Need, other: Need) -> bool:
+    """Whether that is so of all but RAM."""
+    if (need.gpu_share_bytes is None) != (other.gpu_share_bytes is None) and other.gpus:
+        return False
+    return (
+        need.cpus >= other.cpus
+        and need.gpus >= other.gpus
+        and need.gpu_min_bytes >= other.gpu_min_bytes
+        and (need.gpu_share_bytes or 0) >= (other.gpu_share_bytes or 0)
+        and need.exclusive >= other.exclusive
+        and set(need.locks) >= set(other.locks)
+        and (need.ram_source == other.ram_source or other.ram_source != "slow start")
+    )
+
+
+def most_at_once(needs: Sequence[Need], budget: Budget, *, max_parallel: int | None) -> Parallelism:
+    """How many can ever run at once: the smallest of them, as many as fit together.
+
+    ``needs`` are those of the experiments that this machine can grant at all. Among many, another
+    choice than the smallest might hold one more; of a few, all are tried.
+    """
+    smallest = sorted(needs, key=lambda need: (need.exclusive, dominant_share(need, budget, 10**6)))
+    ground = Ground(budget=budget)
+    limit = ""
+    queue = Queue(range(len(smallest)), need_of=smallest.__getitem__)
+    for index, refuse in queue.worth_trying():
+        need = smallest[index]
+        if max_parallel is not None and len(ground.running) >= max_parallel:
+            limit = "--experiment-max-parallel"
+            break
+        if ground.start(need) is not None:
+            queue.remove(index)
+        else:
+            refuse()
+            limit = limit or _limit(need, ground.running.values(), budget)
+    fit = _largest_set(needs, max(len(ground.running), 1), budget, max_parallel)
+    return Parallelism(fit=fit, experiments=len(needs), limit=limit if fit < len(needs) else "")
+
+
+def _largest_set(needs: Sequence[Need], fit: int, budget: Budget, max_parallel: int | None) -> int:
+    if len(needs) > _FEW:
+        return fit
+    most = len(needs) if max_parallel is None else min(max_parallel, len(needs))
+    while fit < most and any(_fit(some, budget) for some in combinations(needs, fit + 1)):
+        fit += 1
+    return fit
+
+
+def _fit(needs: Iterable[Need], budget: Budget) -> bool:
+    ground = Ground(budget)
+    return all(ground.start(need) is not None for need in needs)
+
+
+def idle(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
+    """The GPUs as they are when nobody uses them."""
+    return tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in gpus)
+
+
+class Ground:
+    """A machine on paper, where nothing but what is planned uses anything."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.running: dict[int, Claim] = {}
+        self._gpus = idle(budget.gpus)
+        self._budget = replace(budget, gpus=self._gpus)
+        self._numbers = count()
+
+    def start(self, need: Need) -> int | None:
+        """Start what needs this, if it is admitted; its number is what ends it."""
+        claim = Claim(
+            need=need,
+            experiment="",
+            session="",
+            cpu_domain=self._budget.cpu_domain,
+            ram_domain=self._budget.ram_domain,
+            gpu_choices=tuple(gpu.uuid for gpu in self._gpus),
+        )
+        answer = admit(
+            claim,
+            holders=tuple(self.running.values()),
+            ahead=(),
+            budget=self._budget,
+            gpus=self._gpus,
+            memory=None,
+        )
+        if not isinstance(answer, Grant):
+            return None
+        number = next(self._numbers)
+        self.running[number] = replace(claim, gpus=answer.gpus)
+        return number
+
+    def end(self, number: int) -> None:
+        del self.running[number]
+
+
+def _limit(need: Need, running: Iterable[Claim], budget: Budget) -> str:
+    """Which resource has no room for one more."""
+    held = [claim.need for claim in running]
+    if need.exclusive or any(other.exclusive for other in held):
+        return "an exclusive experiment"
+    taken = {lock for other in held for lock in other.locks}
+    if shared := sorted(taken & set(need.locks)):
+        return f"the lock {shared[0]!r}"
+    if math.fsum([need.cpus, *(other.cpus for other in held)]) > budget.cpus:
+        return f"{budget.cpus:g} cpu{'s' if budget.cpus != 1 else ''}"
+    if need.ram_bytes + sum(other.ram_bytes for other in held) > budget.ram_bytes:
+        return f"{format_size(budget.ram_bytes)} of RAM"
+    return f"{len(budget.gpus)} gpu{'s' if len(budget.gpus) != 1 else ''}"
