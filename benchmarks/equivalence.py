@@ -4,15 +4,17 @@ Runs notebooks with plain starts, with plain starts again, and warm, each time i
 compares the outputs of every code cell: those of the examples, and of the notebooks in the source distributions of
 five projects, which pip fetches. ``--libraries`` compares cells that use numpy, pandas, matplotlib, scikit-learn and
 joblib instead, and what else is named, and runs all of it once more with these preloaded. Left out of the comparison
-is what differs from run to run by its nature: times, addresses, ids, pids and the names of temporary files. Prints how
-many kernels were forked, for each source how many cells are unsteady, which is that two plain runs differ in them, how
-many of the others are identical and different, and each difference. Ends with 1 where any of these is different. Needs
-the dependency group ``examples``, pandas and ipywidgets.
+is what differs from run to run by its nature: times, addresses, ids, pids, the names of temporary files, and which of
+stdout and stderr comes first, as ipykernel sends each by a timer of its own. Prints how many kernels were forked, for
+each source how many cells are unsteady, which is that two plain runs differ in them, how many of the others are
+identical and different, and each difference. Ends with 1 where any of these is different. Needs the dependency group
+``examples``, pandas and ipywidgets.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import shutil
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -87,8 +89,14 @@ def _outputs(path: Path) -> Iterator[tuple[int, str]]:
     notebook = nbformat.read(path, as_version=4)
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code":
-            text = json.dumps(cell.outputs, sort_keys=True, indent=1, ensure_ascii=False)
+            outputs = list(_streams_in_order(cell.outputs))
+            text = json.dumps(outputs, sort_keys=True, indent=1, ensure_ascii=False)
             yield number, _lasting(text)
+
+
+def _streams_in_order(outputs: Iterable[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
+    for _, group in itertools.groupby(outputs, lambda output: output.output_type):
+        yield from sorted(group, key=lambda output: output.get("name", ""))  # only streams have one
 
 
 def _lasting(text: str) -> str:

@@ -44,6 +44,7 @@ def read_notebook(path: Path) -> NotebookNode:
             cell.pop("outputs", None)  # no other cell has any
         elif SKIP_TAG in cell.metadata.get("tags", []):
             cell.setdefault("outputs", [])
+            cell.setdefault("execution_count", None)  # a cell written by hand may lack both
         else:
             cell.outputs, cell.execution_count = [], None
     return notebook

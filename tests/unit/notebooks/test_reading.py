@@ -84,6 +84,13 @@ def test_skipped_cells_keep_their_outputs(write: Write) -> None:
     assert notebook.cells[0].execution_count == 7
 
 
+def test_a_skipped_cell_written_by_hand_gets_what_it_lacks(write: Write) -> None:
+    """Whoever saves the executed copy relies on both fields."""
+    cell = {"cell_type": "code", "metadata": {"tags": ["skip-execution"]}, "source": ""}
+    (read,) = read_notebook(write(document(cell))).cells
+    assert (read.outputs, read.execution_count) == ([], None)
+
+
 def test_the_file_stays_as_it_is(write: Write) -> None:
     """Reading upgrades and cleans in memory alone."""
     path = write(document(code_cell()))
