@@ -31,8 +31,10 @@ from pytest_nbgroups.core.model import (
 )
 from pytest_nbgroups.core.resources import Budget, Estimate, Lease, Need, Resources, Usage
 from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.engines.outset import begun
-from pytest_nbgroups.engines.planner import Knowledge, Planner
+from pytest_nbgroups.engines.planner import Planner
+from pytest_nbgroups.engines.protocol import Knowledge
+from pytest_nbgroups.engines.session_start import open_session
+from pytest_nbgroups.engines.this_machine import ThisMachine
 from pytest_nbgroups.integration.xdist.items import CollectedItems, Declared
 from pytest_nbgroups.integration.xdist.scheduler import ExperimentScheduler
 from pytest_nbgroups.leases.pool import LeasePool
@@ -96,8 +98,9 @@ class Tree:
     def remember(self) -> None:
         """Leave a history, as an earlier session on this machine would."""
         settings = Settings(rootdir=self.folder, artifacts=self.folder / ".experiments")
-        pool = LeasePool(self.folder / "pool")
-        with begun(settings, pool=pool, session="earlier", started_at=1e9) as (_, history):
+        machine = ThisMachine(LeasePool(self.folder / "pool"))
+        earlier = open_session(machine, settings, session="earlier", started_at=1e9)
+        with earlier as (_, history):
             for result in self.results:
                 history.record_experiment(result, nodeid=f"experiments/{result.name}::notebooks")
 
@@ -149,7 +152,7 @@ def schedule(folder: Path, results: Sequence[ExperimentResult]) -> None:
         estimates={r.name: estimate_of(r) for r in results},
     )
     settings = Settings(rootdir=folder, artifacts=folder / ".experiments", gpu_default="none")
-    planner = Planner(knowledge, settings, LeasePool(folder / "pool"))
+    planner, machine = Planner(knowledge, settings), ThisMachine(LeasePool(folder / "pool"))
     items = CollectedItems(
         experiments={
             f"experiments/{r.name}::notebooks": Declared(name=r.name, resources=Resources())
@@ -157,7 +160,10 @@ def schedule(folder: Path, results: Sequence[ExperimentResult]) -> None:
         }
     )
     config: Any = SimpleNamespace(getoption=lambda *_: ["popen"] * WORKERS)
-    scheduler: Any = ExperimentScheduler(config, planner, lambda: items)
+    facts: Any = SimpleNamespace(
+        config=config, planner=planner, machine_state=lambda: machine.state(budget)
+    )
+    scheduler: Any = ExperimentScheduler(facts, lambda: items)
     workers = [IdleWorker(gateway=SimpleNamespace(id=f"gw{n}")) for n in range(WORKERS)]
     for worker in workers:
         scheduler.add_node(worker)

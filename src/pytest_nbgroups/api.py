@@ -7,25 +7,24 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.errors import SelectionError
 from pytest_nbgroups.core.events import Event, ExperimentWaiting
+from pytest_nbgroups.core.identity import session_id
 from pytest_nbgroups.core.model import SUFFIX, Experiment, ExperimentResult
 from pytest_nbgroups.core.settings import Deadlines, Settings
 from pytest_nbgroups.core.units import parse_duration
 from pytest_nbgroups.declarations.directory import Customization, read_experiments, read_pyproject
 from pytest_nbgroups.declarations.listing import nested_experiments
-from pytest_nbgroups.engines.local import run_leased
-from pytest_nbgroups.engines.outset import begun
-from pytest_nbgroups.engines.planner import Planner
-from pytest_nbgroups.kernel_host.client import KernelHost
-from pytest_nbgroups.leases.pool import LeasePool
-from pytest_nbgroups.leases.pool_folder import default_folder
+from pytest_nbgroups.engines.local import LocalEngine
+from pytest_nbgroups.engines.protocol import Order
+from pytest_nbgroups.engines.session_start import open_session
+from pytest_nbgroups.engines.this_machine import ThisMachine
 from pytest_nbgroups.reports.live import waiting_line
-from pytest_nbgroups.reports.session_file import session_id
 
 
 def run_experiment(  # noqa: PLR0913  each is a choice of its own
@@ -74,25 +73,24 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     experiment = _find(Path(os.path.abspath(root / path)), settings)  # noqa: PTH100
     started_at = time.time()
     session = session_id(started_at, uuid.uuid4().hex[:6])
-    pool = LeasePool(default_folder(os.environ))
-    hear = on_event or _report_wait
+    machine = ThisMachine.open()
+    listen = on_event or _report_wait
     with (
-        begun(settings, pool=pool, session=session, started_at=started_at) as (knowledge, history),
-        KernelHost() as host,
+        open_session(machine, settings, session=session, started_at=started_at) as (known, history),
+        closing(LocalEngine(machine)) as engine,
     ):
 
-        def tell(event: Event) -> None:
+        def emit(event: Event) -> None:
             history.receive(event, nodeid="")
-            hear(event)
+            listen(event)
 
-        return run_leased(
-            _with_surroundings(experiment, env or {}),
-            tell,
-            planner=Planner(knowledge, settings, pool),
-            host=host,
-            cancellation=Cancellation(),
-            env=os.environ,
+        order = Order(
+            experiment=_with_surroundings(experiment, env or {}),
+            settings=settings,
+            env=dict(os.environ),
+            knowledge=known,
         )
+        return engine.run(order, emit, cancellation=Cancellation())
 
 
 def _report_wait(event: Event) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pytest_nbgroups.engines import local
+from pytest_nbgroups.engines.local import LocalEngine
 
 Write: TypeAlias = Callable[..., Path]
 
@@ -87,15 +87,15 @@ def test_warnings_of_jupyter(
 ) -> None:
     """With ``-W error`` they fail no experiment; warnings of the project's code stay errors."""
     skipped("experiments/A")
-    run_leased = local.run_leased
+    run = LocalEngine.run
 
     def warn(*arguments: Any, **named: Any) -> Any:
         for module in ("IPython", "IPython.paths", "zmq._future"):
             warnings.warn_explicit("not writable", UserWarning, "f.py", 1, module=module)
         with pytest.raises(UserWarning):
             warnings.warn_explicit("own", UserWarning, "f.py", 1, module="zmqlike")
-        return run_leased(*arguments, **named)
+        return run(*arguments, **named)
 
-    monkeypatch.setattr(local, "run_leased", warn)
+    monkeypatch.setattr(LocalEngine, "run", warn)
     result = pytester.runpytest_inprocess("--run-experiments", "-W", "error")
     result.assert_outcomes(skipped=1, warnings=0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -19,6 +19,7 @@ from pytest_nbgroups.core.model import ExperimentResult, NotebookResult
 
 __all__ = [
     "CellStarted",
+    "Emit",
     "Event",
     "ExperimentFinished",
     "ExperimentStarted",
@@ -107,6 +108,8 @@ Event: TypeAlias = (
     | NotebookFinished
     | ExperimentFinished
 )
+Emit: TypeAlias = Callable[[Event], None]
+"""Takes the events of a run in their order."""
 
 T = TypeVar("T")
 

@@ -236,3 +236,31 @@ class ExperimentResult:
             return self.error
         notebook = self.failed_notebook
         return notebook.failure if notebook else None
+
+
+def unrun(
+    experiment: Experiment,
+    outcome: ExperimentOutcome,
+    *,
+    reason: str | None = None,
+    error: Failure | None = None,
+    at: float,
+) -> ExperimentResult:
+    """Return the result of an experiment of which nothing ran; ``at`` is in seconds since the epoch."""
+    is_skipped = outcome is ExperimentOutcome.SKIPPED
+    return ExperimentResult(
+        name=experiment.name,
+        directory=experiment.directory,
+        outcome=outcome,
+        reason=reason,
+        notebooks=tuple(
+            NotebookResult(
+                name=notebook.name,
+                outcome=NotebookOutcome.SKIPPED if is_skipped else NotebookOutcome.NOT_RUN,
+                reason=reason if is_skipped else None,
+            )
+            for notebook in experiment.notebooks
+        ),
+        started_at=at,
+        error=error,
+    )

@@ -1,20 +1,10 @@
-"""What must be so before an experiment begins."""
+"""Requirements of an experiment or a notebook: modules, commands and environment variables."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
 from collections.abc import Iterable, Mapping
-
-from pytest_nbgroups.core.model import Experiment, Failure, FailureKind
-from pytest_nbgroups.declarations.environment import fault_of_environment
-
-
-def hindrance(experiment: Experiment, env: Mapping[str, str]) -> Failure | str | None:
-    """Why an experiment does not begin in an environment: a failure, or a reason to skip it."""
-    if (fault := experiment.problem or fault_of_environment(env)) is not None:
-        return Failure(kind=FailureKind.DECLARATION, message=fault)
-    return experiment.skip or missing(experiment.requires, env)
 
 
 def missing(requires: Iterable[str], env: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Runs an experiment on this machine: leases what it needs, then runs it."""
+"""The local engine: leases what an experiment needs on this machine, then runs it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from functools import partial
 
 from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.errors import LeaseCancelledError, LeaseError, LeaseTimeoutError
-from pytest_nbgroups.core.events import Event, ExperimentFinished, ExperimentWaiting
+from pytest_nbgroups.core.events import Emit, Event, ExperimentFinished, ExperimentWaiting
 from pytest_nbgroups.core.model import (
     Experiment,
     ExperimentOutcome,
     ExperimentResult,
     Failure,
     FailureKind,
-    NotebookOutcome,
-    NotebookResult,
+    unrun,
 )
-from pytest_nbgroups.core.resources import Need, Resources
+from pytest_nbgroups.core.resources import Estimate, Need, Resources
 from pytest_nbgroups.declarations.environment import environment_of
-from pytest_nbgroups.declarations.requirements import hindrance
+from pytest_nbgroups.declarations.fate import Fate, fate_of
 from pytest_nbgroups.engines.planner import Planner
+from pytest_nbgroups.engines.protocol import Knowledge, Order
+from pytest_nbgroups.engines.this_machine import ThisMachine
 from pytest_nbgroups.execution.experiment import run_experiment
+from pytest_nbgroups.execution.failures import bounded
 from pytest_nbgroups.execution.halting import OnHalt
-from pytest_nbgroups.execution.notebook import Emit
 from pytest_nbgroups.kernel_host.client import KernelHost
 from pytest_nbgroups.kernels.holding import Holding, Neighbour, Sample
 from pytest_nbgroups.leases import lender
@@ -38,151 +39,151 @@ from pytest_nbgroups.scheduling.threads import thread_count, thread_variables
 CUDA_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-def run_leased(  # noqa: PLR0913  each is a fact of its own
-    experiment: Experiment,
-    emit: Emit,
-    *,
-    planner: Planner,
-    host: KernelHost,
-    cancellation: Cancellation,
-    env: Mapping[str, str],
-    nodeid: str = "",
-    on_halt: OnHalt | None = None,
-) -> ExperimentResult:
-    """Wait for the lease, run the experiment in it, release it.
+class LocalEngine:
+    """Runs experiments on this machine, one at a time: the engine of a single process."""
 
-    As `run_experiment`, which does the running; ``env`` is what the kernels' environment is made
-    from. No deadline counts the wait. That the lease could not be had is in the result.
-    """
-    experiment = _grantable(experiment, planner)
-    attempt = attempt_at(experiment, planner, env, cancellation=cancellation)
-    run = partial(
-        run_experiment,
-        experiment,
-        settings=planner.settings,
-        host=host,
-        cancellation=cancellation,
-        attempt=attempt,
-        on_halt=on_halt,
-    )
-    if hindrance(experiment, environment_of(experiment, env)) or _is_reused(attempt, planner):
-        return run(emit, env=env)
-    ending = _Ending(experiment=experiment, emit=emit, planner=planner)
-    need = planner.need(experiment.name, experiment.resources)
-    try:
-        with planner.pool.lease(
-            planner.claim(experiment.name, nodeid, need, place=experiment.place),
-            admission=planner.admission,
-            on_wait=ending.tell_wait,
-            cancelled=lambda: cancellation.reason is not None,
-            wait_s=planner.settings.wait_s,
-        ) as held:
-            ending.held = held
-            run(
-                ending.receive,
-                env={**env, **_threads(experiment, held, planner, env)},
-                holding=_holding(held, need, planner, experiment.resources),
-            )
-    except LeaseCancelledError as exc:
-        ending.without_run(str(exc))
-    except LeaseTimeoutError as exc:
-        remedy = "end what holds it, or wait longer with --experiment-wait"
-        ending.without_run(
-            str(exc), error=Failure(kind=FailureKind.LEASE, message=str(exc), remedy=remedy)
+    def __init__(self, machine: ThisMachine) -> None:
+        self._machine = machine
+        self._host = KernelHost()
+
+    def close(self) -> None:
+        self._host.close()
+
+    def run(
+        self,
+        order: Order,
+        emit: Emit,
+        *,
+        cancellation: Cancellation,
+        on_halt: OnHalt | None = None,
+    ) -> ExperimentResult:
+        """Carry out an order, as `Engine.run` says: wait for the lease, run, release.
+
+        No deadline counts the wait. An experiment that does not begin, or that is reused as a whole, needs no
+        lease. If the lease cannot be had, the result says so.
+        """
+        experiment, settings = order.experiment, order.settings
+        planner = Planner(order.knowledge, settings)
+        env = environment_of(experiment, order.env)
+        fate = fate_of(experiment, env, refusal=planner.refusal(experiment.resources))
+        if not fate.runs:
+            return _settled(experiment, fate, emit)
+        attempt = Attempt(
+            experiment,
+            settings,
+            session=order.knowledge.session,
+            env=env,
+            cancellation=cancellation,
         )
-    except LeaseError as exc:
-        ending.without_run(str(exc), error=Failure(kind=FailureKind.LEASE, message=str(exc)))
-    except KeyboardInterrupt:
-        ending.without_run("interrupted while it waited for its lease")
-        raise
-    finally:
-        ending.tell()
+        run = partial(
+            run_experiment,
+            experiment,
+            settings=settings,
+            host=self._host,
+            cancellation=cancellation,
+            attempt=attempt,
+            on_halt=on_halt,
+        )
+        if settings.resume and _is_reused(attempt):
+            return run(emit, env=env)
+        ending = _Ending(
+            experiment=experiment, emit=emit, estimate=planner.estimate(experiment.name)
+        )
+        need = planner.need(experiment.name, experiment.resources)
+        try:
+            with self._machine.pool.lease(
+                planner.claim(experiment.name, order.nodeid, need, place=experiment.place),
+                admission=partial(planner.admission, self._machine.readings),
+                on_wait=ending.emit_wait,
+                cancelled=lambda: cancellation.reason is not None,
+                wait_s=settings.wait_s,
+            ) as held:
+                ending.held = held
+                if held.waited_for:
+                    attempt.reuse = None  # files may have changed since they were looked at
+                run(
+                    ending.receive,
+                    env={**env, **_threads(experiment.resources, held, order.knowledge, env)},
+                    holding=self._holding(held, need, order),
+                )
+        except LeaseCancelledError as exc:
+            ending.without_run(str(exc))
+        except LeaseTimeoutError as exc:
+            ending.without_lease(exc, "end what holds it, or wait longer with --experiment-wait")
+        except LeaseError as exc:
+            ending.without_lease(exc)
+        except KeyboardInterrupt:
+            ending.without_run("interrupted while it waited for its lease")
+            raise
+        finally:
+            ending.finish()
+        return ending.result
+
+    def _holding(self, held: HeldLease, need: Need, order: Order) -> Holding:
+        declared, readings = order.experiment.resources, self._machine.readings
+
+        def publish(sample: Sample) -> None:
+            held.update(sample.used_bytes, sample.gpu_used_bytes)
+
+        def gpu_memory(pids: Collection[int]) -> Mapping[str, int] | None:
+            return readings.gpu_memory(pids, held.gpus) if need.gpus else None
+
+        def bind(pid: int) -> str | None:
+            return affinity.apply(pid, held.bound_cpus) if held.bound_cpus else None
+
+        def neighbours() -> Sequence[Neighbour]:
+            return [
+                Neighbour(
+                    experiment=other.experiment,
+                    used_bytes=other.used_bytes,
+                    shares_limit=other.ram_domain == held.claim.ram_domain,
+                )
+                for other in self._machine.others(held.claim)
+            ]
+
+        return Holding(
+            descriptors=held.descriptors,
+            on_start=bind,
+            env={**_visible_gpus(held, order), lender.VARIABLE: held.claim.ticket},
+            on_sample=publish,
+            gpu_memory=gpu_memory,
+            kill_counts=readings.kill_counts,
+            neighbours=neighbours,
+            ram_limit=declared.ram if declared.ram_limit else None,
+        )
+
+
+def _settled(experiment: Experiment, fate: Fate, emit: Emit) -> ExperimentResult:
+    """Report an experiment that does not begin."""
+    has_failed = fate.outcome is ExperimentOutcome.FAILED
+    failure = Failure(kind=FailureKind.DECLARATION, message=fate.reason) if has_failed else None
+    ending = _Ending(experiment=experiment, emit=emit)
+    ending.without_run(None if has_failed else fate.reason, fate.outcome, error=failure)
+    ending.finish()
     return ending.result
 
 
-def attempt_at(
-    experiment: Experiment,
-    planner: Planner,
-    env: Mapping[str, str],
-    *,
-    cancellation: Cancellation | None = None,
-) -> Attempt:
-    """What may be reused of the last attempt, and what is recorded of this one."""
-    return Attempt(
-        experiment,
-        planner.settings,
-        session=planner.knowledge.session,
-        env=environment_of(experiment, env),
-        cancellation=cancellation,
-    )
-
-
-def _is_reused(attempt: Attempt, planner: Planner) -> bool:
-    """Whether nothing of it has to run, so that it needs no lease."""
-    if planner.settings.resume:
-        with contextlib.suppress(Exception):  # it is looked for again within the run
-            looked(attempt)
+def _is_reused(attempt: Attempt) -> bool:
+    """Whether nothing of the experiment has to run."""
+    with contextlib.suppress(Exception):  # the run looks again, and reports what goes wrong
+        looked(attempt)
     return attempt.is_whole
 
 
-def _grantable(experiment: Experiment, planner: Planner) -> Experiment:
-    """Have it skipped, or failed, where what it declares can never be granted."""
-    refusal = planner.never(experiment.resources)
-    if experiment.problem or experiment.skip or refusal is None:
-        return experiment
-    if refusal.fails:
-        return replace(experiment, problem=refusal.reason)
-    return replace(experiment, skip=refusal.reason)
-
-
 def _threads(
-    experiment: Experiment, held: HeldLease, planner: Planner, env: Mapping[str, str]
+    resources: Resources, held: HeldLease, knowledge: Knowledge, env: Mapping[str, str]
 ) -> Mapping[str, str]:
     count = thread_count(
-        experiment.resources.cpus,
-        budget_cpus=planner.budget.cpus,
-        parallel=planner.knowledge.parallel,
+        resources.cpus, budget_cpus=knowledge.budget.cpus, parallel=knowledge.parallel
     )
     visible = len(held.bound_cpus or affinity.available_cpus()) or None
-    return thread_variables(count, {**env, **experiment.env}, visible_cpus=visible)
+    return thread_variables(count, env, visible_cpus=visible)
 
 
-def _holding(held: HeldLease, need: Need, planner: Planner, declared: Resources) -> Holding:
-    def publish(sample: Sample) -> None:
-        held.update(sample.used_bytes, sample.gpu_used_bytes)
-
-    def gpu_memory(pids: Collection[int]) -> Mapping[str, int] | None:
-        return planner.gpu_memory(pids, held.gpus) if need.gpus else None
-
-    def bind(pid: int) -> str | None:
-        return affinity.apply(pid, held.bound_cpus) if held.bound_cpus else None
-
-    def neighbours() -> Sequence[Neighbour]:
-        return [
-            Neighbour(
-                experiment=other.experiment,
-                used_bytes=other.used_bytes,
-                shares_limit=other.ram_domain == held.claim.ram_domain,
-            )
-            for other in planner.others(held.claim)
-        ]
-
-    return Holding(
-        descriptors=held.descriptors,
-        on_start=bind,
-        env={**_visible_gpus(held, planner), lender.VARIABLE: held.claim.ticket},
-        on_sample=publish,
-        gpu_memory=gpu_memory,
-        kill_counts=planner.kill_counts,
-        neighbours=neighbours,
-        ram_limit=declared.ram if declared.ram_limit else None,
-    )
-
-
-def _visible_gpus(held: HeldLease, planner: Planner) -> dict[str, str]:
-    """What makes CUDA see the leased GPUs alone, and none without a lease of one."""
-    names = {gpu.uuid: gpu for gpu in planner.budget.gpus}
-    by_index = planner.settings.gpu_naming == "index"
+def _visible_gpus(held: HeldLease, order: Order) -> dict[str, str]:
+    """Variables that let CUDA see the leased GPUs only, and no GPU without a lease."""
+    names = {gpu.uuid: gpu for gpu in order.knowledge.budget.gpus}
+    by_index = order.settings.gpu_naming == "index"
     chosen = [
         str(names[uuid].index) if by_index and names[uuid].parent_uuid is None else uuid
         for uuid in held.gpus
@@ -192,20 +193,20 @@ def _visible_gpus(held: HeldLease, planner: Planner) -> dict[str, str]:
 
 @dataclass(kw_only=True)
 class _Ending:
-    """Holds an experiment's last event back until its lease is released."""
+    """Holds the last event of an experiment back until its lease is released."""
 
     experiment: Experiment
     emit: Emit
-    planner: Planner
+    estimate: Estimate | None = None
     held: HeldLease | None = None
     finished: ExperimentFinished | None = None
-    trouble: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def result(self) -> ExperimentResult:
-        assert self.finished is not None  # noqa: S101  told by run_experiment, else made here
+        assert self.finished is not None  # noqa: S101  emitted by run_experiment, else made here
         result = self.finished.result
-        return replace(result, warnings=(*result.warnings, *self.trouble))
+        return replace(result, warnings=(*result.warnings, *self.warnings))
 
     def receive(self, event: Event) -> None:
         if isinstance(event, ExperimentFinished):
@@ -213,45 +214,51 @@ class _Ending:
         else:
             self.emit(event)
 
-    def tell_wait(self, reason: str) -> None:
+    def emit_wait(self, reason: str) -> None:
         self._emit(
             ExperimentWaiting(experiment=self.experiment.name, at=time.time(), reason=reason)
         )
 
-    def without_run(self, reason: str, *, error: Failure | None = None) -> None:
-        """Make the result of an experiment that never got its lease: without an error, interrupted."""
+    def without_lease(self, error: LeaseError, remedy: str = "") -> None:
+        message = str(error)
+        failure = Failure(kind=FailureKind.LEASE, message=message, remedy=remedy)
+        self.without_run(message, ExperimentOutcome.FAILED, error=failure)
+
+    def without_run(
+        self,
+        reason: str | None,
+        outcome: ExperimentOutcome | None = None,
+        *,
+        error: Failure | None = None,
+    ) -> None:
+        """Make the result of an experiment that did not begin, by default an interrupted one."""
         if self.finished is not None:
             return
-        result = ExperimentResult(
-            name=self.experiment.name,
-            directory=self.experiment.directory,
-            outcome=ExperimentOutcome.FAILED if error else ExperimentOutcome.INTERRUPTED,
+        result = unrun(
+            self.experiment,
+            outcome or ExperimentOutcome.INTERRUPTED,
             reason=reason,
-            notebooks=tuple(
-                NotebookResult(name=notebook.name, outcome=NotebookOutcome.NOT_RUN)
-                for notebook in self.experiment.notebooks
-            ),
-            started_at=time.time(),
-            error=error,
+            error=bounded(error) if error else None,
+            at=time.time(),
         )
         self.finished = ExperimentFinished(
             experiment=self.experiment.name, at=time.time(), result=result
         )
 
-    def tell(self) -> None:
+    def finish(self) -> None:
         if self.finished is None:
             return
         result = replace(
             self.finished.result,
             lease=self.held.record if self.held else None,
-            estimate=self.planner.estimate(self.experiment.name),
+            estimate=self.estimate,
         )
         self.finished = replace(self.finished, at=time.time(), result=result)
         self._emit(self.finished)
 
     def _emit(self, event: Event) -> None:
-        """Hand an event on. What the listener raises is a warning, as within the run."""
+        """Hand an event on. An exception of the listener becomes a warning, as within the run."""
         try:
             self.emit(event)
         except Exception as exc:  # noqa: BLE001  the user's code
-            self.trouble += (f"on_event raised {type(exc).__name__}: {exc}",)
+            self.warnings += (f"on_event raised {type(exc).__name__}: {exc}",)

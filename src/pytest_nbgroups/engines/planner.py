@@ -1,36 +1,22 @@
-"""What a session knows when it decides: the budget, what history expects, what others hold."""
+"""What a session decides from what it knows: needs, claims, admission. It reads nothing itself."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pytest_nbgroups.core.errors import LeaseError
 from pytest_nbgroups.core.events import Event, ExperimentFinished
 from pytest_nbgroups.core.resources import Budget, Claim, Estimate, Gpu, Need, Resources
 from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.core.shortage import KillCounts
-from pytest_nbgroups.leases.pool import LeasePool, PoolSnapshot
-from pytest_nbgroups.machine.affinity import available_cpus, choose_cpus, read_places
-from pytest_nbgroups.machine.cgroup import Cgroup, find_cgroup
-from pytest_nbgroups.machine.gpu_reader import GpuReader
-from pytest_nbgroups.machine.memory import RamLimit, find_ram
-from pytest_nbgroups.machine.memory_use import read_memory_use
-from pytest_nbgroups.machine.oom import read_kill_counts
+from pytest_nbgroups.declarations.fate import RUNS, Fate, fails, skipped
+from pytest_nbgroups.engines.protocol import Knowledge
+from pytest_nbgroups.machine.readings import Readings
 from pytest_nbgroups.scheduling.admission import Grant, MemoryUse, Obstacle, admit
 from pytest_nbgroups.scheduling.backlog import Verdict
-from pytest_nbgroups.scheduling.lending import (
-    are_kin,
-    in_use,
-    lacking,
-    lent,
-    name_of,
-    waits_for_itself,
-)
+from pytest_nbgroups.scheduling.lending import in_use, lacking, name_of, waits_for_itself
 from pytest_nbgroups.scheduling.needs import SlowStart, need_of, unmet
 from pytest_nbgroups.scheduling.obstacles import describe
 from pytest_nbgroups.scheduling.planning import Job, Parallelism, idle, most_at_once
@@ -38,56 +24,25 @@ from pytest_nbgroups.scheduling.threads import thread_count
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knowledge:
-    """What the process that looks about hands to those that run experiments."""
-
-    session: str
-    """Random, one for each invocation."""
-    budget: Budget
-    estimates: Mapping[str, Estimate] = field(default_factory=dict)
-    """By the experiment's name."""
-    slow_start: SlowStart
-    parallel: int = 1
-    """How many experiments can run at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why an experiment can never have its lease here."""
-
-    reason: str
-    fails: bool
-    """Whether that is a failure, else a reason to skip it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class MachineState:
     """The machine at one moment."""
 
-    snapshot: PoolSnapshot
-    gpus: tuple[Gpu, ...]
-    memory: MemoryUse | None
+    holders: tuple[Claim, ...] = ()
+    """Claims that have their lease, in the order of the queue."""
+    waiting: tuple[Claim, ...] = ()
+    """Claims that wait for their lease, in the order of the queue."""
+    gpus: tuple[Gpu, ...] = ()
+    memory: MemoryUse | None = None
     """None if the budget alone counts."""
 
 
 class Planner:
     """Decides with what is known. Its methods may be called from any thread."""
 
-    def __init__(self, knowledge: Knowledge, settings: Settings, pool: LeasePool) -> None:
+    def __init__(self, knowledge: Knowledge, settings: Settings) -> None:
         self.knowledge = knowledge
         self.settings = settings
-        self.pool = pool
-        self._gpu_reader = GpuReader()
         self._lock = threading.Lock()
-
-    @cached_property
-    def _ram_limit(self) -> RamLimit:
-        """Looked up once: the pool's gate is held while the rest is read."""
-        return find_ram(env=os.environ)
-
-    @cached_property
-    def _memory_cgroup(self) -> Cgroup | None:
-        return find_cgroup("memory")
 
     @property
     def budget(self) -> Budget:
@@ -97,23 +52,22 @@ class Planner:
         return self.knowledge.estimates.get(experiment)
 
     def need(self, experiment: str, resources: Resources) -> Need:
-        """What a run of the experiment is to be granted, as things stand."""
+        """Return what a run of the experiment would be granted now."""
         return need_of(resources, self.estimate(experiment), self.budget, self.knowledge.slow_start)
 
-    def never(self, resources: Resources) -> Refusal | None:
-        """Say why what is declared can never be granted here; None if it can.
+    def refusal(self, resources: Resources) -> Fate:
+        """Return what becomes of an experiment whose resources can never be granted here.
 
-        A machine that is too small is a reason to skip. A lender that holds too little is a fault in
-        its declaration, on whatever machine.
+        A machine that is too small is a reason to skip. A lender that holds too little is a fault in the
+        lender's declaration, on any machine.
         """
         if (fault := self._lacking(resources)) is not None:
-            return Refusal(reason=fault, fails=True)
-        reason = unmet(resources, self.budget)
-        if reason is None:
-            return None
+            return fails(fault)
+        if (reason := unmet(resources, self.budget)) is None:
+            return RUNS
         if self.settings.unmet == "skip":
-            return Refusal(reason=reason, fails=False)
-        return Refusal(reason=f"{reason} (experiment_unmet = fail)", fails=True)
+            return skipped(reason)
+        return fails(f"{reason} (experiment_unmet = fail)")
 
     def _lacking(self, resources: Resources) -> str | None:
         lender = self.budget.lender
@@ -132,21 +86,21 @@ class Planner:
         )
 
     def fitting(self, declared: Sequence[tuple[str, Resources]]) -> Parallelism:
-        """How many of the experiments can ever run at once."""
+        """Return how many of the experiments can ever run at once."""
         needs = [
             self.need(name, resources)
             for name, resources in declared
-            if self.never(resources) is None
+            if self.refusal(resources).runs
         ]
         return most_at_once(needs, self.budget, max_parallel=self.settings.max_parallel)
 
     def share_among(self, workers: int, declared: Sequence[tuple[str, Resources]]) -> None:
-        """Say how many workers there are, for the threads of experiments that declare no CPUs."""
+        """Set how many workers there are, for the threads of experiments that declare no CPUs."""
         parallel = max(1, min(workers, self.fitting(declared).fit))
         self.knowledge = replace(self.knowledge, parallel=parallel)
 
     def learn(self, event: Event) -> bool:
-        """Take in how a slow start has ended; whether the knowledge has changed."""
+        """Take in how a slow start has ended; return whether the knowledge has changed."""
         if not isinstance(event, ExperimentFinished) or event.result.lease is None:
             return False
         if event.result.lease.need.ram_source != "slow start" or event.result.usage is None:
@@ -163,7 +117,7 @@ class Planner:
             self.knowledge = replace(self.knowledge, slow_start=slow_start)
 
     def claim(self, experiment: str, nodeid: str, need: Need, *, place: str = "") -> Claim:
-        """``place`` as in `Experiment`, empty where it is not known."""
+        """Make the claim for a lease; ``place`` is as in `Experiment`, empty if it is not known."""
         limit = self.knowledge.slow_start.limit
         lender = self.budget.lender
         return Claim(
@@ -181,42 +135,16 @@ class Planner:
             slow_start_limit=limit if need.ram_source == "slow start" else None,
         )
 
-    def look(self) -> Surroundings:
-        """See what is held and used right now. Raises LeaseError where the pool cannot be used."""
-        return Surroundings(
-            snapshot=self.pool.snapshot(),
-            gpus=self._read_gpus(),
-            memory=self._read_memory(),
-        )
-
-    def _read_gpus(self) -> tuple[Gpu, ...]:
-        found = self._gpu_reader.read(self.budget.gpus)
-        return lent(found, self.budget.lender) if self.budget.lender else found
-
-    def _read_memory(self) -> MemoryUse | None:
-        return None if self.budget.lender else read_memory_use(self._ram_limit)
-
-    def others(self, claim: Claim) -> Sequence[Claim]:
-        """Who holds a lease besides this holder; nobody where the pool cannot be used.
-
-        What runs inside it, and that inside which it runs, is no other: their processes are its own.
-        """
-        try:
-            holders = self.pool.snapshot().holders
-        except LeaseError:
-            return ()
-        return [holder for holder in holders if not are_kin(holder, claim, holders)]
-
-    def kill_counts(self) -> KillCounts:
-        """What the operating system has ended for lack of memory until now."""
-        return read_kill_counts(self._memory_cgroup)
-
     def admission(
-        self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
+        self,
+        readings: Readings,
+        claim: Claim,
+        holders: Sequence[Claim],
+        ahead: Sequence[Claim],
     ) -> Grant | Obstacle:
-        """The lease pool's question: whether a claim is granted now.
+        """Answer the lease pool: whether a claim is granted now.
 
-        Raises LeaseError where it is not to wait for its directory, or would wait for ever.
+        Raises LeaseError if the claim must not wait for its directory, or would wait for ever.
         """
         if (refusal := self._refusal(claim, holders, ahead)) is not None:
             raise LeaseError(refusal)
@@ -229,17 +157,19 @@ class Planner:
             holders=holders,
             ahead=ahead,
             budget=self.budget,
-            gpus=self._read_gpus() if claim.need.gpus else (),
-            memory=self._read_memory(),
+            gpus=readings.gpus(self.budget) if claim.need.gpus else (),
+            memory=readings.memory(self.budget),
         )
         if isinstance(answer, Obstacle) or not self.settings.cpu_affinity:
             return answer
-        return replace(answer, bound_cpus=self._cpus_to_bind(claim.need, holders))
+        count = thread_count(claim.need.cpus, budget_cpus=self.budget.cpus, parallel=1)
+        bound = readings.cpus_to_bind(count, [holder.bound_cpus for holder in holders])
+        return replace(answer, bound_cpus=bound)
 
     def _refusal(
         self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
     ) -> str | None:
-        """Say why a claim is not to wait at all."""
+        """Return why a claim must not wait at all."""
         lender = self.budget.lender
         if lender is not None and all(holder.ticket != lender.ticket for holder in holders):
             return f"{name_of(lender)}, inside which this run is, no longer holds its lease"
@@ -260,38 +190,28 @@ class Planner:
     def _used_elsewhere(
         self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
     ) -> Obstacle | None:
-        """What another session does in the claim's directory, where that is not to be waited for."""
+        """Return how another session uses the claim's directory, unless the claim may wait for that."""
         if self.settings.busy == "wait":
             return None
         others = [[c for c in claims if c.session != claim.session] for claims in (holders, ahead)]
         return in_use(claim, *others)
 
-    def _cpus_to_bind(self, need: Need, holders: Sequence[Claim]) -> tuple[int, ...]:
-        available = available_cpus()
-        return choose_cpus(
-            thread_count(need.cpus, budget_cpus=self.budget.cpus, parallel=1),
-            available,
-            [holder.bound_cpus for holder in holders],
-            read_places(available),
-        )
-
-    def verdict(self, claim: Claim, ours: Sequence[Claim], around: Surroundings) -> Verdict:
-        """Whether to send an experiment to a worker, given what this session has sent already.
+    def verdict(self, claim: Claim, ours: Sequence[Claim], state: MachineState) -> Verdict:
+        """Decide whether to send an experiment to a worker, given what this session has sent already.
 
         What has been sent and has no ticket yet counts as being ahead in the pool's queue.
         """
         limit = self.settings.max_parallel
         if limit is not None and len(ours) >= limit:
             return "no"
-        pool = around.snapshot
-        if self._refusal(claim, pool.holders, pool.waiting) is not None:
+        if self._refusal(claim, state.holders, state.waiting) is not None:
             return "start"  # to be refused, and reported, at once
-        tickets = {c.nodeid for c in (*pool.holders, *pool.waiting) if c.session == claim.session}
+        tickets = {c.nodeid for c in (*state.holders, *state.waiting) if c.session == claim.session}
         sent = [other for other in ours if other.nodeid not in tickets]
-        if self._admits(claim, pool.holders, [*pool.waiting, *sent], around.gpus, around.memory):
+        if self._admits(claim, state.holders, [*state.waiting, *sent], state.gpus, state.memory):
             return "start"
-        own_holders = [c for c in pool.holders if c.session == claim.session]
-        own_waiting = [c for c in pool.waiting if c.session == claim.session]
+        own_holders = [c for c in state.holders if c.session == claim.session]
+        own_waiting = [c for c in state.waiting if c.session == claim.session]
         unused = idle(self.budget.gpus)
         alone = self._admits(claim, own_holders, [*own_waiting, *sent], unused, None)
         return "others" if alone else "no"
@@ -308,7 +228,3 @@ class Planner:
             claim, holders=holders, ahead=ahead, budget=self.budget, gpus=gpus, memory=memory
         )
         return isinstance(answer, Grant)
-
-    def gpu_memory(self, pids: Collection[int], gpus: Collection[str]) -> Mapping[str, int] | None:
-        """UUID -> bytes that these processes hold of these GPUs; None where nothing can tell."""
-        return self._gpu_reader.process_memory(pids, gpus)

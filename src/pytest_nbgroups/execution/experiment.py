@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import ParamSpec, TypeVar
 from pytest_nbgroups.core.artifacts import Artifacts
 from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.events import (
+    Emit,
     ExperimentFinished,
     ExperimentStarted,
     NotebookFinished,
@@ -31,11 +31,10 @@ from pytest_nbgroups.core.model import (
     NotebookResult,
 )
 from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.declarations.environment import environment_of
-from pytest_nbgroups.declarations.requirements import hindrance, missing
+from pytest_nbgroups.declarations.fate import notebook_skip
 from pytest_nbgroups.execution.deadlines import limit
 from pytest_nbgroups.execution.halting import Halts, OnHalt
-from pytest_nbgroups.execution.notebook import Emit, Surroundings, run_notebook
+from pytest_nbgroups.execution.notebook import Surroundings, run_notebook
 from pytest_nbgroups.execution.run import Run
 from pytest_nbgroups.kernel_host.client import KernelHost
 from pytest_nbgroups.kernels.holding import Holding
@@ -64,32 +63,24 @@ def run_experiment(  # noqa: PLR0913  each is a fact of its own
     host: KernelHost,
     cancellation: Cancellation,
     attempt: Attempt,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str],
     holding: Holding = _NOTHING,
     on_halt: OnHalt | None = None,
 ) -> ExperimentResult:
     """Run an experiment to its end and report every one of its notebooks.
 
-    ``attempt`` says what is reused and records what passes; one that has found all of it reusable is
-    not asked to look again. ``env`` is what the kernels' environment is made from, by default this
-    process's. ``emit`` is called in the order of the events, most of them in a thread of their own.
-    ``on_halt`` is called in this thread when a cell has failed, while its kernel lives and waits.
-    Blocks; KeyboardInterrupt and
-    ``cancellation`` interrupt the running cell, and the first is raised again once nothing of the
-    kernel is left, as is what ``on_halt`` raises. Raises nothing else: what goes wrong is in the result.
+    ``attempt`` knows what may be reused, and records the notebooks that pass; if it has looked at the files
+    already, it does not look again. ``env`` is the environment of the kernels. ``emit`` is called in the order
+    of the events, mostly in another thread. ``on_halt`` is called in this thread when a cell has failed, while
+    its kernel is alive. Blocks; KeyboardInterrupt and ``cancellation`` interrupt the running cell, and the
+    first is raised again once nothing of the kernel is left, as is what ``on_halt`` raises. Raises nothing
+    else: failures are in the result.
     """
     run = Run(
         experiment=experiment, listener=emit, holding=holding, attempt=attempt, halts=Halts(on_halt)
     )
-    environment = environment_of(experiment, os.environ if env is None else env)
     try:
-        match hindrance(experiment, environment):
-            case Failure() as failure:
-                run.error = failure
-            case str() as reason:
-                run.skip = reason
-            case None:
-                _in_thread(run, settings, host, cancellation, environment)
+        _in_thread(run, settings, host, cancellation, env)
     finally:
         result = run.result()
         run.emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
@@ -159,7 +150,7 @@ async def _run_notebooks(
     experiment, attempt = run.experiment, run.attempt
     attempt.begin_deadline(run.started)
     attempt.written.running = lambda: [each.experiment for each in run.holding.neighbours()]
-    run.reuse = attempt.reuse if attempt.is_whole else await _look(run)
+    run.reuse = attempt.reuse or await _look(run)
     reused = run.reuse.steps if run.reuse else ()
     _prepare_artifacts(settings, experiment, keep=[step.name for step in reused])
     run.emit(
@@ -261,7 +252,7 @@ async def _beside(
 
 
 async def _run_notebook(run: Run, notebook: Notebook, around: Surroundings) -> NotebookResult:
-    reason = notebook.skip or missing(notebook.requires, around.env)
+    reason = notebook_skip(notebook, around.env)
     if reason is not None:
         return NotebookResult(name=notebook.name, outcome=NotebookOutcome.SKIPPED, reason=reason)
     run.emit(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from pytest_nbgroups.core.artifacts import Artifacts, has_content
 from pytest_nbgroups.core.errors import KernelStartError
-from pytest_nbgroups.core.events import CellStarted, Event
+from pytest_nbgroups.core.events import CellStarted, Emit
 from pytest_nbgroups.core.model import Failure, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.core.resources import Usage
 from pytest_nbgroups.core.settings import Settings
@@ -33,8 +33,6 @@ from pytest_nbgroups.notebooks.saving import ExecutedCopy
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
-
-Emit: TypeAlias = Callable[[Event], None]
 
 STARTUP_TIMEOUT_S = 60.0
 

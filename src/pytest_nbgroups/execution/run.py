@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pytest_nbgroups.core.events import Event
+from pytest_nbgroups.core.events import Emit, Event
 from pytest_nbgroups.core.model import (
     Experiment,
     ExperimentOutcome,
@@ -17,7 +17,6 @@ from pytest_nbgroups.core.model import (
 )
 from pytest_nbgroups.execution.failures import bounded
 from pytest_nbgroups.execution.halting import Halts
-from pytest_nbgroups.execution.notebook import Emit
 from pytest_nbgroups.kernels.holding import Holding
 from pytest_nbgroups.resume.attempt import Attempt
 from pytest_nbgroups.resume.checkpoint import Reuse
@@ -39,7 +38,6 @@ class Run:
     results: list[NotebookResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: Failure | None = None
-    skip: str | None = None
     started_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.monotonic)
 
@@ -55,7 +53,7 @@ class Run:
             name=self.experiment.name,
             directory=self.experiment.directory,
             outcome=self._outcome(),
-            reason=self.skip or self._reason(),
+            reason=self._reason(),
             notebooks=tuple(self._all_notebooks()),
             started_at=self.started_at,
             duration_s=time.monotonic() - self.started - self.halts.total_s,
@@ -73,7 +71,9 @@ class Run:
         outcomes = {result.outcome for result in self.results}
         if self.error is not None or NotebookOutcome.FAILED in outcomes:
             return ExperimentOutcome.FAILED
-        if NotebookOutcome.INTERRUPTED in outcomes or len(self.results) < self._expected():
+        if NotebookOutcome.INTERRUPTED in outcomes or len(self.results) < len(
+            self.experiment.notebooks
+        ):
             return ExperimentOutcome.INTERRUPTED
         if outcomes <= {NotebookOutcome.SKIPPED}:
             return ExperimentOutcome.SKIPPED
@@ -85,11 +85,7 @@ class Run:
         reasons = dict.fromkeys(result.reason for result in self.results if result.reason)
         return f"all notebooks are skipped: {'; '.join(reasons)}"
 
-    def _expected(self) -> int:
-        return 0 if self.skip else len(self.experiment.notebooks)
-
     def _all_notebooks(self) -> Iterator[NotebookResult]:
         yield from self.results
-        outcome = NotebookOutcome.SKIPPED if self.skip else NotebookOutcome.NOT_RUN
         for notebook in self.experiment.notebooks[len(self.results) :]:
-            yield NotebookResult(name=notebook.name, outcome=outcome, reason=self.skip)
+            yield NotebookResult(name=notebook.name, outcome=NotebookOutcome.NOT_RUN)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from pytest_nbgroups.core.model import Experiment
+from pytest_nbgroups.declarations.fate import declared_fate
 from pytest_nbgroups.engines.planner import Planner
 from pytest_nbgroups.integration.collection import ExperimentItem
+from pytest_nbgroups.integration.facts import SessionFacts
 
 
 class GpuDefault:
     """Declares a GPU for each that uses one, before anyone is told what was collected."""
 
-    def __init__(self, planner: Callable[[], Planner]) -> None:
-        self._planner = planner
+    def __init__(self, facts: SessionFacts) -> None:
+        self._facts = facts
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Read notebooks, but only where there are GPUs to give.
@@ -25,7 +25,7 @@ class GpuDefault:
         experiments = [item for item in items if isinstance(item, ExperimentItem)]
         if not experiments:
             return
-        planner = self._planner()
+        planner = self._facts.planner
         if planner.settings.gpu_default != "auto" or not planner.budget.gpus:
             return
         for item in experiments:
@@ -36,7 +36,7 @@ class GpuDefault:
 def _uses_gpu(experiment: Experiment, planner: Planner) -> bool:
     """What history has measured decides; else the source of the notebooks does."""
     resources = experiment.resources
-    if resources.gpus is not None or resources.gpu_count or experiment.problem or experiment.skip:
+    if resources.gpus is not None or resources.gpu_count or not declared_fate(experiment).runs:
         return False
     estimate = planner.estimate(experiment.name)
     if estimate is not None and estimate.gpu_bytes is not None:

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,11 +19,10 @@ from _pytest._code.code import ReprExceptionInfo
 from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.events import Event
 from pytest_nbgroups.core.model import Experiment, ExperimentResult
-from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.declarations.listing import IsIgnored, nested_experiments
-from pytest_nbgroups.engines.planner import Planner
+from pytest_nbgroups.declarations.listing import nested_experiments
+from pytest_nbgroups.engines.protocol import Order
+from pytest_nbgroups.integration.facts import SessionFacts
 from pytest_nbgroups.integration.outcomes import failure_repr
-from pytest_nbgroups.kernel_host.client import KernelHost
 
 if TYPE_CHECKING:
     from pytest_nbgroups.integration.debugging import KernelPrompt
@@ -35,56 +34,51 @@ _JUPYTER = (
 
 
 class Deliver(Protocol):
-    """Takes an event to whoever tells of it, in this process or another."""
+    """Takes an event to the reporters, in this process or another."""
 
     def __call__(self, event: Event, *, nodeid: str) -> None: ...
 
 
 class Runner:
-    """Holds the kernel host of this process and hands experiments to it, one at a time."""
+    """Hands experiments to the engine, one at a time, for items and tests."""
 
     def __init__(
         self,
+        facts: SessionFacts,
         *,
-        config: pytest.Config,
-        settings: Settings,
-        planner: Callable[[], Planner],
         deliver: Deliver,
         cancellation: Cancellation,
         prompt: KernelPrompt | None = None,
-        is_ignored: IsIgnored,
     ) -> None:
-        self.config = config
-        self.settings = settings
+        self.facts = facts
+        self.config = facts.config
+        self.settings = facts.settings
         self.cancellation = cancellation
-        self._planner = planner
         self._deliver = deliver
-        self._is_ignored = is_ignored
-        self._host = KernelHost()
         self._prompt = prompt
-
-    def close(self) -> None:
-        self._host.close()
 
     def run(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> ExperimentResult:
         """Run an experiment for an item; its events carry the node id."""
         _disarm_faulthandler(self.config)
-        completed = self.completed(experiment, item)
         with _jupyter_may_warn():
-            # Brings in nbclient and zmq, which collection and xdist's controller can do without.
-            from pytest_nbgroups.engines.local import run_leased
-
+            engine = self.facts.engine
             _import_ipython()
-            return run_leased(
-                completed,
+            return engine.run(
+                self.order(experiment, item=item, nodeid=nodeid),
                 partial(self._deliver, nodeid=nodeid),
-                planner=self._planner(),
-                nodeid=nodeid,
-                host=self._host,
                 cancellation=self.cancellation,
-                env=os.environ,
                 on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
             )
+
+    def order(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> Order:
+        """Make the order for an experiment, with the hooks' variables and what the session knows now."""
+        return Order(
+            experiment=self.completed(experiment, item),
+            settings=self.settings,
+            env=dict(os.environ),
+            knowledge=self.facts.planner.knowledge,
+            nodeid=nodeid,
+        )
 
     def completed(self, experiment: Experiment, item: pytest.Item) -> Experiment:
         """Add what is not known at its collection: the hooks' variables, and what lies below it."""
@@ -93,7 +87,7 @@ class Runner:
         except Exception as exc:  # noqa: BLE001  the user's code; its fault is this experiment's
             problem = f"pytest_experiment_env raised {type(exc).__name__}: {exc}"
             return replace(experiment, problem=problem)
-        nested = nested_experiments(experiment.directory, self._is_ignored)
+        nested = nested_experiments(experiment.directory, self.facts.scope.is_ignored)
         return replace(experiment, env=env, nested=nested)
 
     def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:
@@ -107,7 +101,7 @@ class Runner:
         return env
 
     def failure_repr(self, result: ExperimentResult, *, nodeid: str) -> ReprExceptionInfo:
-        gpus_visible = bool(self._planner().budget.gpus)
+        gpus_visible = bool(self.facts.budget.gpus)
         return failure_repr(self.config, result, nodeid=nodeid, gpus_visible=gpus_visible)
 
 

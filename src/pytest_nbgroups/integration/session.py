@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from contextlib import ExitStack
@@ -15,11 +14,15 @@ import pytest
 from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.errors import DeclarationError, LeaseError, SelectionError
 from pytest_nbgroups.core.events import Event
+from pytest_nbgroups.core.identity import session_id
 from pytest_nbgroups.core.model import Experiment
 from pytest_nbgroups.core.resources import Budget, Resources
-from pytest_nbgroups.core.settings import Settings, Shard
+from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.declarations.directory import read_pyproject
-from pytest_nbgroups.engines.planner import Knowledge, Planner
+from pytest_nbgroups.declarations.fate import declared_fate
+from pytest_nbgroups.engines.planner import MachineState, Planner
+from pytest_nbgroups.engines.protocol import Engine, Knowledge
+from pytest_nbgroups.engines.this_machine import ThisMachine
 from pytest_nbgroups.integration import signals
 from pytest_nbgroups.integration.annotations import OneAnnotation
 from pytest_nbgroups.integration.collection import ExperimentCollection
@@ -33,45 +36,39 @@ from pytest_nbgroups.integration.scope import (
     customize,
     find_experiments,
     find_scope,
-    has_companions,
     has_test_files,
-    places,
     resolve_item_arguments,
 )
 from pytest_nbgroups.integration.shard_selection import of_shard, record_of
-from pytest_nbgroups.integration.summary import Summary
-from pytest_nbgroups.integration.terminal import Telling
+from pytest_nbgroups.integration.terminal import ExperimentReporter
 from pytest_nbgroups.integration.xdist import channel, limits
 from pytest_nbgroups.integration.xdist.idle import IdleWorker
-from pytest_nbgroups.leases.pool import LeasePool
-from pytest_nbgroups.leases.pool_folder import default_folder
 from pytest_nbgroups.reports.lines import plain_lines
-from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.scheduling.planning import Parallelism
-from pytest_nbgroups.scheduling.sharding import ORDINARY
+from pytest_nbgroups.scheduling.sharding import ORDINARY, ShardRecord
 
 if TYPE_CHECKING:
     from pytest_nbgroups.core.model import ExperimentResult
     from pytest_nbgroups.history.store import History
     from pytest_nbgroups.integration.debugging import KernelPrompt
-    from pytest_nbgroups.integration.plan.plan_only import PlanOnly
 
 Role: TypeAlias = Literal["alone", "controller", "worker"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Prepared:
-    """What is known before collection."""
+    """The facts of a session in this process. See `SessionFacts` for what is not said here."""
 
     config: pytest.Config
     settings: Settings
     scope: Scope
     started_at: float
     """Seconds since the epoch."""
+    controller: channel.Controller | None = None
+    """In the controller of xdist's workers."""
 
     @cached_property
     def session(self) -> str:
-        """Names the session's record and its leases."""
         return session_id(self.started_at, uuid.uuid4().hex[:6])
 
     @property
@@ -83,35 +80,45 @@ class Prepared:
         """Raises pytest.UsageError for GPUs or a lease pool that cannot be used."""
         handed_down = channel.knowledge_of_worker(self.config)
         try:
-            knowledge = handed_down or self._begun[0]
-            return Planner(knowledge, self.settings, self._pool)
+            return Planner(handed_down or self._started[0], self.settings)
         except (LeaseError, SelectionError) as exc:
             raise pytest.UsageError(str(exc)) from exc
 
     @cached_property
-    def _pool(self) -> LeasePool:
+    def engine(self) -> Engine:
+        """Raises pytest.UsageError for a lease pool that cannot be used."""
+        # Imports nbclient and zmq, which collection and xdist's controller can do without.
+        from pytest_nbgroups.engines.local import LocalEngine
+
+        try:
+            engine = LocalEngine(self._machine)
+        except LeaseError as exc:
+            raise pytest.UsageError(str(exc)) from exc
+        self.config.add_cleanup(engine.close)
+        return engine
+
+    @cached_property
+    def _machine(self) -> ThisMachine:
         """Raises LeaseError."""
-        return LeasePool(default_folder(os.environ))
+        return ThisMachine.open()
+
+    def machine_state(self) -> MachineState:
+        return self._machine.state(self.budget)
 
     @property
     def history(self) -> History:
-        """Not for workers: one process of a session writes."""
-        return self._begun[1]
+        return self._started[1]
 
     @cached_property
-    def _begun(self) -> tuple[Knowledge, History]:
-        """Found and opened in the process that looks about; closed when pytest ends."""
-        # Brings in sqlite3 and what finds GPUs, which workers can do without.
-        from pytest_nbgroups.engines.outset import begun
+    def _started(self) -> tuple[Knowledge, History]:
+        """Found and opened in the process that looks at the machine; closed when pytest ends."""
+        # Imports sqlite3 and what finds GPUs, which workers can do without.
+        from pytest_nbgroups.engines.session_start import open_session
 
-        return self._opened.enter_context(
-            begun(
-                self.settings,
-                pool=self._pool,
-                session=self.session,
-                started_at=self.started_at,
-            )
+        start = open_session(
+            self._machine, self.settings, session=self.session, started_at=self.started_at
         )
+        return self._opened.enter_context(start)
 
     @cached_property
     def _opened(self) -> ExitStack:
@@ -120,18 +127,16 @@ class Prepared:
         return opened
 
     def end_history(self) -> tuple[str, ...]:
-        """Close it; give what is to be told of it."""
         self._opened.close()
         return (*self.history.notes, *self.history.warnings)
 
     @cached_property
     def fitting(self) -> Parallelism:
-        """How many of the experiments can ever run at once."""
         return self.planner.fitting(self.declared)
 
     @cached_property
     def declared(self) -> list[tuple[str, Resources]]:
-        return [(e.name, e.resources) for e in self.experiments if not e.problem and not e.skip]
+        return [(e.name, e.resources) for e in self.experiments if declared_fate(e).runs]
 
     @cached_property
     def has_ordinary_tests(self) -> bool:
@@ -141,9 +146,15 @@ class Prepared:
 
     @cached_property
     def experiments(self) -> tuple[Experiment, ...]:
-        """What collection will find, were nothing deselected."""
         found = find_experiments(self.scope)
         return of_shard(found, self.settings.shard, self.config.rootpath)
+
+    @property
+    def shard_record(self) -> ShardRecord | None:
+        return self.controller.shard if self.controller else record_of(self.config)
+
+    def not_run(self) -> list[str]:
+        return self.controller.not_run() if self.controller else []
 
 
 COLLECTION = "nbgroups-collection"
@@ -193,21 +204,20 @@ def configure(config: pytest.Config) -> None:
     limits.refuse_unsupported(config)
     prepared = prepare(config)
     if prepared.settings.plan:
-        config.pluginmanager.register(_plan_only(config, prepared), "nbgroups-plan")
-    role = role_of(config)
+        # Imports what reads notebooks.
+        from pytest_nbgroups.integration.plan.plan_only import PlanOnly, without_workers
+
+        plan = PlanOnly(prepared, without_workers(config))
+        config.pluginmanager.register(plan, "nbgroups-plan")
     cancellation = Cancellation()
     runner = Runner(
-        config=config,
-        settings=prepared.settings,
-        planner=lambda: prepared.planner,
-        deliver=_deliver(config, prepared, role, cancellation),
+        prepared,
+        deliver=_deliver(prepared, cancellation),
         cancellation=cancellation,
         prompt=_prompt(config),
-        is_ignored=prepared.scope.is_ignored,
     )
-    config.add_cleanup(runner.close)
     config.pluginmanager.register(ExperimentCollection(prepared.scope, runner), COLLECTION)
-    config.pluginmanager.register(GpuDefault(lambda: prepared.planner), "nbgroups-gpu-default")
+    config.pluginmanager.register(GpuDefault(prepared), "nbgroups-gpu-default")
     config.add_cleanup(signals.end_on_sigterm())
 
 
@@ -221,85 +231,47 @@ def _prompt(config: pytest.Config) -> KernelPrompt | None:
     return prompt
 
 
-def _plan_only(config: pytest.Config, prepared: Prepared) -> PlanOnly:
-    # Brings in what reads notebooks, as the prompt above does what starts kernels.
-    from pytest_nbgroups.integration.plan.plan_only import PlanOnly, without_workers
-
-    return PlanOnly(
-        config,
-        without_workers(config),
-        planner=lambda: prepared.planner,
-        history_warnings=lambda: prepared.history.warnings,
-    )
-
-
-def _deliver(
-    config: pytest.Config, prepared: Prepared, role: Role, cancellation: Cancellation
-) -> Deliver:
+def _deliver(prepared: Prepared, cancellation: Cancellation) -> Deliver:
+    """Register who reports in this process; return who takes the events of its experiments."""
+    config, plugins = prepared.config, prepared.config.pluginmanager
+    role = role_of(config)
     if role == "worker":
-        link = channel.WorkerLink(config, cancellation, lambda: prepared.planner)
-        config.pluginmanager.register(link, "nbgroups-worker")
-        config.pluginmanager.register(IdleWorker(), "nbgroups-idle")
+        link = channel.WorkerLink(prepared, cancellation)
+        plugins.register(link, "nbgroups-worker")
+        plugins.register(IdleWorker(), "nbgroups-idle")
         return link.deliver
-    audience = _Audience(telling=_telling(config, prepared, role), prepared=prepared)
+    _ = prepared.planner  # a usage error comes before anything is registered
+    reporter = ExperimentReporter(facts=prepared, has_workers=role == "controller")
     if not prepared.settings.plan:
-        config.pluginmanager.register(audience.telling, "nbgroups-terminal")
-        config.pluginmanager.register(OneAnnotation(config), "nbgroups-annotations")
+        plugins.register(reporter, "nbgroups-terminal")
+        plugins.register(OneAnnotation(config), "nbgroups-annotations")
+    audience = _Audience(reporter=reporter, prepared=prepared)
     if role == "controller":
         # Not when the planner is made: for -n auto that is before there are workers.
         prepared.planner.share_among(limits.worker_count(config), prepared.declared)
-        controller = channel.Controller(config, audience, lambda: prepared.planner)
-        config.pluginmanager.register(controller, "nbgroups-controller")
-        audience.telling.not_run = controller.not_run
-        audience.telling.summary.shard = lambda: controller.shard
+        prepared.controller = channel.Controller(prepared, audience)
+        plugins.register(prepared.controller, "nbgroups-controller")
     return audience.receive
-
-
-def _telling(config: pytest.Config, prepared: Prepared, role: Role) -> Telling:
-    return Telling(
-        config=config,
-        budget=lambda: prepared.budget,
-        estimate=prepared.planner.estimate,
-        experiments=lambda: prepared.experiments,
-        fitting=lambda: prepared.fitting,
-        places=lambda: places(prepared.scope),
-        part=_part(prepared.settings.shard),
-        has_companions=lambda: has_companions(config, prepared.experiments),
-        has_workers=role == "controller",
-        on_cut_off=lambda result: prepared.history.record_experiment(result, nodeid=""),
-        summary=Summary(
-            config=config,
-            artifacts=prepared.settings.artifacts,
-            session=prepared.session,
-            started_at=prepared.started_at,
-            budget=lambda: prepared.budget,
-            end_history=prepared.end_history,
-            shard=lambda: record_of(config),
-        ),
-    )
-
-
-def _part(shard: Shard | None) -> str:
-    return "" if shard is None else f" for shard {shard.index}/{shard.count}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Audience:
-    """Who hears of experiments where the user looks on: the terminal, history, the planner."""
+    """Takes the events of all experiments where the user watches: for history, terminal and planner."""
 
-    telling: Telling
+    reporter: ExperimentReporter
     prepared: Prepared
 
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
         self.prepared.history.receive(event, nodeid=nodeid, worker=worker)
-        self.telling.receive(event, nodeid=nodeid, worker=worker)
-        if not worker:
-            self.prepared.planner.learn(event)
+        self.reporter.receive(event, nodeid=nodeid, worker=worker)
+        has_learned = self.prepared.planner.learn(event)
+        if has_learned and self.prepared.controller:
+            self.prepared.controller.send_slow_start()
 
     def worker_crashed(
         self, nodeid: str, *, worker: str, message: str
     ) -> tuple[str, ExperimentResult] | None:
-        lost = self.telling.worker_crashed(nodeid, worker=worker, message=message)
+        lost = self.reporter.worker_crashed(nodeid, worker=worker, message=message)
         if lost is not None:
             self.prepared.history.record_experiment(lost[1], nodeid=lost[0], worker=worker)
         return lost

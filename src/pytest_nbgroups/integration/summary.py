@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from pytest_nbgroups.core.identity import plugin_version
 from pytest_nbgroups.core.model import ExperimentOutcome
-from pytest_nbgroups.core.resources import Budget
+from pytest_nbgroups.integration.facts import SessionFacts
 from pytest_nbgroups.integration.outcomes import shown, text_of_failure
 from pytest_nbgroups.integration.own_lines import begin_line
 from pytest_nbgroups.reports.advice import session_advice
@@ -22,13 +22,7 @@ from pytest_nbgroups.reports.github import append_summary, error_annotations
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.markdown import summary_markdown
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.reports.session_file import (
-    SessionMetadata,
-    plugin_version,
-    session_dict,
-    write_record,
-)
-from pytest_nbgroups.scheduling.sharding import ShardRecord
+from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict, write_record
 
 _COLORS = {
     ExperimentOutcome.PASSED: "green",
@@ -42,15 +36,7 @@ _COLORS = {
 class Summary:
     """The end of a session, and the record that is kept up to date until then."""
 
-    config: pytest.Config
-    artifacts: Path
-    session: str
-    """Its id."""
-    started_at: float
-    """Seconds since the epoch."""
-    budget: Callable[[], Budget]
-    end_history: Callable[[], Iterable[str]]
-    shard: Callable[[], ShardRecord | None]
+    facts: SessionFacts
     exit_status: int | None = None
     _warnings: dict[str, None] = field(default_factory=dict)
 
@@ -60,40 +46,46 @@ class Summary:
 
     def save(self, record: SessionRecord, *, finished_at: float | None = None) -> None:
         """Write session.json as it is now."""
-        self.warn(*write_record(self.artifacts, session_dict(record, self._metadata(finished_at))))
+        self.warn(
+            *write_record(
+                self.facts.settings.artifacts, session_dict(record, self._metadata(finished_at))
+            )
+        )
 
     def _metadata(self, finished_at: float | None) -> SessionMetadata:
-        params = self.config.invocation_params
+        params = self.facts.config.invocation_params
         return SessionMetadata(
-            id=self.session,
+            id=self.facts.session,
             pytest_version=pytest.__version__,
             plugin_version=plugin_version(),
             python_version=platform.python_version(),
             argv=tuple(str(argument) for argument in params.args),
-            rootdir=self.config.rootpath,
-            started_at=self.started_at,
+            rootdir=self.facts.config.rootpath,
+            started_at=self.facts.started_at,
             finished_at=finished_at,
             exit_status=self.exit_status if finished_at else None,
-            budget=self.budget(),
-            shard=self.shard(),
+            budget=self.facts.budget,
+            shard=self.facts.shard_record,
             warnings=tuple(self._warnings),
         )
 
     def show(self, record: SessionRecord, reporter: pytest.TerminalReporter) -> None:
         """Write the table, the warnings and what GitHub shows; save the record a last time."""
         begin_line(reporter)
-        rows = table_rows(record.experiments(), gpus=self.budget().gpus)
+        rows = table_rows(record.experiments(), gpus=self.facts.budget.gpus)
         if not rows:
-            if self.shard() is not None:  # what merges the shards looks for the record of each
+            if (
+                self.facts.shard_record is not None
+            ):  # what merges the shards looks for the record of each
                 self.save(record, finished_at=time.time())
             self._show_warnings(reporter)
             return
-        self.warn(*self.end_history())
-        advice = session_advice(record.experiments(), shown=partial(shown, self.config))
+        self.warn(*self.facts.end_history())
+        advice = session_advice(record.experiments(), shown=partial(shown, self.facts.config))
         self.save(record, finished_at=time.time())
         if os.environ.get("GITHUB_ACTIONS") == "true":
             self._tell_github(record, rows, reporter)
-        if self.config.get_verbosity() >= 0:
+        if self.facts.config.get_verbosity() >= 0:
             reporter.section("experiments")
             self._show_table(rows, reporter)
             for text in advice:
@@ -101,7 +93,7 @@ class Summary:
         self._show_warnings(reporter)
 
     def _show_table(self, rows: tuple[Row, ...], reporter: pytest.TerminalReporter) -> None:
-        is_verbose = self.config.get_verbosity() > 0
+        is_verbose = self.facts.config.get_verbosity() > 0
         rows, counted = (rows, "") if is_verbose else without_reused(rows)
         for line in table_lines(rows, reporter._tw.fullwidth):  # noqa: SLF001  as plugins do
             color = _COLORS.get(line.outcome) if line.outcome else None
@@ -117,7 +109,7 @@ class Summary:
         self, record: SessionRecord, rows: tuple[Row, ...], reporter: pytest.TerminalReporter
     ) -> None:
         experiments = record.experiments()
-        workspace = Path(os.environ.get("GITHUB_WORKSPACE", self.config.rootpath))
+        workspace = Path(os.environ.get("GITHUB_WORKSPACE", self.facts.config.rootpath))
         for line in error_annotations(experiments, workspace=workspace):
             reporter.write_line(line)
         target = os.environ.get("GITHUB_STEP_SUMMARY")
@@ -125,13 +117,15 @@ class Summary:
             return
         details = {
             row: text_of_failure(
-                self.config,
+                self.facts.config,
                 e.result,
                 nodeid=e.nodeid,
-                gpus_visible=bool(self.budget().gpus),
+                gpus_visible=bool(self.facts.budget.gpus),
             )
             for row, e in zip(rows, experiments, strict=True)
             if e.result.outcome is ExperimentOutcome.FAILED
         }
-        text = summary_markdown(rows, details=details, duration_s=time.time() - self.started_at)
+        text = summary_markdown(
+            rows, details=details, duration_s=time.time() - self.facts.started_at
+        )
         self.warn(*append_summary(Path(target), text))

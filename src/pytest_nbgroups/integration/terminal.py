@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,8 +23,10 @@ from pytest_nbgroups.core.events import (
 from pytest_nbgroups.core.model import Experiment, ExperimentResult
 from pytest_nbgroups.core.resources import Budget, Estimate
 from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.integration.facts import SessionFacts
 from pytest_nbgroups.integration.own_lines import begin_line
 from pytest_nbgroups.integration.record_keeping import RecordKeeping
+from pytest_nbgroups.integration.scope import has_companions, places
 from pytest_nbgroups.integration.shard_selection import exit_status, nodeid_in
 from pytest_nbgroups.integration.summary import Summary
 from pytest_nbgroups.integration.xdist.limits import worker_count
@@ -46,35 +48,24 @@ NOTES_SHOWN = 5
 
 
 @dataclass(kw_only=True, eq=False)
-class Telling:
-    """Tells of experiments in the process that the user looks at.
+class ExperimentReporter:
+    """Reports experiments in the process that the user watches.
 
     Events come from background threads: the one that runs an experiment, or execnet's receivers.
     One lock keeps each of pytest's own reports, and each of our lines, whole.
     """
 
-    config: pytest.Config
-    budget: Callable[[], Budget]
-    experiments: Callable[[], tuple[Experiment, ...]]
-    estimate: Callable[[str], Estimate | None]
-    fitting: Callable[[], Parallelism]
-    places: Callable[[], Sequence[str]]
-    """Where experiments are looked for, as told to the user."""
-    has_companions: Callable[[], bool]
-    """Whether tests lie beside notebooks, or an experiment in another."""
+    facts: SessionFacts
     has_workers: bool
-    summary: Summary
-    on_cut_off: Callable[[ExperimentResult], None]
-    """Called with the result of each experiment that the end of the session has cut off."""
-    not_run: Callable[[], Sequence[str]] = tuple
-    """Node ids of what no worker was left to run."""
-    part: str = ""
-    """Which part of the experiments this session has, `` for shard 1/3``; empty where it has all."""
     record: SessionRecord = field(default_factory=SessionRecord)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _ended: threading.Event = field(default_factory=threading.Event)
     _exit: BaseException | None = None
     """Raised by `pytest_experiment_event` in a thread where it could end nothing."""
+
+    @cached_property
+    def summary(self) -> Summary:
+        return Summary(facts=self.facts)
 
     @cached_property
     def _keeping(self) -> RecordKeeping:
@@ -107,12 +98,12 @@ class Telling:
 
     def _experiment_of(self, nodeid: str) -> Experiment | None:
         """The experiment that an item is; None for a test, whatever it runs."""
-        own = self.experiments()
-        return next((e for e in own if nodeid_in(self.config.rootpath, e) == nodeid), None)
+        own = self.facts.experiments
+        return next((e for e in own if nodeid_in(self.facts.config.rootpath, e) == nodeid), None)
 
     def _call_hook(self, event: Event) -> None:
         try:
-            self.config.hook.pytest_experiment_event(config=self.config, event=event)
+            self.facts.config.hook.pytest_experiment_event(config=self.facts.config, event=event)
         except pytest.exit.Exception as exc:
             self._exit = exc
             _thread.interrupt_main()
@@ -120,8 +111,8 @@ class Telling:
             self.summary.warn(f"pytest_experiment_event raised {type(exc).__name__}: {exc}")
 
     def _lines(self, event: Event, worker: str) -> Iterable[str]:
-        verbose = self.config.get_verbosity() > 0
-        unseen = self.has_workers or self.config.getoption("capture", "no") != "no"
+        verbose = self.facts.config.get_verbosity() > 0
+        unseen = self.has_workers or self.facts.config.getoption("capture", "no") != "no"
         match event:
             case NotebookStarted() if not unseen:
                 yield starting_line(event)
@@ -135,7 +126,7 @@ class Telling:
                 return
 
     def _say(self, lines: Iterable[str]) -> None:
-        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        reporter = self.facts.config.pluginmanager.getplugin("terminalreporter")
         if reporter is None or not (texts := list(lines)):
             return
         with self._uncaptured():
@@ -145,7 +136,7 @@ class Telling:
             reporter.flush()
 
     def _uncaptured(self) -> AbstractContextManager[None]:
-        capture = self.config.pluginmanager.getplugin("capturemanager")
+        capture = self.facts.config.pluginmanager.getplugin("capturemanager")
         if capture is None or self.has_workers:
             return nullcontext()
         suspended: AbstractContextManager[None] = capture.global_and_fixture_disabled()
@@ -154,14 +145,14 @@ class Telling:
     # Where there is no terminal, a line a minute
 
     def pytest_sessionstart(self) -> None:
-        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        reporter = self.facts.config.pluginmanager.getplugin("terminalreporter")
         is_terminal = reporter is None or getattr(reporter, "isatty", False)
-        if not is_terminal and self.config.get_verbosity() >= 0:
+        if not is_terminal and self.facts.config.get_verbosity() >= 0:
             thread = threading.Thread(target=self._tick, name="nbgroups-minutes", daemon=True)
             thread.start()
-            self.config.add_cleanup(thread.join)
-        self.config.add_cleanup(self._ended.set)
-        self.config.add_cleanup(self._keeping.finish)
+            self.facts.config.add_cleanup(thread.join)
+        self.facts.config.add_cleanup(self._ended.set)
+        self.facts.config.add_cleanup(self._keeping.finish)
 
     def _tick(self) -> None:
         while not self._ended.wait(MINUTE_S):
@@ -191,42 +182,52 @@ class Telling:
             return (yield)
 
     def pytest_report_header(self) -> list[str]:
-        experiments = self.experiments()
+        experiments = self.facts.experiments
         if not experiments:
-            where = ", ".join(self.places()) or "the paths given"
-            return [f"experiments: none found{self.part} below {where}"]
-        header = f"experiments: {self._processes()}: {budget_text(self.budget())}"
-        fitting = fitting_text(self.fitting(), len(experiments))
-        return [f"{header}; {fitting}{self.part}", *self._notes(experiments)]
+            where = ", ".join(places(self.facts.scope)) or "the paths given"
+            return [f"experiments: none found{self._part} below {where}"]
+        header = f"experiments: {self._processes()}: {budget_text(self.facts.budget)}"
+        fitting = fitting_text(self.facts.fitting, len(experiments))
+        return [f"{header}; {fitting}{self._part}", *self._notes(experiments)]
+
+    @property
+    def _part(self) -> str:
+        """`` for shard 1/3``; empty if this session has all experiments."""
+        shard = self.facts.settings.shard
+        return "" if shard is None else f" for shard {shard.index}/{shard.count}"
 
     def _processes(self) -> str:
         if not self.has_workers:
             return "one at a time"
-        count = worker_count(self.config)
+        count = worker_count(self.facts.config)
         return f"{count} worker{'s' if count != 1 else ''}"
 
-    def _notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:
-        dist = self.config.getoption("dist", "no")
-        if self.has_workers and dist == "worksteal" and self.has_companions():
+    def _notes(self, experiments: Sequence[Experiment]) -> Iterable[str]:
+        dist = self.facts.config.getoption("dist", "no")
+        if (
+            self.has_workers
+            and dist == "worksteal"
+            and has_companions(self.facts.config, experiments)
+        ):
             yield (
                 f"  --dist {dist} may run tests beside notebooks, and nested experiments, while an "
                 "experiment runs; --dist load keeps them in order"
             )
-        told = [*self.budget().notes, *self._experiment_notes(experiments)]
+        told = [*self.facts.budget.notes, *self._experiment_notes(experiments)]
         yield from (f"  {one_line(note)}" for note in told[:NOTES_SHOWN])
         if len(told) > NOTES_SHOWN:
             yield f"  and {len(told) - NOTES_SHOWN} more notes of this kind"
 
     def _experiment_notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:
         for experiment in experiments:
-            estimate = self.estimate(experiment.name)
-            yield from experiment_notes(experiment, estimate, self.budget())
+            estimate = self.facts.planner.estimate(experiment.name)
+            yield from experiment_notes(experiment, estimate, self.facts.budget)
 
     # The end
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        session.exitstatus = exit_status(int(exitstatus), self.summary.shard())
+        session.exitstatus = exit_status(int(exitstatus), self.facts.shard_record)
         self.summary.exit_status = int(session.exitstatus)
 
     @pytest.hookimpl(trylast=True)
@@ -236,8 +237,10 @@ class Telling:
             for result in self.record.interrupted_rest(
                 time.time(), experiment_of=self._experiment_of
             ):
-                self.on_cut_off(result)
-            if (left := self.not_run()) and self.summary.exit_status != pytest.ExitCode.INTERRUPTED:
+                self.facts.history.record_experiment(result, nodeid="")
+            if (
+                left := self.facts.not_run()
+            ) and self.summary.exit_status != pytest.ExitCode.INTERRUPTED:
                 self.summary.warn(f"not run, since no worker was left: {', '.join(left)}")
             self._keeping.forget()
             self.summary.show(self.record, terminalreporter)

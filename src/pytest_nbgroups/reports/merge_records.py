@@ -12,8 +12,8 @@ from typing import Any
 
 from pytest_nbgroups.core.errors import NbgroupsError
 from pytest_nbgroups.core.events import rebuild
+from pytest_nbgroups.core.identity import session_id
 from pytest_nbgroups.reports.conformity import departures
-from pytest_nbgroups.reports.session_file import session_id
 from pytest_nbgroups.reports.session_schema import SCHEMA_VERSION, SESSION_SCHEMA
 from pytest_nbgroups.scheduling.sharding import ShardRecord
 

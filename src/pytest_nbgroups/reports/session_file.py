@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ class SessionMetadata:
     """What a session knows of itself besides its experiments."""
 
     id: str
-    """Names its file; see `session_id`."""
+    """Names its file; made by `core.identity.session_id`."""
     pytest_version: str
     plugin_version: str
     python_version: str
@@ -40,18 +38,6 @@ class SessionMetadata:
     budget: Budget | None = None
     warnings: tuple[str, ...] = ()
     shard: ShardRecord | None = None
-
-
-def session_id(started_at: float, token: str) -> str:
-    """``2025-01-31T12-30-05Z-1a2b3c``: sorts by time, is a file name everywhere, ``token`` is random."""
-    return f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime(started_at))}-{token}"
-
-
-def plugin_version() -> str:
-    try:
-        return version("pytest-nbgroups")
-    except PackageNotFoundError:  # imported from a source tree that is not installed
-        return "unknown"
 
 
 def session_dict(record: SessionRecord, metadata: SessionMetadata) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.errors import CheckpointError, NbgroupsError
 from pytest_nbgroups.core.model import Experiment, Notebook, NotebookOutcome, NotebookResult
 from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.declarations.requirements import missing
+from pytest_nbgroups.declarations.fate import notebook_skip
 from pytest_nbgroups.resume.aside import aside_blocking
 from pytest_nbgroups.resume.bounds import (
     ReadingBounds,
@@ -172,7 +172,7 @@ class Attempt:
 
     def _plan(self, notebook: Notebook, fault: str) -> Planned:
         """``fault`` is what `_read_data` gives."""
-        skip = notebook.skip or missing(notebook.requires, self._env)
+        skip = notebook_skip(notebook, self._env)
         if skip is not None:
             return Planned(name=notebook.name, skip=skip)
         if fault:

@@ -2,39 +2,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytest_nbgroups.core.model import Experiment, Failure, FailureKind
-from pytest_nbgroups.declarations.environment import environment_of
-from pytest_nbgroups.declarations.requirements import hindrance, missing
-
-_BAD_VALUE = "environment variable 'TOKEN' = 7: expected a name and a text"
-_NULL = "environment variable 'TOKEN' = 'a\\x00b': holds a null character, which none can"
-
-
-@pytest.mark.parametrize(
-    ("declared", "expected"),
-    [
-        ({}, None),
-        ({"requires": ("env:TOKEN",)}, "needs the environment variable TOKEN"),
-        ({"requires": ("env:TOKEN",), "env": {"TOKEN": "x"}}, None),
-        ({"env": {"TOKEN": 7}}, Failure(kind=FailureKind.DECLARATION, message=_BAD_VALUE)),
-        ({"env": {"TOKEN": "a\0b"}}, Failure(kind=FailureKind.DECLARATION, message=_NULL)),
-        ({"skip": "needs Docker"}, "needs Docker"),
-        (
-            {"problem": "bad TOML", "skip": "needs Docker"},
-            Failure(kind=FailureKind.DECLARATION, message="bad TOML"),
-        ),
-    ],
-)
-def test_what_keeps_an_experiment_from_beginning(
-    declared: dict[str, Any], expected: Failure | str | None
-) -> None:
-    """What it requires is looked for among its own variables too."""
-    experiment = Experiment(name="x", directory=Path(), notebooks=(), **declared)
-    assert hindrance(experiment, environment_of(experiment, {})) == expected
+from pytest_nbgroups.declarations.requirements import missing
 
 
 def test_what_is_there_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

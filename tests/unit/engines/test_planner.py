@@ -1,11 +1,11 @@
-"""What a planner sees of others and of the machine."""
+"""What a planner decides: claims, refusals and admission inside a lease."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytest
 from machines import GB, budget, need
@@ -13,55 +13,18 @@ from machines import GB, budget, need
 from pytest_nbgroups.core.errors import LeaseError
 from pytest_nbgroups.core.resources import Budget, Claim, Resources
 from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.engines.planner import Knowledge, Planner, Surroundings
-from pytest_nbgroups.leases.pool import LeasePool, PoolSnapshot
+from pytest_nbgroups.engines.planner import MachineState, Planner
+from pytest_nbgroups.engines.protocol import Knowledge
+from pytest_nbgroups.machine.readings import Readings
 from pytest_nbgroups.scheduling.admission import Grant
 from pytest_nbgroups.scheduling.lending import within
 from pytest_nbgroups.scheduling.needs import SlowStart
 
 
-def planner(pool: LeasePool, *, budget: Budget = budget(), **settings: Any) -> Planner:  # noqa: B008
+def planner(*, budget: Budget, **settings: Any) -> Planner:
     slow_start = SlowStart(default_bytes=1)
     knowledge = Knowledge(session="s", budget=budget, slow_start=slow_start)
-    return Planner(knowledge, Settings(rootdir=Path(), artifacts=Path(), **settings), pool)
-
-
-def claim(experiment: str) -> Claim:
-    return Claim(need=need(), experiment=experiment, session="s")
-
-
-def test_who_else_holds_a_lease(tmp_path: Path) -> None:
-    """Not oneself, though what one uses has changed since; also another run of the same name."""
-    pool = LeasePool(tmp_path / "pool")
-
-    def admit(*_: object) -> Grant:
-        return Grant()
-
-    with (
-        pool.lease(claim("Heart"), admission=admit) as heart,
-        pool.lease(claim("Lung"), admission=admit) as lung,
-        pool.lease(claim("Heart"), admission=admit),
-    ):
-        heart.update(5)
-        lung.update(7)
-        found = planner(pool).others(heart.claim)
-    assert [(other.experiment, other.used_bytes) for other in found] == [("Lung", 7), ("Heart", 0)]
-
-
-def test_a_pool_that_cannot_be_used() -> None:
-    """When a death is explained nothing else may fail."""
-
-    class Broken:
-        def snapshot(self) -> PoolSnapshot:
-            raise LeaseError("gone")
-
-    assert planner(cast("LeasePool", Broken())).others(claim("Heart")) == ()
-
-
-def test_the_counts_of_this_machine(tmp_path: Path) -> None:
-    """They can be read again and again."""
-    here = planner(LeasePool(tmp_path / "pool"))
-    assert here.kill_counts().machine.name == here.kill_counts().machine.name == "the machine"
+    return Planner(knowledge, Settings(rootdir=Path(), artifacts=Path(), **settings))
 
 
 # Inside an experiment
@@ -72,9 +35,9 @@ OUTER = Claim(
 
 
 @pytest.fixture
-def inside(tmp_path: Path) -> Planner:
+def inside() -> Planner:
     """A planner of a session that runs in Outer's lease."""
-    return planner(LeasePool(tmp_path / "pool"), budget=within(budget(), OUTER))
+    return planner(budget=within(budget(), OUTER))
 
 
 def test_a_claim_inside(inside: Planner) -> None:
@@ -84,19 +47,17 @@ def test_a_claim_inside(inside: Planner) -> None:
 
 
 @pytest.mark.parametrize("policy", ["skip", "fail"])
-def test_too_little(tmp_path: Path, policy: Literal["skip", "fail"]) -> None:
+def test_too_little(policy: Literal["skip", "fail"]) -> None:
     """What the lender lacks is a failure; a GPU that is not there is what it is on any machine."""
-    pool = LeasePool(tmp_path / "pool")
-    inside = planner(pool, budget=within(budget(), OUTER), unmet=policy)
-    cpus, gpu = inside.never(Resources(cpus=3)), inside.never(Resources(gpus=1))
-    assert inside.never(Resources(cpus=2)) is None
-    assert cpus is not None
-    assert gpu is not None
+    inside = planner(budget=within(budget(), OUTER), unmet=policy)
+    cpus, gpu = inside.refusal(Resources(cpus=3)), inside.refusal(Resources(gpus=1))
+    assert inside.refusal(Resources(cpus=2)).runs
     assert cpus.reason.startswith(
         "needs 3 cpus; this run is inside Outer, whose lease holds 2 cpus"
     )
     assert gpu.reason.startswith("needs 1 GPU; this run is inside Outer, whose lease holds none")
-    assert (cpus.fails, gpu.fails) == (True, policy == "fail")
+    assert cpus.outcome == "failed"
+    assert gpu.outcome == ("failed" if policy == "fail" else "skipped")
     assert inside.fitting([("A", Resources(cpus=3)), ("B", Resources())]).experiments == 1
 
 
@@ -131,33 +92,18 @@ def test_no_wait_without_end(
     waiting = [each for each in holders if each.ticket == "inner"]
     held = [each for each in holders if each not in waiting]
     with pytest.raises(LeaseError, match=f"^{re.escape(reason)}$"):
-        inside.admission(claim, held, waiting)
-    snapshot = PoolSnapshot(holders=tuple(held), waiting=tuple(waiting))
-    around = Surroundings(snapshot=snapshot, gpus=(), memory=None)
-    assert inside.verdict(claim, [], around) == "start"
+        inside.admission(Readings(), claim, held, waiting)
+    state = MachineState(holders=tuple(held), waiting=tuple(waiting))
+    assert inside.verdict(claim, [], state) == "start"
 
 
 def test_what_the_lease_has_room_for(inside: Planner) -> None:
     """A full machine is no obstacle inside a lease; another borrower of it is."""
     full = replace(OUTER, ticket="full", experiment="Full", need=need(2, 12), place="")
     claim = inside.claim("In", "in::notebooks", need(2))
-    assert isinstance(inside.admission(claim, [OUTER, full], [full]), Grant)
+    assert isinstance(inside.admission(Readings(), claim, [OUTER, full], [full]), Grant)
     borrower = replace(claim, ticket="borrower", session="other")
-    around = Surroundings(snapshot=PoolSnapshot(holders=(OUTER, borrower)), gpus=(), memory=None)
-    assert inside.verdict(claim, [], around) == "others"
-    alone = replace(around, snapshot=PoolSnapshot(holders=(OUTER, full)))
+    beside = MachineState(holders=(OUTER, borrower))
+    assert inside.verdict(claim, [], beside) == "others"
+    alone = MachineState(holders=(OUTER, full))
     assert inside.verdict(claim, [], alone) == "start"
-
-
-def test_what_runs_inside_is_no_neighbour(tmp_path: Path) -> None:
-    """When a death is explained an experiment is not blamed on what it runs itself."""
-    pool = LeasePool(tmp_path / "pool")
-    with (
-        pool.lease(claim("Outer"), admission=lambda *_: Grant()) as outer,
-        pool.lease(
-            replace(claim("In"), lender=outer.claim.ticket), admission=lambda *_: Grant()
-        ) as inner,
-        pool.lease(claim("Lung"), admission=lambda *_: Grant()),
-    ):
-        found = [planner(pool).others(each.claim) for each in (outer, inner)]
-    assert [[other.experiment for other in others] for others in found] == [["Lung"], ["Lung"]]

@@ -27,15 +27,11 @@ from report_samples import (
 )
 
 from pytest_nbgroups.core.events import ExperimentFinished
+from pytest_nbgroups.core.identity import session_id
 from pytest_nbgroups.core.model import ExperimentResult, Failure, FailureKind
 from pytest_nbgroups.core.resources import Budget, Estimate, Gpu
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.reports.session_file import (
-    SessionMetadata,
-    session_dict,
-    session_id,
-    write_record,
-)
+from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict, write_record
 from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA, TRACEBACK_LIMIT
 from pytest_nbgroups.scheduling.sharding import ShardRecord
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from pytest_nbgroups.core.model import DECLARATION_FILE
 from pytest_nbgroups.core.resources import Resources
-from pytest_nbgroups.engines.planner import Planner
 from pytest_nbgroups.hints.suggestions import hint_lines
 from pytest_nbgroups.integration.collection import ExperimentItem
+from pytest_nbgroups.integration.facts import SessionFacts
 from pytest_nbgroups.integration.options.command_line import value_of
 from pytest_nbgroups.integration.outcomes import shown
 from pytest_nbgroups.integration.own_lines import begin_line
@@ -38,16 +38,12 @@ class PlanOnly:
 
     def __init__(
         self,
-        config: pytest.Config,
+        facts: SessionFacts,
         asked: AskedWorkers,
-        *,
-        planner: Callable[[], Planner],
-        history_warnings: Callable[[], Iterable[str]],
     ) -> None:
-        self._config = config
+        self._facts = facts
+        self._config = facts.config
         self._asked = asked
-        self._planner = planner
-        self._history_warnings = history_warnings
         self._declared: dict[str, Resources] = {}
 
     def pytest_report_header(self) -> str:
@@ -55,7 +51,7 @@ class PlanOnly:
         workers = (
             f"{count} worker{'s' if count != 1 else ''} asked for" if count else "one at a time"
         )
-        return f"experiments: plan only, nothing runs: {workers}; {budget_text(self._planner().budget)}"
+        return f"experiments: plan only, nothing runs: {workers}; {budget_text(self._facts.budget)}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -72,14 +68,14 @@ class PlanOnly:
         return True
 
     def _tell(self, items: Sequence[pytest.Item]) -> None:
-        candidates = survey(items, self._planner(), self._declared)
+        candidates = survey(items, self._facts.planner, self._declared)
         tests = len(items) - len(candidates)
         plan = replace(
-            make_plan(candidates, self._planner(), self._asked, tests=tests),
+            make_plan(candidates, self._facts.planner, self._asked, tests=tests),
             notes=tuple(self._notes(candidates)),
             endnotes=(
                 *self._write_weights(candidates),
-                *(f"experiments: warning: {text}" for text in self._history_warnings()),
+                *(f"experiments: warning: {text}" for text in self._facts.history.warnings),
             ),
         )
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
@@ -98,7 +94,7 @@ class PlanOnly:
 
     def _notes(self, candidates: Iterable[Candidate]) -> list[str]:
         """What history contradicts, and what to declare."""
-        planner = self._planner()
+        planner = self._facts.planner
         told = list(planner.budget.notes)
         hints: list[str] = []
         for candidate in candidates:
@@ -118,12 +114,12 @@ class PlanOnly:
 
         One that the ini file names is for every session to read, so none changes it unasked.
         """
-        path = self._planner().settings.weights
+        path = self._facts.settings.weights
         if path is None or value_of(self._config, "--experiment-weights") is None:
             return
         seconds, unknown = self._durations(candidates)
         name = shown(self._config, path)
-        if self._planner().settings.shard is not None:
+        if self._facts.settings.shard is not None:
             yield f"weights not written: {name} is for all shards, this is the plan of one"
         elif not seconds:
             yield f"weights not written to {name}: no experiment has ever run here"
@@ -146,7 +142,7 @@ class PlanOnly:
     def _durations(self, candidates: Iterable[Candidate]) -> tuple[dict[str, float], set[str]]:
         """Expected seconds by node id, and the node ids of those that have none."""
         found = [c for c in candidates if c.experiment is not None]
-        estimates = {c.nodeid: self._planner().estimate(c.name) for c in found}
+        estimates = {c.nodeid: self._facts.planner.estimate(c.name) for c in found}
         seconds = {
             nodeid: estimate.duration_s
             for nodeid, estimate in estimates.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,8 @@ import pytest
 from pytest_nbgroups.core.model import Experiment
 from pytest_nbgroups.core.resources import Resources
 from pytest_nbgroups.core.settings import Schedule
-from pytest_nbgroups.declarations.requirements import missing
+from pytest_nbgroups.declarations.environment import environment_of
+from pytest_nbgroups.declarations.fate import fate_of, notebook_skip
 from pytest_nbgroups.engines.planner import Planner
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.xdist.items import describe
@@ -109,36 +110,33 @@ def _test(item: pytest.Item, position: int, planner: Planner, resources: Resourc
 
 
 def _obstacle(item: ExperimentItem, planner: Planner) -> str:
-    """In the order in which a run would come upon it."""
-    experiment = item.experiment
+    """Return it in the order in which a run would meet obstacles; empty if the experiment runs."""
     if reason := _skip_mark(item):
         return f"skipped: {reason}"
-    if experiment.problem:
-        return f"fails: {experiment.problem}"
-    if experiment.skip:
-        return f"skipped: {experiment.skip}"
-    if obstacle := _unmet(experiment.resources, planner):
-        return obstacle
-    if lacking := missing(experiment.requires, _env(experiment)):
-        return f"skipped: {lacking}"
+    experiment = item.experiment
+    fate = fate_of(experiment, _env(experiment), refusal=planner.refusal(experiment.resources))
+    if not fate.runs:
+        return fate.text
     return "" if _running(experiment) else "skipped: all its notebooks are skipped"
 
 
 def _reuse(item: ExperimentItem, planner: Planner) -> Reuse | None:
-    """What ``--experiment-resume`` would reuse; None where it is not asked to, or cannot be told."""
+    """Return what ``--experiment-resume`` would reuse; None without it, or if it cannot be known."""
     if not planner.settings.resume:
         return None
-    # Brings in what runs notebooks, which other plans can do without.
-    from pytest_nbgroups.engines.local import attempt_at
-    from pytest_nbgroups.resume.attempt import looked
+    # Imports what reads checkpoints, which other plans can do without.
+    from pytest_nbgroups.resume.attempt import Attempt, looked
 
     experiment = item.runner.completed(item.experiment, item)
-    return None if experiment.problem else looked(attempt_at(experiment, planner, os.environ))
+    if experiment.problem:
+        return None
+    session, env = planner.knowledge.session, environment_of(experiment, os.environ)
+    return looked(Attempt(experiment, planner.settings, session=session, env=env))
 
 
 def _obstacle_of_test(item: pytest.Item, resources: Resources, planner: Planner) -> str:
     reason = _skip_mark(item)
-    return f"skipped: {reason}" if reason else _unmet(resources, planner)
+    return f"skipped: {reason}" if reason else planner.refusal(resources).text
 
 
 def _skip_mark(item: pytest.Item) -> str:
@@ -148,21 +146,14 @@ def _skip_mark(item: pytest.Item) -> str:
     return str(mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip"))
 
 
-def _unmet(resources: Resources, planner: Planner) -> str:
-    refusal = planner.never(resources)
-    if refusal is None:
-        return ""
-    return f"{'fails' if refusal.fails else 'skipped'}: {refusal.reason}"
-
-
 def _env(experiment: Experiment) -> Mapping[str, str]:
-    return ChainMap({**experiment.env}, os.environ)
+    return environment_of(experiment, os.environ)
 
 
 def _running(experiment: Experiment) -> int:
     """How many of its notebooks would run."""
     env = _env(experiment)
-    return sum(not n.skip and not missing(n.requires, env) for n in experiment.notebooks)
+    return sum(notebook_skip(notebook, env) is None for notebook in experiment.notebooks)
 
 
 # The plan

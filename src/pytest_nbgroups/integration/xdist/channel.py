@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,8 @@ from pytest_nbgroups.core import events
 from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.events import Event
 from pytest_nbgroups.core.text import encodable
-from pytest_nbgroups.engines.planner import Knowledge, Planner
+from pytest_nbgroups.engines.protocol import Knowledge
+from pytest_nbgroups.integration.facts import SessionFacts
 from pytest_nbgroups.integration.outcomes import failure_repr
 from pytest_nbgroups.integration.shard_selection import record_of
 from pytest_nbgroups.integration.xdist.items import CollectedItems, describe
@@ -51,12 +52,10 @@ class Receiver(Protocol):
 class Controller:
     """The controller's end: one channel to each worker."""
 
-    def __init__(
-        self, config: pytest.Config, receiver: Receiver, planner: Callable[[], Planner]
-    ) -> None:
-        self._config = config
+    def __init__(self, facts: SessionFacts, receiver: Receiver) -> None:
+        self._facts = facts
+        self._config = facts.config
         self._receiver = receiver
-        self._planner = planner
         self._channels: dict[str, Any] = {}
         self._items = CollectedItems()
         self._failures = 0
@@ -73,7 +72,7 @@ class Controller:
         channel = node.gateway.newchannel()
         channel.setcallback(lambda message: self._take(worker, message))
         node.workerinput[CHANNEL] = channel
-        node.workerinput[KNOWLEDGE] = json.dumps(events.plain(self._planner().knowledge))
+        node.workerinput[KNOWLEDGE] = json.dumps(events.plain(self._facts.planner.knowledge))
         self._channels[worker] = channel
 
     def _take(self, worker: str, message: str) -> None:
@@ -89,8 +88,6 @@ class Controller:
             return
         event = events.from_dict(told["event"])
         self._receiver.receive(event, worker=worker, nodeid=told["nodeid"])
-        if self._planner().learn(event):
-            self._send((SLOW_START, json.dumps(events.plain(self._planner().knowledge.slow_start))))
 
     @property
     def shard(self) -> ShardRecord | None:
@@ -126,7 +123,7 @@ class Controller:
         lost = self._receiver.worker_crashed(crashitem, worker=worker, message=message)
         if lost is not None:
             nodeid, result = lost
-            gpus_visible = bool(self._planner().budget.gpus)
+            gpus_visible = bool(self._facts.budget.gpus)
             report.longrepr = failure_repr(
                 self._config, result, nodeid=nodeid, gpus_visible=gpus_visible
             )
@@ -137,7 +134,7 @@ class Controller:
 
     def _is_to_be_retried(self, nodeid: str) -> bool:
         is_experiment = nodeid in self._items.experiments
-        wanted = self._planner().settings.lost == "retry"
+        wanted = self._facts.settings.lost == "retry"
         return wanted and is_experiment and nodeid not in self._retried
 
     def pytest_report_teststatus(
@@ -174,6 +171,11 @@ class Controller:
         """Interrupt what the workers run, without waiting for execnet to give them up."""
         self._send((CANCEL, reason))
 
+    def send_slow_start(self) -> None:
+        """Send what the session has learned to the workers."""
+        slow_start = self._facts.planner.knowledge.slow_start
+        self._send((SLOW_START, json.dumps(events.plain(slow_start))))
+
     def _send(self, order: tuple[str, str]) -> None:
         for channel in list(self._channels.values()):
             try:
@@ -185,19 +187,17 @@ class Controller:
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
         if config.getoption("dist") != "load":
             return mended_scheduler(config, log)
-        self.scheduler = ExperimentScheduler(config, self._planner(), lambda: self._items)
+        self.scheduler = ExperimentScheduler(self._facts, lambda: self._items)
         return self.scheduler
 
 
 class WorkerLink:
     """A worker's end of the channel."""
 
-    def __init__(
-        self, config: pytest.Config, cancellation: Cancellation, planner: Callable[[], Planner]
-    ) -> None:
-        self._channel = config.workerinput[CHANNEL]  # type: ignore[attr-defined]  # set by xdist
+    def __init__(self, facts: SessionFacts, cancellation: Cancellation) -> None:
+        self._channel = facts.config.workerinput[CHANNEL]  # type: ignore[attr-defined]  # set by xdist
         self._cancellation = cancellation
-        self._planner = planner
+        self._facts = facts
         self._parent = os.getppid()
         self._channel.setcallback(self._hear, endmarker=None)
 
@@ -242,7 +242,7 @@ class WorkerLink:
         elif order[0] == CANCEL:
             self._cancellation.cancel(order[1])
         elif order[0] == SLOW_START:
-            self._planner().set_slow_start(events.rebuild(SlowStart, json.loads(order[1])))
+            self._facts.planner.set_slow_start(events.rebuild(SlowStart, json.loads(order[1])))
 
     def _end_if_orphaned(self) -> None:
         """The channel has ended: with the session, or because the controller has died.

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_nbgroups.core.errors import DeclarationError
 from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.declarations.fate import declared_fate
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.fixture import marked_resources
 from pytest_nbgroups.integration.foreign import is_declared_to_run, uses_fixture
@@ -50,7 +51,7 @@ def describe(items: Sequence[pytest.Item]) -> CollectedItems:
 def _declared(item: pytest.Item) -> Declared | None:
     if isinstance(item, ExperimentItem):
         own = item.experiment
-        if own.problem or own.skip:
+        if not declared_fate(own).runs:
             return None
         return Declared(name=own.name, place=own.place, resources=own.resources)
     if not (uses_fixture(item) or is_declared_to_run(item)):

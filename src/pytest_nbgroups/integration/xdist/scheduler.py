@@ -16,7 +16,8 @@ import pytest
 
 from pytest_nbgroups.core.errors import LeaseError
 from pytest_nbgroups.core.resources import Claim
-from pytest_nbgroups.engines.planner import Planner, Surroundings
+from pytest_nbgroups.engines.planner import MachineState
+from pytest_nbgroups.integration.facts import SessionFacts
 from pytest_nbgroups.integration.xdist.items import CollectedItems, Declared
 from pytest_nbgroups.integration.xdist.limits import worker_count
 from pytest_nbgroups.scheduling.backlog import Backlog, Unit, Verdict, fair_chunks, in_order
@@ -32,13 +33,12 @@ _LOOK_AGAIN_S = 1.0
 class ExperimentScheduler:
     """What xdist's `Scheduling` protocol asks for, over a backlog."""
 
-    def __init__(
-        self, config: pytest.Config, planner: Planner, items: Callable[[], CollectedItems]
-    ) -> None:
-        self.config = config
-        self._planner = planner
+    def __init__(self, facts: SessionFacts, items: Callable[[], CollectedItems]) -> None:
+        self.config = facts.config
+        self._facts = facts
+        self._planner = facts.planner
         self._items = items
-        self._expected = worker_count(config)
+        self._expected = worker_count(facts.config)
         self._nodes: dict[WorkerController, Sequence[str] | None] = {}
         """Each worker, and what it has collected."""
         self._collection: Sequence[str] | None = None
@@ -209,7 +209,7 @@ class ExperimentScheduler:
     def _declared(self, nodeid: str) -> Declared | None:
         """None for what holds nothing: ordinary tests, and experiments that cannot run here."""
         declared = self._items().experiments.get(nodeid)
-        if declared is None or self._planner.never(declared.resources):
+        if declared is None or not self._planner.refusal(declared.resources).runs:
             return None
         return declared
 
@@ -217,7 +217,7 @@ class ExperimentScheduler:
 
     def _dispatch(self) -> None:
         """Give every free worker what may start now; end those for which nothing is left."""
-        look, has_idle = _Look(self._planner, self._claims), False
+        look, has_idle = _Look(self._facts, self._claims), False
         for node, collected in list(self._nodes.items()):
             is_busy = collected is None or node in self._backlog.running
             if is_busy or node.shutting_down:
@@ -260,27 +260,27 @@ class ExperimentScheduler:
 class _Look:
     """What is held and used, seen at most once for each time that workers are given work."""
 
-    def __init__(self, planner: Planner, running: Mapping[WorkerController, Claim]) -> None:
-        self._planner = planner
+    def __init__(self, facts: SessionFacts, running: Mapping[WorkerController, Claim]) -> None:
+        self._facts = facts
         self._running = running
 
     @cached_property
-    def _around(self) -> Surroundings | None:
-        """None where the lease pool cannot be used: whoever runs an experiment will tell."""
+    def _state(self) -> MachineState | None:
+        """None if the lease pool cannot be used: the run of an experiment reports that."""
         try:
-            return self._planner.look()
+            return self._facts.machine_state()
         except LeaseError:
             return None
 
     def verdict(self, claim: Claim) -> Verdict:
-        if self._around is None:
+        if self._state is None:
             return "start"
-        return self._planner.verdict(claim, tuple(self._running.values()), self._around)
+        return self._facts.planner.verdict(claim, tuple(self._running.values()), self._state)
 
     def holds(self, worker: WorkerController) -> bool:
         """Whether what was sent to the worker has its lease by now."""
         claim = self._running.get(worker)
-        if claim is None or self._around is None:
+        if claim is None or self._state is None:
             return True
         mine = claim.session, claim.nodeid
-        return any((c.session, c.nodeid) == mine for c in self._around.snapshot.holders)
+        return any((c.session, c.nodeid) == mine for c in self._state.holders)

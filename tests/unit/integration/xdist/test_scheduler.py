@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +17,13 @@ from machines import budget
 from pytest_nbgroups.core.resources import Claim, Estimate, Resources
 from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.core.units import Size
-from pytest_nbgroups.engines.planner import Knowledge, Planner
+from pytest_nbgroups.engines.planner import Planner
+from pytest_nbgroups.engines.protocol import Knowledge
+from pytest_nbgroups.engines.this_machine import ThisMachine
 from pytest_nbgroups.integration.xdist import scheduler as module
 from pytest_nbgroups.integration.xdist.items import CollectedItems, Declared
 from pytest_nbgroups.integration.xdist.scheduler import ExperimentScheduler
-from pytest_nbgroups.leases.pool import LeasePool
+from pytest_nbgroups.leases.pool import HeldLease, LeasePool
 from pytest_nbgroups.scheduling.backlog import Verdict
 from pytest_nbgroups.scheduling.needs import SlowStart
 
@@ -72,7 +76,8 @@ class Session:
             estimates={n: Estimate(runs=1, duration_s=s) for n, s in (durations or {}).items()},
         )
         settings = Settings(rootdir=folder, artifacts=folder / ".experiments")
-        self.planner = Planner(knowledge, settings, LeasePool(folder.parent / "pool"))
+        self.planner = Planner(knowledge, settings)
+        self.machine = ThisMachine(LeasePool(folder.parent / "pool"))
         self.reports: list[pytest.CollectReport] = []
         self.collection = list(collection)
         config: Any = SimpleNamespace(
@@ -86,8 +91,21 @@ class Session:
             for nodeid, resources in experiments.items()
         }
         items = CollectedItems(experiments=declared)
-        self.scheduler: Any = ExperimentScheduler(config, self.planner, lambda: items)
+        facts: Any = SimpleNamespace(
+            config=config,
+            planner=self.planner,
+            machine_state=lambda: self.machine.state(self.planner.budget),
+        )
+        self.scheduler: Any = ExperimentScheduler(facts, lambda: items)
         self.nodes = [FakeNode(f"gw{number}") for number in range(workers)]
+
+    def lease(self, resources: Resources) -> AbstractContextManager[HeldLease]:
+        """Hold a lease, as an experiment of this session."""
+        need = self.planner.need("theirs", resources)
+        return self.machine.pool.lease(
+            self.planner.claim("theirs", "", need),
+            admission=partial(self.planner.admission, self.machine.readings),
+        )
 
     def note(self, report: pytest.CollectReport) -> None:
         self.reports.append(report)
@@ -256,14 +274,8 @@ def test_what_others_release_is_seen(
     monkeypatch.setattr(module, "_LOOK_AGAIN_S", 0.01)
     one, two = Resources(cpus=0.1, locks=("x",)), Resources(cpus=0.1, locks=("y",))
     other = session("theirs")
-    with other.planner.pool.lease(
-        other.planner.claim("theirs", "", other.planner.need("theirs", one)),
-        admission=other.planner.admission,
-    ):
-        with other.planner.pool.lease(
-            other.planner.claim("theirs", "", other.planner.need("theirs", two)),
-            admission=other.planner.admission,
-        ):
+    with other.lease(one):
+        with other.lease(two):
             declared = {"A::notebooks": one, "B::notebooks": two}
             made = Session(tmp_path / "t", list(declared), declared)
             first, second = made.begin()
@@ -280,10 +292,7 @@ def test_one_stands_in_the_queue_of_the_pool(
     """For what another session holds; the other workers take what can run."""
     lock = Resources(cpus=0.1, locks=("x",))
     other = session("theirs")
-    with other.planner.pool.lease(
-        other.planner.claim("theirs", "", other.planner.need("theirs", lock)),
-        admission=other.planner.admission,
-    ):
+    with other.lease(lock):
         declared = {"A::notebooks": lock, "B::notebooks": lock, "C::notebooks": TINY}
         made = Session(tmp_path / "t", list(declared), declared, workers=3)
         assert [node.sent for node in made.begin()] == [[[2, 3]], [[0, 3]], []]

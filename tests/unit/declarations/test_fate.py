@@ -1,0 +1,82 @@
+"""Whether an experiment runs, and why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_nbgroups.core.model import Experiment, Notebook
+from pytest_nbgroups.declarations.environment import environment_of
+from pytest_nbgroups.declarations.fate import (
+    RUNS,
+    Fate,
+    declared_fate,
+    fails,
+    fate_of,
+    notebook_skip,
+    skipped,
+)
+
+_BAD_VALUE = "environment variable 'TOKEN' = 7: expected a name and a text"
+_NULL = "environment variable 'TOKEN' = 'a\\x00b': holds a null character, which none can"
+_TOO_SMALL = skipped("needs 4 GPUs; this machine has none")
+
+
+def experiment(**declared: Any) -> Experiment:
+    return Experiment(name="x", directory=Path(), notebooks=(), **declared)
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({}, RUNS),
+        ({"requires": ("env:TOKEN",)}, skipped("needs the environment variable TOKEN")),
+        ({"requires": ("env:TOKEN",), "env": {"TOKEN": "x"}}, RUNS),
+        ({"env": {"TOKEN": 7}}, fails(_BAD_VALUE)),
+        ({"env": {"TOKEN": "a\0b"}}, fails(_NULL)),
+        ({"skip": "needs Docker"}, skipped("needs Docker")),
+        ({"problem": "bad TOML", "skip": "needs Docker"}, fails("bad TOML")),
+        ({"env": {"TOKEN": 7}, "skip": "needs Docker"}, fails(_BAD_VALUE)),
+    ],
+)
+def test_what_keeps_an_experiment_from_beginning(declared: dict[str, Any], expected: Fate) -> None:
+    """What it requires is looked for among its own variables too; a fault counts before a skip."""
+    found = experiment(**declared)
+    assert fate_of(found, environment_of(found, {})) == expected
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({}, _TOO_SMALL),
+        ({"requires": ("env:TOKEN",)}, _TOO_SMALL),
+        ({"skip": "needs Docker"}, skipped("needs Docker")),
+        ({"problem": "bad TOML"}, fails("bad TOML")),
+    ],
+)
+def test_what_the_machine_refuses(declared: dict[str, Any], expected: Fate) -> None:
+    """The declaration comes first, the machine second, requirements last."""
+    assert fate_of(experiment(**declared), {}, refusal=_TOO_SMALL) == expected
+
+
+def test_the_declaration_alone() -> None:
+    """It is known at collection, before anything is looked for."""
+    assert declared_fate(experiment(requires=("env:TOKEN",))).runs
+    assert declared_fate(experiment(skip="needs Docker")) == skipped("needs Docker")
+    assert declared_fate(experiment(problem="bad TOML", skip="x")) == fails("bad TOML")
+
+
+def test_how_a_plan_shows_it() -> None:
+    """With the word that a run would report."""
+    texts = [fate.text for fate in (RUNS, skipped("needs Docker"), fails("bad TOML"))]
+    assert texts == ["", "skipped: needs Docker", "fails: bad TOML"]
+
+
+def test_a_notebook() -> None:
+    """Its own reason comes before what it lacks."""
+    notebook = Notebook(path=Path("a.ipynb"), requires=("env:TOKEN",))
+    assert notebook_skip(notebook, {"TOKEN": "x"}) is None
+    assert notebook_skip(notebook, {}) == "needs the environment variable TOKEN"
+    assert notebook_skip(Notebook(path=Path("a.ipynb"), skip="slow"), {}) == "slow"
