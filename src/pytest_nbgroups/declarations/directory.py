@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,7 +22,7 @@ from pytest_nbgroups.declarations.declaration import (
     read_patterns,
     specificity,
 )
-from pytest_nbgroups.declarations.listing import IsIgnored, notebook_names
+from pytest_nbgroups.declarations.listing import IsIgnored, notebooks_in
 from pytest_nbgroups.declarations.ordering import Selection, select
 
 T = TypeVar("T")
@@ -61,13 +61,13 @@ def read_experiments(
     """
     name = experiment_name(directory, settings)
     try:
-        names = notebook_names(directory, is_ignored)
+        notebooks = notebooks_in(directory, is_ignored)
     except OSError as exc:
         return (_broken(name, directory, f"{directory}: cannot be listed: {_reason(exc)}"),)
-    if not names:
+    if not notebooks:
         return ()
     try:
-        return _read(directory, name, names, settings, customization or Customization())
+        return _read(directory, name, notebooks, settings, customization or Customization())
     except OSError as exc:  # it may be listed but not entered
         return (_broken(name, directory, f"{directory}: cannot be read: {_reason(exc)}"),)
     except NbgroupsError as exc:
@@ -94,7 +94,7 @@ def experiment_name(directory: Path, settings: Settings) -> str:
 def _read(
     directory: Path,
     name: str,
-    names: Sequence[str],
+    notebooks: Mapping[str, Path],
     settings: Settings,
     customization: Customization,
 ) -> tuple[Experiment, ...]:
@@ -102,16 +102,20 @@ def _read(
     own = _own_declaration(directory, file)
     declared = own.over(_declared_elsewhere(name, customization.patterns))
     order_source = file if "order" in own.run_table else "pyproject.toml"
-    selection = _select(directory, names, declared.run, settings, customization, order_source)
+    selection = _select(directory, notebooks, declared.run, settings, customization, order_source)
     if not selection.names:
         return ()
-    _check_notebook_tables(own, names, file)
+    _check_notebook_tables(own, notebooks, file)
     resources = _customized_resources(directory, declared.resources, customization)
     check_ram_limit(resources, file if "ram_limit" in own.resources_table else "pyproject.toml")
     experiment = Experiment(
         name=name,
         directory=directory,
-        notebooks=tuple(_notebook(directory / n, declared, settings) for n in selection.names),
+        notebooks=tuple(
+            # A path is costly to make, and a large repository has thousands.
+            _notebook(notebooks.get(n) or directory / n, declared, settings)
+            for n in selection.names
+        ),
         excluded=selection.excluded,
         resources=resources,
         timeout_s=_first(
@@ -187,7 +191,7 @@ def _shown(path: Path, settings: Settings) -> str:
 
 def _select(
     directory: Path,
-    names: Sequence[str],
+    notebooks: Mapping[str, Path],
     run: RunOptions,
     settings: Settings,
     customization: Customization,
@@ -195,7 +199,7 @@ def _select(
 ) -> Selection:
     try:
         selection = select(
-            names,
+            list(notebooks),
             mode=settings.order,
             order=run.order,
             exclude=run.exclude,
@@ -203,7 +207,7 @@ def _select(
         )
     except SelectionError as exc:
         raise SelectionError(f"{order_source}: {exc}") from exc
-    paths = [directory / n for n in selection.names]
+    paths = [notebooks[name] for name in selection.names]
     chosen = _asked(
         "pytest_experiment_notebooks", lambda: customization.notebooks(directory, paths)
     )
@@ -249,7 +253,7 @@ def _checked(chosen: Sequence[Path], directory: Path) -> tuple[str, ...]:
     return names
 
 
-def _check_notebook_tables(declared: Declaration, names: Sequence[str], source: str) -> None:
+def _check_notebook_tables(declared: Declaration, names: Collection[str], source: str) -> None:
     for name in declared.notebook_tables:
         if name not in names:
             raise DeclarationError(

@@ -13,13 +13,14 @@ IsIgnored: TypeAlias = Callable[[Path], bool]
 """Tells whether a path is left out of collection."""
 
 
-def notebook_names(directory: Path, is_ignored: IsIgnored) -> list[str]:
-    """File names of the notebooks directly in a directory, unordered. Raises OSError."""
-    return [name for name in listed_notebooks(directory) if not is_ignored(directory / name)]
+def notebooks_in(directory: Path, is_ignored: IsIgnored) -> dict[str, Path]:
+    """File name -> path of the notebooks directly in a directory, unordered. Raises OSError."""
+    found = {name: directory / name for name in listed_notebooks(directory)}
+    return {name: path for name, path in found.items() if not is_ignored(path)}
 
 
 def listed_notebooks(directory: Path) -> list[str]:
-    """`notebook_names` of which nothing is ignored."""
+    """Return the names of the notebooks directly in a directory, ignored or not. Raises OSError."""
     with os.scandir(directory) as entries:
         found = [e.name for e in entries if e.name.endswith(SUFFIX) and _is_notebook(e)]
     return [name for name in found if not name.startswith(".")]
@@ -73,6 +74,6 @@ def nested_experiments(directory: Path, is_ignored: IsIgnored) -> tuple[Path, ..
 
 def _has_notebooks(path: Path, is_ignored: IsIgnored) -> bool:
     try:
-        return bool(notebook_names(path, is_ignored))
+        return bool(notebooks_in(path, is_ignored))
     except OSError:
         return False

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.declarations.listing import nested_experiments, notebook_names, walk
+from pytest_nbgroups.declarations.listing import nested_experiments, notebooks_in, walk
 
 links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
 
@@ -15,7 +15,7 @@ def test_names_of_notebooks(tmp_path: Path) -> None:
     for name in ("a.ipynb", "new\nline é.ipynb", "skip.ipynb", "a.IPYNB", "a.ipynb.bak"):
         (tmp_path / name).touch()
     (tmp_path / "folder.ipynb").mkdir()
-    found = notebook_names(tmp_path, lambda path: path.name == "skip.ipynb")
+    found = notebooks_in(tmp_path, lambda path: path.name == "skip.ipynb")
     assert sorted(found) == ["a.ipynb", "new\nline é.ipynb"]
 
 
