@@ -42,20 +42,21 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
 ) -> ExperimentResult:
     """Run the notebooks of a directory in order, each in a fresh kernel, up to the first failure.
 
-    Reads experiment.toml in the directory and ``[tool.nbgroups]`` in ``rootdir``'s pyproject.toml,
-    over which the arguments win. ``path`` and ``artifacts`` are relative to ``rootdir``; timeouts are
-    seconds or texts such as ``"30min"``; ``env`` is added to this process's environment.
-    ``resume`` reuses the notebooks that passed in the last attempt and have not changed since.
-    ``on_event`` is called with each of `pytest_nbgroups.events`, most of them in a background
-    thread, one call at a time; what it raises becomes a warning of the result. Without it, a line on
-    stderr reports for whom the experiment waits, if it waits.
+    Reads experiment.toml in the directory and ``[tool.nbgroups]`` in ``rootdir``'s pyproject.toml;
+    the arguments win over both. ``path`` and ``artifacts`` are relative to ``rootdir``. Timeouts are
+    seconds or texts like ``"30min"``. ``env`` is added to this process's environment. ``resume``
+    reuses the notebooks that passed in the last attempt and have not changed since. ``on_event`` is
+    called with each of `pytest_nbgroups.events`, most of them in a background thread, one call at a
+    time; an exception in it becomes a warning of the result. Without it, a line on stderr reports a
+    wait.
 
-    Failures are in the result and are not raised. Raises SelectionError where the directory has no
-    notebook to run or its notebooks are independent and none is named, DeclarationError for a bad
-    pyproject.toml, ValueError for a bad timeout, and KeyboardInterrupt, once nothing is left running.
-    It waits for the lease of what it needs, as in a session of pytest; inside an experiment's
-    notebook it takes that from the experiment's lease. Raises LeaseError where no pool of leases can
-    be used.
+    The experiment waits for its lease, as in a session of pytest. Inside the notebook of another
+    experiment, it takes its lease from that experiment's lease.
+
+    Failures are in the result and are not raised. Raises SelectionError if the directory has no
+    notebook to run, or if its notebooks are independent and ``path`` names no notebook;
+    DeclarationError for a bad pyproject.toml; ValueError for a bad timeout; LeaseError if the lease
+    pool cannot be used; KeyboardInterrupt, once nothing is left running.
     """
     root = Path(os.path.abspath(rootdir))  # noqa: PTH100  follows no links, unlike resolve
     settings = Settings(

@@ -1,4 +1,4 @@
-"""What a directory declares: read from its listing and its experiment.toml, never from its notebooks."""
+"""The declaration of a directory, read from its listing and its experiment.toml, never from its notebooks."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def _unchanged_resources(_path: Path, _resources: Resources) -> Resources | None
 
 @dataclass(frozen=True, kw_only=True)
 class Customization:
-    """What is said of directories from outside of them: pyproject.toml's patterns and hooks.
+    """Declarations from outside a directory: patterns in pyproject.toml, and hooks.
 
-    A hook that returns None leaves things as they are.
+    A hook that returns None changes nothing.
     """
 
     patterns: Mapping[str, Declaration] = field(default_factory=dict)
@@ -231,7 +231,7 @@ def _customized_resources(
 
 
 def _asked(hook: str, call: Callable[[], T]) -> T:
-    """Call a hook of the user's. Whatever it raises is a fault of this experiment's declaration."""
+    """Call a hook of the user. An exception is a fault of this experiment's declaration."""
     try:
         return call()
     except Exception as exc:

@@ -1,4 +1,4 @@
-"""Whether an experiment runs, and if not, why. Decided here for runs, plans, schedulers and leases alike."""
+"""Decision whether an experiment runs, with the reason. Runs, plans and schedulers all ask here."""
 
 from __future__ import annotations
 

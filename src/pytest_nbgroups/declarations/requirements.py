@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 
 
 def missing(requires: Iterable[str], env: Mapping[str, str]) -> str | None:
-    """Name the requirements that are not met, as a reason to skip; None where all are.
+    """Name the requirements that are not met, as a reason to skip; None if all are met.
 
-    Modules are looked for in the interpreter that runs pytest, without being imported; the
-    packages above them are.
+    Modules are looked up in the interpreter that runs pytest. They are not imported, but the packages that contain
+    them are.
     """
     faults = [_missing(requirement, env) for requirement in requires]
     return "; ".join(filter(None, faults)) or None

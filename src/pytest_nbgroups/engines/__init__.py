@@ -1,1 +1,1 @@
-"""Where an experiment runs."""
+"""Places where experiments run."""

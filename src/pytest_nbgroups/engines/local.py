@@ -57,10 +57,10 @@ class LocalEngine:
         cancellation: Cancellation,
         on_halt: OnHalt | None = None,
     ) -> ExperimentResult:
-        """Carry out an order, as `Engine.run` says: wait for the lease, run, release.
+        """Carry out an order, as `Engine.run` requires: wait for the lease, run, release.
 
-        No deadline counts the wait. An experiment that does not begin, or that is reused as a whole, needs no
-        lease. If the lease cannot be had, the result says so.
+        Deadlines do not count the wait. An experiment that does not begin, or that is reused as a whole, needs
+        no lease. If the lease is not granted, the result has the reason.
         """
         experiment, settings = order.experiment, order.settings
         planner = Planner(order.knowledge, settings)
@@ -164,7 +164,7 @@ def _settled(experiment: Experiment, fate: Fate, emit: Emit) -> ExperimentResult
 
 
 def _is_reused(attempt: Attempt) -> bool:
-    """Whether nothing of the experiment has to run."""
+    """Return whether the whole experiment can be reused."""
     with contextlib.suppress(Exception):  # the run looks again, and reports what goes wrong
         looked(attempt)
     return attempt.is_whole

@@ -1,4 +1,4 @@
-"""What a session decides from what it knows: needs, claims, admission. It reads nothing itself."""
+"""Decisions of a session: needs, claims, admission. The planner itself reads nothing from the machine."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Planner:
         self.knowledge = replace(self.knowledge, parallel=parallel)
 
     def learn(self, event: Event) -> bool:
-        """Take in how a slow start has ended; return whether the knowledge has changed."""
+        """Take in the end of a slow start; return whether the knowledge has changed."""
         if not isinstance(event, ExperimentFinished) or event.result.lease is None:
             return False
         if event.result.lease.need.ram_source != "slow start" or event.result.usage is None:
@@ -142,7 +142,7 @@ class Planner:
         holders: Sequence[Claim],
         ahead: Sequence[Claim],
     ) -> Grant | Obstacle:
-        """Answer the lease pool: whether a claim is granted now.
+        """Grant a claim now, or return the obstacle. The lease pool asks this.
 
         Raises LeaseError if the claim must not wait for its directory, or would wait for ever.
         """
@@ -197,9 +197,10 @@ class Planner:
         return in_use(claim, *others)
 
     def verdict(self, claim: Claim, ours: Sequence[Claim], state: MachineState) -> Verdict:
-        """Decide whether to send an experiment to a worker, given what this session has sent already.
+        """Decide whether to send an experiment to a worker.
 
-        What has been sent and has no ticket yet counts as being ahead in the pool's queue.
+        ``ours`` are the claims that this session has sent already. Those without a ticket yet count as ahead in
+        the queue of the pool.
         """
         limit = self.settings.max_parallel
         if limit is not None and len(ours) >= limit:

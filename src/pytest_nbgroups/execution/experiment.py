@@ -96,7 +96,7 @@ def _in_thread(
 ) -> None:
     """Run the event loop beside the caller's thread, which stays free to be interrupted.
 
-    An asyncio loop of its own also works where the caller is inside of one, as in a notebook.
+    A separate asyncio loop also works if the caller runs inside one, as a notebook does.
     """
 
     def work() -> None:
@@ -235,10 +235,10 @@ async def _beside(
     *args: Parameters.args,
     **kwargs: Parameters.kwargs,
 ) -> Value | None:
-    """Do what may read many files in a thread, so that the run can be cancelled meanwhile.
+    """Do work that may read many files in a thread, so that the run stays open to cancellation.
 
-    None if it was left behind since a file does not answer, or went wrong. That costs a warning and
-    a notebook that runs once more, never a result.
+    Return None if the work failed, or was abandoned because a file does not answer. That costs a warning and one
+    more run of a notebook, never a result.
     """
     try:
         return await aside(partial(work, *args, **kwargs), run.attempt.bounds)

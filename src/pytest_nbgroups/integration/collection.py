@@ -86,7 +86,7 @@ class ExperimentCollection:
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """A skipped experiment is found at its directory, not where our code says so."""
+        """Place a skipped experiment at its directory, not at the line of our code that skips it."""
         report = yield
         if (
             isinstance(item, ExperimentItem)
@@ -120,7 +120,7 @@ def _experiment_nodeid(item: pytest.Item) -> str | None:
 
 
 def _experiments_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Keep tests behind the experiment whose directory they lie in, whatever has reordered them."""
+    """Keep tests behind the experiment whose directory they lie in, even if a plugin has reordered them."""
     waiting = {
         item.experiment.directory: item
         for item in items
@@ -138,7 +138,7 @@ def _experiments_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 
 def _leads_back(path: Path) -> bool:
-    """Whether it is a link to a directory that it lies in."""
+    """Return whether the path is a link to a directory that it lies in."""
     return (
         path.is_symlink()
         and Path(os.path.realpath(path)) in Path(os.path.realpath(path.parent), "x").parents
@@ -157,7 +157,7 @@ def _refuse_shared_names(items: Iterable[pytest.Item], artifacts: Path) -> None:
 
 
 def _listed(path: Path) -> frozenset[str] | None:
-    """The notebooks in it; None where it cannot be listed, which is to be told of."""
+    """Return the notebooks in it; None if it cannot be listed, which reading it reports."""
     try:
         return frozenset(listed_notebooks(path))
     except OSError:
@@ -165,7 +165,7 @@ def _listed(path: Path) -> frozenset[str] | None:
 
 
 class _Experiments:
-    """What makes a directory node give its experiments before everything else in it."""
+    """Makes a directory node give its experiments before everything else in it."""
 
     collection: ExperimentCollection
     listed: frozenset[str]

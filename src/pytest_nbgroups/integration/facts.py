@@ -1,4 +1,4 @@
-"""What the parts of the plugin in one process may ask about their session."""
+"""Facts of a session, for the parts of the plugin in one process."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class SessionFacts(Protocol):
 
     @property
     def fitting(self) -> Parallelism:
-        """How many of the experiments can ever run at once."""
+        """Number of experiments that can ever run at once."""
 
     @property
     def shard_record(self) -> ShardRecord | None:
-        """What this session leaves to other machines; None if it runs all."""
+        """Experiments that this session leaves to other machines; None without shards."""
 
     def machine_state(self) -> MachineState:
         """Read what is held and used now. Raises LeaseError if the lease pool cannot be used."""

@@ -91,7 +91,7 @@ class Runner:
         return replace(experiment, env=env, nested=nested)
 
     def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:
-        """What the hooks add to the environment; the nearest conftest.py wins."""
+        """Return the variables that the hooks add; the nearest conftest.py wins."""
         added: Sequence[Mapping[str, str] | None] = item.ihook.pytest_experiment_env(
             config=self.config, experiment=experiment
         )
@@ -116,7 +116,7 @@ def _disarm_faulthandler(config: pytest.Config) -> None:
 
 @contextmanager
 def _jupyter_may_warn() -> Iterator[None]:
-    """Drop warnings that Jupyter's packages raise here, such as of a home that cannot be written to.
+    """Drop warnings of Jupyter's packages in this process, for example about a read-only home directory.
 
     The user's filters are for the user's code: with ``-W error`` a notebook would fail before it begins.
     """
@@ -126,9 +126,10 @@ def _jupyter_may_warn() -> Iterator[None]:
 
 
 def _import_ipython() -> None:
-    """Where stdin is closed, pytest's stand-in for it fails when asked for its encoding.
+    """Import IPython while ``sys.stdin`` is None, if this process has no stdin.
 
-    IPython asks as it is imported, which jupyter_client does when it looks for a kernel.
+    pytest's replacement for stdin raises when asked for its encoding, and IPython asks on import. jupyter_client
+    imports IPython when it looks for a kernel.
     """
     if sys.__stdin__ is not None:
         return

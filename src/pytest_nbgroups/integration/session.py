@@ -57,7 +57,7 @@ Role: TypeAlias = Literal["alone", "controller", "worker"]
 
 @dataclass(kw_only=True, eq=False)
 class Prepared:
-    """The facts of a session in this process. See `SessionFacts` for what is not said here."""
+    """The facts of a session in this process. `SessionFacts` documents those without a docstring."""
 
     config: pytest.Config
     settings: Settings
@@ -186,10 +186,10 @@ def role_of(config: pytest.Config) -> Role:
 
 
 def auto_num_workers(config: pytest.Config) -> int | None:
-    """Workers for ``-n auto``: as many as experiments can ever run at once.
+    """Return the workers for ``-n auto``: as many as experiments can ever run at once.
 
-    Ordinary tests, which hold nothing, bring it up to the CPU budget. None leaves it to xdist, where
-    the user has decided already.
+    With ordinary tests, which need no lease, there are at least as many as CPUs in the budget. None leaves the
+    number to xdist, because the user has set it.
     """
     if limits.user_decides(config):
         return None
@@ -256,7 +256,7 @@ def _deliver(prepared: Prepared, cancellation: Cancellation) -> Deliver:
 
 @dataclass(frozen=True, kw_only=True)
 class _Audience:
-    """Takes the events of all experiments where the user watches: for history, terminal and planner."""
+    """Takes the events of all experiments, for history, terminal and planner."""
 
     reporter: ExperimentReporter
     prepared: Prepared
@@ -278,7 +278,7 @@ class _Audience:
 
 
 def fixture_for(request: pytest.FixtureRequest) -> RunExperiment:
-    """What the ``run_experiment`` fixture gives a test."""
+    """Return the value of the ``run_experiment`` fixture."""
     collection = request.config.pluginmanager.get_plugin(COLLECTION)
     assert isinstance(collection, ExperimentCollection)  # noqa: S101  registered by configure
     return RunExperiment(request, collection)

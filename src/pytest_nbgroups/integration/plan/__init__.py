@@ -1,1 +1,1 @@
-"""What would run, without running it."""
+"""The plan of a session, without running it."""

@@ -1,4 +1,4 @@
-"""``--experiment-plan``: tells what would run instead of running it."""
+"""``--experiment-plan``: show what would run, and run nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PlanOnly:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Remember what is declared, before a GPU is given to what declares none."""
+        """Remember the declarations, before an experiment without one gets a GPU by default."""
         for item in items:
             if isinstance(item, ExperimentItem):
                 self._declared[item.nodeid] = item.experiment.resources
@@ -93,7 +93,7 @@ class PlanOnly:
             reporter.write_line(line)
 
     def _notes(self, candidates: Iterable[Candidate]) -> list[str]:
-        """What history contradicts, and what to declare."""
+        """Return remarks on declarations that history contradicts, and hints what to declare."""
         planner = self._facts.planner
         told = list(planner.budget.notes)
         hints: list[str] = []
@@ -110,9 +110,9 @@ class PlanOnly:
     # The weights file
 
     def _write_weights(self, candidates: Iterable[Candidate]) -> Iterator[str]:
-        """Write the file that the command line names, and say so. Raises pytest.UsageError.
+        """Write the file that the command line names, and report it. Raises pytest.UsageError.
 
-        One that the ini file names is for every session to read, so none changes it unasked.
+        A file that the ini file names is read by every session, so no session changes it unasked.
         """
         path = self._facts.settings.weights
         if path is None or value_of(self._config, "--experiment-weights") is None:
@@ -140,7 +140,7 @@ class PlanOnly:
             )
 
     def _durations(self, candidates: Iterable[Candidate]) -> tuple[dict[str, float], set[str]]:
-        """Expected seconds by node id, and the node ids of those that have none."""
+        """Return the expected seconds by node id, and the node ids without an estimate."""
         found = [c for c in candidates if c.experiment is not None]
         estimates = {c.nodeid: self._facts.planner.estimate(c.name) for c in found}
         seconds = {

@@ -121,7 +121,7 @@ def _obstacle(item: ExperimentItem, planner: Planner) -> str:
 
 
 def _reuse(item: ExperimentItem, planner: Planner) -> Reuse | None:
-    """Return what ``--experiment-resume`` would reuse; None without it, or if it cannot be known."""
+    """Return the reuse by ``--experiment-resume``; None without the option, or if the hooks fail."""
     if not planner.settings.resume:
         return None
     # Imports what reads checkpoints, which other plans can do without.
@@ -151,7 +151,7 @@ def _env(experiment: Experiment) -> Mapping[str, str]:
 
 
 def _running(experiment: Experiment) -> int:
-    """How many of its notebooks would run."""
+    """Return how many of its notebooks would run."""
     env = _env(experiment)
     return sum(notebook_skip(notebook, env) is None for notebook in experiment.notebooks)
 
