@@ -8,7 +8,7 @@ from functools import cached_property
 
 from pytest_nbgroups.core.resources import Budget, Gpu
 from pytest_nbgroups.core.shortage import KillCounts
-from pytest_nbgroups.machine.affinity import available_cpus, choose_cpus, read_places
+from pytest_nbgroups.machine.affinity import available_cpus, choose_cpus
 from pytest_nbgroups.machine.cgroup import Cgroup, find_cgroup
 from pytest_nbgroups.machine.gpu_reader import GpuReader
 from pytest_nbgroups.machine.memory import RamLimit, find_ram
@@ -34,9 +34,8 @@ class Readings:
         return None if budget.lender else read_memory_use(self._ram_limit)
 
     def cpus_to_bind(self, count: int, taken: Iterable[Sequence[int]]) -> tuple[int, ...]:
-        """Choose CPUs for a kernel, far from those that are taken."""
-        available = available_cpus()
-        return choose_cpus(count, available, list(taken), read_places(available))
+        """Choose CPUs for a kernel, if possible none that are taken."""
+        return choose_cpus(count, available_cpus(), taken)
 
     def kill_counts(self) -> KillCounts:
         """Return how many processes the operating system has killed so far for lack of memory."""
