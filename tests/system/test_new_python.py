@@ -72,7 +72,7 @@ def test_ipython_is_imported_only_where_it_is_needed(tmp_path: Path) -> None:
         "run = lambda path: scan(Experiment(name='A', directory=path, "
         "notebooks=(Notebook(path=path),))); "
         "hints = [run(Path(path)) for path in sys.argv[1:]]; "
-        "print(hints[0].wants_gpu, 'IPython' in sys.modules, 'nbformat' in sys.modules)"
+        "print(hints[0].may_use_gpu, 'IPython' in sys.modules, 'nbformat' in sys.modules)"
     )
     for paths, loaded in (([plain], "True False False"), ([plain, magic], "True True False")):
         command = [sys.executable, "-c", program, *map(str, paths)]

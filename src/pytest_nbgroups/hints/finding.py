@@ -1,4 +1,4 @@
-"""What the source of notebooks tells of GPUs and CPUs. Pure: cells in, hints out."""
+"""Hints in the source of notebooks that they use GPUs or several CPUs. Pure: cells in, hints out."""
 
 from __future__ import annotations
 
@@ -20,63 +20,62 @@ class Hint:
 
     kind: Kind
     certain: bool
-    """False where it takes effect only if a GPU or a library is there, or nothing tells whether it does."""
+    """False if the notebook also runs without a GPU, or only imports a library that can use one."""
     sign: str
-    """As it stands in the source: ``n_jobs=-1``, ``device="cuda"``, ``import cupy``."""
+    """Text in the source: ``n_jobs=-1``, ``device="cuda"``, ``import cupy``."""
     notebook: str
     cell: int
     """1-based, among all cells."""
     line: int
-    """1-based, of the cell; too low after a magic that goes over several lines."""
+    """1-based, of the cell; too low after a magic that spans several lines."""
     count: int | None = None
-    """Processes or threads asked for; None where that is all CPUs, or unknown."""
+    """Number of processes or threads; None for all CPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hints:
-    """What the notebooks of one experiment tell, in the order in which they run."""
+    """Hints in the notebooks of one experiment, in the order in which they run."""
 
     found: tuple[Hint, ...] = ()
 
     @property
-    def wants_gpu(self) -> bool:
-        """Without a GPU it is bound to fail."""
-        return self.first("gpu") is not None
-
-    @property
     def may_use_gpu(self) -> bool:
-        """A GPU that it sees it is likely to use."""
+        """Whether the experiment uses a GPU if it sees one, as far as the source shows."""
         return any(hint.kind == "gpu" for hint in self.found)
 
-    @property
-    def is_parallel(self) -> bool:
-        """It starts processes or threads of its own."""
-        return self.first("parallel") is not None
-
     def first(self, kind: Kind) -> Hint | None:
-        """The first that is certain."""
+        """Return the first hint that is certain."""
         return next((hint for hint in self.found if hint.kind == kind and hint.certain), None)
 
 
 def find_hints(
     notebook: str, cells: Iterable[tuple[int, str]], *, to_python: Callable[[str], str]
 ) -> tuple[Hint, ...]:
-    """The signs in the code cells of one notebook, each told once. Never raises.
+    """Return the signs in the code cells of one notebook, each once. Never raises.
 
-    A cell is its number and its source. ``to_python`` is asked for the Python in a cell that is
-    none: one with magics.
+    A cell is its number and its source. ``to_python`` returns the Python code of a cell with magics.
     """
     finder = SignFinder()
-    found: dict[tuple[Kind, bool, str], Hint] = {}
+    found: dict[tuple[Kind, str], tuple[Sign, int]] = {}
     cells = list(cells)
     if not any(may_have_signs(source) for _, source in cells):
         return ()
     for number, source in cells:
         tree = _parse(source, to_python)
         for sign in finder.signs_in(tree) if tree else ():
-            hint = _hint(sign, notebook, number)
-            found.setdefault((hint.kind, hint.certain, hint.sign), hint)
-    return tuple(found.values())
+            found.setdefault((sign.kind, sign.text), (sign, number))
+    return tuple(
+        Hint(
+            kind=sign.kind,
+            certain=not sign.is_framework and (sign.kind != "gpu" or not finder.has_choice),
+            sign=sign.text,
+            notebook=notebook,
+            cell=number,
+            line=sign.line,
+            count=sign.count,
+        )
+        for sign, number in found.values()
+    )
 
 
 def _parse(source: str, to_python: Callable[[str], str]) -> ast.Module | None:
@@ -92,15 +91,3 @@ def _parse(source: str, to_python: Callable[[str], str]) -> ast.Module | None:
             return ast.parse(to_python(source))
         except Exception:  # noqa: BLE001  whatever is wrong with a cell, running it tells
             return None
-
-
-def _hint(sign: Sign, notebook: str, cell: int) -> Hint:
-    return Hint(
-        kind=sign.kind,
-        certain=sign.certain,
-        sign=sign.text,
-        notebook=notebook,
-        cell=cell,
-        line=sign.line,
-        count=sign.count,
-    )

@@ -1,33 +1,24 @@
-"""What the names and expressions in the code of a notebook are, as far as that can be told without running it."""
+"""Names and constants in the code of a notebook, as far as they are known without running it."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TypeAlias
 
 ALL_CPUS = -1
 _CPU_COUNTS = {"cpu_count", "process_cpu_count"}
 
-
-class Value(NamedTuple):
-    """A constant, or nothing known."""
-
-    value: str | float | None = None
-    certain: bool = False
-    """False where it may be something else."""
-
-    @property
-    def is_unknown(self) -> bool:
-        return self.value is None and not self.certain
+Value: TypeAlias = str | float | None
+"""A constant; None if it is not known."""
 
 
 class NotebookNames:
     """Names outlive the cell that defines them."""
 
     def __init__(self, is_notable: Callable[[object], bool]) -> None:
-        """``is_notable`` picks the value that ``a if condition else b`` is said to be perhaps."""
+        """``is_notable`` picks the value of ``a if condition else b``."""
         self._is_notable = is_notable
         self._imported: dict[str, str] = {}
         self._values: dict[str, Value] = {}
@@ -44,7 +35,7 @@ class NotebookNames:
 
     @contextmanager
     def inside(self, parameters: Iterable[str]) -> Iterator[None]:
-        """Within a function: its parameters hide what is outside, and its names end with it."""
+        """Enter a function: its parameters hide the names outside, and its names end with it."""
         outside = dict(self._values)
         self.forget(parameters)
         try:
@@ -53,7 +44,7 @@ class NotebookNames:
             self._values = outside
 
     def dotted(self, node: ast.expr) -> str:
-        """``torch.cuda.is_available``, with imports undone; what is called on the way has ``()``."""
+        """Return ``torch.cuda.is_available`` with imports undone; a call on the way gets ``()``."""
         match node:
             case ast.Name(id=name):
                 return self._imported.get(name, name)
@@ -65,28 +56,27 @@ class NotebookNames:
                 return ""
 
     def last(self, call: ast.Call) -> str:
-        """The last part of the name of what is called."""
+        """Return the last part of the name of the called function."""
         return self.dotted(call.func).rpartition(".")[2]
 
     def value(self, node: ast.expr) -> Value:
-        """Of a constant, a name that was given one, ``torch.device("cuda")``, ``os.cpu_count()``."""
+        """Return the value of a constant, a name, ``torch.device("cuda")`` or ``os.cpu_count()``."""
         match node:
-            case ast.Constant(value=(str() | int() | float() | None) as value):
-                return Value(value, certain=True)
+            case ast.Constant(value=(str() | int() | float()) as value):
+                return value
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as value)):
-                return Value(-value, certain=True)
+                return -value
             case ast.Name(id=name):
-                return self._values.get(name, Value())
+                return self._values.get(name)
             case ast.IfExp(body=body, orelse=orelse):
-                either = (self.value(body).value, self.value(orelse).value)
-                return Value(next(filter(self._is_notable, either), None))
+                return next(filter(self._is_notable, (self.value(body), self.value(orelse))), None)
             case ast.Call():
                 return self._called(node)
             case _:
-                return Value()
+                return None
 
     def _called(self, call: ast.Call) -> Value:
         last = self.last(call)
         if last in _CPU_COUNTS:
-            return Value(ALL_CPUS, certain=True)
-        return self.value(call.args[0]) if last == "device" and call.args else Value()
+            return ALL_CPUS
+        return self.value(call.args[0]) if last == "device" and call.args else None

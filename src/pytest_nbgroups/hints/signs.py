@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -36,14 +36,15 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 @dataclass(frozen=True, kw_only=True)
 class Sign:
-    """What was found, in one place of one cell."""
+    """A sign in one place of one cell."""
 
     kind: Literal["gpu", "parallel"]
-    certain: bool
     text: str
     line: int
+    is_framework: bool = False
+    """Import of a library that uses a GPU only if it is told to."""
     count: int | None = None
-    """Processes or threads asked for, where it is a number of them."""
+    """Number of processes or threads; None for all CPUs."""
 
 
 class SignFinder(ast.NodeVisitor):
@@ -51,84 +52,40 @@ class SignFinder(ast.NodeVisitor):
 
     def __init__(self) -> None:
         self._found: list[Sign] = []
-        self._doubts = 0
         self._names = NotebookNames(is_device)
+        self.has_choice = False
+        """The notebook checks for a GPU, or catches the error without one: it runs either way."""
 
     def signs_in(self, cell: ast.Module) -> Iterable[Sign]:
-        """All of the cell, or what could be reached of one that is nested too deep."""
-        self._found, self._doubts = [], 0
+        """Return all signs of the cell, or those that could be reached in a cell that is nested too deep."""
+        self._found = []
         with suppress(RecursionError):
             self.visit(cell)
         return self._found
 
-    # Where code is that may not be run
-
-    @contextmanager
-    def _doubt(self) -> Iterator[None]:
-        self._doubts += 1
-        try:
-            yield
-        finally:
-            self._doubts -= 1
-
-    def _visit_all(self, nodes: ast.AST | Sequence[ast.AST]) -> None:
-        for node in [nodes] if isinstance(nodes, ast.AST) else nodes:
-            self.visit(node)
-
-    def _visit_doubted(self, nodes: ast.AST | Sequence[ast.AST]) -> None:
-        with self._doubt():
-            self._visit_all(nodes)
-
-    def visit_If(self, node: ast.If | ast.IfExp) -> None:
-        self.visit(node.test)
-        test = self._names.value(node.test)
-        if test.certain or _is_main(node.test):
-            self._visit_all(node.body if test.value or not test.certain else node.orelse)
-        else:
-            self._visit_doubted(node.body)
-            self._visit_doubted(node.orelse)
-
-    visit_IfExp = visit_If  # noqa: N815  ast sets the names
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> None:
-        self.visit(node.values[0])
-        self._visit_doubted(node.values[1:])
-
     def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
-        """Where errors are caught, the code has another way."""
-        visit = self._visit_doubted if node.handlers else self._visit_all
-        for part in (node.body, node.handlers, node.orelse):
-            visit(part)
-        self._visit_all(node.finalbody)
+        self._guarded(node, has_guard=bool(node.handlers))
 
-    visit_TryStar = visit_Try  # noqa: N815
+    visit_TryStar = visit_Try  # noqa: N815  ast sets the names
 
     def visit_With(self, node: ast.With) -> None:
-        self._visit_all(node.items)
         calls = [item.context_expr for item in node.items]
-        is_guard = any(isinstance(c, ast.Call) and self._names.last(c) == "suppress" for c in calls)
-        (self._visit_doubted if is_guard else self._visit_all)(node.body)
+        has_guard = any(
+            isinstance(c, ast.Call) and self._names.last(c) == "suppress" for c in calls
+        )
+        self._guarded(node, has_guard=has_guard)
 
-    def visit_arguments(self, node: ast.arguments) -> None:
-        """A default may be overridden by each call."""
-        positional = [*node.posonlyargs, *node.args]
-        pairs = [
-            *zip(reversed(positional), reversed(node.defaults), strict=False),
-            *zip(node.kwonlyargs, node.kw_defaults, strict=True),
-        ]
-        with self._doubt():
-            for argument, default in pairs:
-                if default is not None:
-                    self._setting(argument.arg, default, COUNTS)
-                    self.visit(default)
+    def _guarded(self, node: ast.AST, *, has_guard: bool) -> None:
+        before = len(self._found)
+        self.generic_visit(node)
+        uses_gpu = any(sign.kind == "gpu" for sign in self._found[before:])
+        self.has_choice = self.has_choice or (has_guard and uses_gpu)
 
     def visit_FunctionDef(self, node: _Function) -> None:
         with self._names.inside(arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)):
             self.generic_visit(node)
 
     visit_AsyncFunctionDef = visit_Lambda = visit_FunctionDef  # noqa: N815
-
-    # Where signs are
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -150,12 +107,14 @@ class SignFinder(ast.NodeVisitor):
         if top in GPU_MODULES or name == "numba.cuda":
             self._gpu(text, node)
         elif top in FRAMEWORKS:
-            self._gpu(text, node, certain=False)
+            self._gpu(text, node, is_framework=True)
 
     def visit_Assert(self, node: ast.Assert) -> None:
-        if isinstance(node.test, ast.Call) and self._asks_for_cuda(node.test):
+        """Without a GPU, ``assert torch.cuda.is_available()`` fails: it leaves no choice."""
+        if isinstance(node.test, ast.Call) and self._checks_for_cuda(node.test):
             self._gpu(f"assert {_text(node.test)}", node)
-        self.generic_visit(node)
+        else:
+            self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:
@@ -178,11 +137,7 @@ class SignFinder(ast.NodeVisitor):
     def _assign(self, target: ast.expr, value: ast.expr) -> None:
         match target:
             case ast.Name(id=name):
-                known, certain = self._names.value(value)
-                self._names.assign(name, Value(known, certain=certain and not self._doubts))
-                # Whether it counts is seen where the name is used: the next line may change it.
-                with self._doubt():
-                    self._setting(name, value, set())
+                self._names.assign(name, self._names.value(value))
             case ast.Subscript(slice=ast.Constant(value=str() as key)):
                 self._setting(key, value, COUNTS)
             case _:
@@ -207,23 +162,24 @@ class SignFinder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _pass_on(self, node: ast.Call) -> None:
-        """A variable that holds a device is handed to a function that is not known here."""
+        """Find a variable with a device that is passed to an unknown function."""
         for argument in node.args:
-            value, certain = self._names.value(argument)
+            value = self._names.value(argument)
             if isinstance(argument, ast.Name) and is_device(value):
-                self._gpu(f'{argument.id}="{value}"', node, certain=certain)
+                self._gpu(f'{argument.id}="{value}"', node)
 
     def _device_call(self, node: ast.Call, name: str, last: str) -> None:
         if name in GPU_CALLS:
             self._gpu(f"{name}()", node)
         elif last == "cuda" and isinstance(node.func, ast.Attribute):
             self._gpu(".cuda()", node)
-        elif self._asks_for_cuda(node):
-            self._gpu(f"{name}()", node, certain=False)
+        elif self._checks_for_cuda(node):
+            self.has_choice = True
+            self._gpu(f"{name}()", node)
         elif last in DEVICE_CALLS and node.args and not isinstance(node.args[0], ast.Name):
-            value, certain = self._names.value(node.args[0])
+            value = self._names.value(node.args[0])
             if is_device(value) or (last == "devices" and value == "gpu"):
-                self._gpu(f"{last}({_text(node.args[0])})", node, certain=certain)
+                self._gpu(f"{last}({_text(node.args[0])})", node)
 
     def _starts_processes(self, node: ast.Call, name: str, last: str) -> bool:
         if name in CLUSTERS:
@@ -232,45 +188,30 @@ class SignFinder(ast.NodeVisitor):
         return is_pool or last in POOLS
 
     def _pool(self, node: ast.Call, name: str) -> None:
-        """However many there are: without a number, one for each CPU."""
+        """Note a pool of processes; without a number it has one for each CPU."""
         named = [k.value for k in node.keywords if k.arg in COUNTS_OF_POOLS]
-        sizes = [n for n in named if not isinstance(self._names.value(n).value, bool)] or node.args
-        size = self._names.value(sizes[0]) if sizes else Value()
-        if size.value != 1:
+        sizes = [n for n in named if not isinstance(self._names.value(n), bool)] or node.args
+        size = self._names.value(sizes[0]) if sizes else None
+        if size != 1:
             self._parallel(f"{name}({_text(sizes[0]) if sizes else ''})", node, size)
 
     def _setting(self, key: str, node: ast.expr, counts: AbstractSet[str]) -> None:
         known = self._names.value(node)
-        if key in counts:
-            if known.is_unknown or is_several(known.value):
-                self._parallel(f"{key}={_text(node)}", node, known, certain=known.certain)
-        elif isinstance(known.value, str) and is_gpu_setting(key.lower(), known.value):
-            self._gpu(f'{key}="{known.value}"', node, certain=known.certain)
+        if key in counts and is_several(known):
+            self._parallel(f"{key}={_text(node)}", node, known)
+        elif isinstance(known, str) and is_gpu_setting(key.lower(), known):
+            self._gpu(f'{key}="{known}"', node)
 
-    def _gpu(self, text: str, node: ast.expr | ast.stmt, *, certain: bool = True) -> None:
-        certain = certain and not self._doubts
-        self._found.append(Sign(kind="gpu", certain=certain, text=text, line=node.lineno))
+    def _gpu(self, text: str, node: ast.expr | ast.stmt, *, is_framework: bool = False) -> None:
+        sign = Sign(kind="gpu", text=text, line=node.lineno, is_framework=is_framework)
+        self._found.append(sign)
 
-    def _parallel(self, text: str, node: ast.expr, size: Value, *, certain: bool = True) -> None:
-        self._found.append(
-            Sign(
-                kind="parallel",
-                certain=certain and not self._doubts,
-                text=text,
-                line=node.lineno,
-                count=size.value if is_count(size.value) else None,
-            )
-        )
+    def _parallel(self, text: str, node: ast.expr, size: Value) -> None:
+        count = size if is_count(size) else None
+        self._found.append(Sign(kind="parallel", text=text, line=node.lineno, count=count))
 
-    def _asks_for_cuda(self, node: ast.Call) -> bool:
+    def _checks_for_cuda(self, node: ast.Call) -> bool:
         return self._names.dotted(node.func).endswith("cuda.is_available")
-
-
-def _is_main(test: ast.expr) -> bool:
-    """``if __name__ == "__main__"``, which holds in a notebook."""
-    return isinstance(test, ast.Compare) and (
-        isinstance(test.left, ast.Name) and test.left.id == "__name__"
-    )
 
 
 def _names_in(target: ast.expr) -> Iterator[str]:

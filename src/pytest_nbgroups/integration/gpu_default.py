@@ -43,5 +43,4 @@ def _uses_gpu(experiment: Experiment, planner: Planner) -> bool:
         return estimate.gpu_bytes > 0
     from pytest_nbgroups.notebooks.scanning import scan
 
-    hints = scan(experiment)
-    return hints.wants_gpu or hints.may_use_gpu
+    return scan(experiment).may_use_gpu
