@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+from pytest_nbgroups.core import model, resources
+
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "pytest-nbgroups"
@@ -25,6 +27,9 @@ autodoc_default_options = {"undoc-members": True, "exclude-members": "__init__"}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
+# Sphinx would print the bounds in the annotation of each number, twenty digits long.
+for module in (model, resources):
+    vars(module).update(Amount=float, Count=int, Position=int)
 # Annotations name what other projects document, and what is this project's own affair.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?:pytest|_pytest|collections|os|pathlib|typing)\..*"),

@@ -16,7 +16,7 @@ from pytest_nbgroups.core.units import DURATION_EXAMPLES, SIZE_EXAMPLES
 from pytest_nbgroups.declarations.keys import KEYS, JsonSchema, Key, json_schema
 from pytest_nbgroups.history.tables import SCHEMA_VERSION, TABLES
 from pytest_nbgroups.integration.options.resolve import OPTIONS, Option
-from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA
+from pytest_nbgroups.reports.session_schema import session_schema
 from pytest_nbgroups.scheduling.threads import THREAD_VARIABLES
 
 SCHEMA_FILE = "experiment.schema.json"
@@ -93,7 +93,7 @@ class SessionSchema(_Generated):
     """The record of a session, from its JSON schema: one list of keys for each kind of object."""
 
     def lines(self) -> Iterator[str]:
-        yield from _object("The document", SESSION_SCHEMA)
+        yield from _object("The document", session_schema())
 
 
 def _object(title: str, schema: JsonSchema) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from fuzz_inputs import json_values, mutated, numbers, paths, texts
 from hypothesis import strategies as st
 
-from pytest_nbgroups.core.events import plain
+from pytest_nbgroups.core.codec import plain
 from pytest_nbgroups.core.resources import Claim, Gpu, Need
 from pytest_nbgroups.leases import locked_file, tickets
 from pytest_nbgroups.machine.cpu import CpuLimit, find_cpus

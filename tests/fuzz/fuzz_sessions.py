@@ -29,7 +29,7 @@ from pytest_nbgroups.history.store import Session, open_history
 from pytest_nbgroups.history.tables import TABLES
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict
-from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA
+from pytest_nbgroups.reports.session_schema import session_schema
 from pytest_nbgroups.resume.checkpoint import (
     Checkpoint,
     FileState,
@@ -132,7 +132,7 @@ def session_file(content: bytes, folder: Path) -> str:
         assert str(folder) in told or "was not run" in told
         return told
     merged = json.loads((folder / "out" / "session.json").read_text())
-    jsonschema.validate(merged, SESSION_SCHEMA)
+    jsonschema.validate(merged, session_schema())
     return ""
 
 

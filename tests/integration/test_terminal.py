@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA
+from pytest_nbgroups.reports.session_schema import session_schema
 
 Write: TypeAlias = Callable[..., Path]
 
@@ -215,7 +215,7 @@ def test_the_record(pytester: pytest.Pytester) -> None:
     run(pytester)
     folder = pytester.path / ".experiments"
     record: dict[str, Any] = json.loads((folder / "session.json").read_text(encoding="utf-8"))
-    jsonschema.validate(record, SESSION_SCHEMA)
+    jsonschema.validate(record, session_schema())
     assert record["exit_status"] == 1
     assert record["rootdir"] == str(pytester.path)
     brain, heart, lung = record["experiments"]

@@ -11,6 +11,10 @@ class DeclarationError(NbgroupsError):
     """A declaration (experiment.toml, pyproject.toml, option, hook or marker) has a bad value."""
 
 
+class DataError(NbgroupsError):
+    """A value that a file or another process gives is not of the declared type."""
+
+
 class SelectionError(NbgroupsError):
     """An experiment's notebooks cannot be selected or ordered as declared."""
 

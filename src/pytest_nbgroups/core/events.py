@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
+from pytest_nbgroups.core.codec import departure, listed, plain, rebuild
+from pytest_nbgroups.core.errors import DataError
 from pytest_nbgroups.core.model import ExperimentResult, NotebookResult
 
 __all__ = [
@@ -27,8 +25,6 @@ __all__ = [
     "NotebookFinished",
     "NotebookStarted",
     "from_dict",
-    "plain",
-    "rebuild",
     "to_dict",
 ]
 
@@ -111,8 +107,6 @@ Event: TypeAlias = (
 Emit: TypeAlias = Callable[[Event], None]
 """Takes the events of a run in their order."""
 
-T = TypeVar("T")
-
 _EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in typing.get_args(Event)}
 
 
@@ -122,50 +116,9 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 
 def from_dict(data: Mapping[str, Any]) -> Event:
-    """Rebuild what `to_dict` gave. Raises KeyError for an event that is not known."""
-    event: Event = rebuild(_EVENTS[data["event"]], data)
+    """Rebuild what `to_dict` gave. Raises DataError for an unknown event and for a field of another type."""
+    name = data["event"]
+    if name not in _EVENTS:
+        raise DataError(departure("event", listed(_EVENTS), name))
+    event: Event = rebuild(_EVENTS[name], data)
     return event
-
-
-def rebuild(cls: type[T], data: Mapping[str, Any]) -> T:
-    """Build a dataclass of the model from what `plain` made of one."""
-    return typing.cast("T", _rebuild(cls, data))
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401  any value of the model
-    """Reduce a value of the model to dicts, lists, strings, numbers, booleans and None."""
-    if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return value
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _rebuild(hint: Any, value: Any) -> Any:  # noqa: ANN401  driven by annotations
-    if dataclasses.is_dataclass(hint):
-        fields = _hints(typing.cast("type", hint))
-        return hint(  # type: ignore[operator]
-            **{name: _rebuild(fields[name], value[name]) for name in fields if name in value}
-        )
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in {types.UnionType, typing.Union}:
-        inner = next(a for a in arguments if a is not types.NoneType)
-        return None if value is None else _rebuild(inner, value)
-    if origin is Mapping:
-        return {key: _rebuild(arguments[1], item) for key, item in value.items()}
-    if origin is tuple:
-        return tuple(_rebuild(arguments[0], item) for item in value)
-    if isinstance(hint, type) and issubclass(hint, Enum | Path):
-        return hint(value)
-    return value

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from pytest_nbgroups.core.codec import Count, Position
 from pytest_nbgroups.core.resources import Estimate, Lease, Resources, Usage
 
 __all__ = [
@@ -140,14 +141,18 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class CellReference:
-    """A cell of a notebook: its 1-based position among all cells, and its text."""
+    """A cell of a notebook."""
 
-    number: int
-    count: int
+    number: Position
+    """Its position among all cells of the notebook, from 1."""
+    count: Position
+    """How many cells the notebook has."""
     source: str
-    execution_count: int | None = None
-    line: int | None = None
-    """1-based line of ``source`` that failed."""
+    """Its text."""
+    execution_count: Count | None = None
+    """The number in its prompt, ``In [3]``."""
+    line: Position | None = None
+    """The line of ``source`` that failed, from 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +182,8 @@ class NotebookResult:
     kernel: str | None = None
     plain_start: str | None = None
     """Why its kernel was not forked from a warm process; None where it was, or where none came up."""
-    cells_total: int = 0
-    cells_executed: int = 0
+    cells_total: Count = 0
+    cells_executed: Count = 0
     executed_path: Path | None = None
     log_path: Path | None = None
     usage: Usage | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from pytest_nbgroups.core.codec import Amount, Count
 from pytest_nbgroups.core.units import Size
 
 RamSource: TypeAlias = Literal["declared", "history", "slow start"]
@@ -41,16 +42,21 @@ class Gpu:
     """One GPU or MIG device as NVML describes it. Its identity is the UUID."""
 
     uuid: str
-    index: int
-    """NVML index, which is the PCI bus order."""
+    """Its identity."""
+    index: Count
+    """Its NVML index, which is the PCI bus order."""
     name: str
-    total_bytes: int
-    free_bytes: int
+    """Its model."""
+    total_bytes: Count
+    """Its memory."""
+    free_bytes: Count
+    """Its free memory when it was read, at the start of the session."""
     utilization: float = 0.0
-    """0 to 1; 0 where NVML cannot say."""
+    """0 to 1; 0 if it is not known."""
     unified: bool = False
-    """Its memory is the host's RAM."""
+    """Whether its memory is the host's RAM."""
     usable: bool = True
+    """Whether its compute mode lets programs use it."""
     parent_uuid: str | None = None
     """For a MIG device, the GPU that it is a part of."""
 
@@ -60,20 +66,27 @@ class Budget:
     """The part of the machine that this session may use, and where each limit comes from."""
 
     cpus: float
+    """CPUs that the session may use."""
     cpus_source: str
+    """Where this number comes from."""
     cpu_domain: str = "machine"
-    """What the CPU limit belongs to: sessions of one domain share its CPUs."""
-    ram_bytes: int
-    ram_capacity_bytes: int
+    """What the CPUs belong to: sessions of one domain share them."""
+    ram_bytes: Count
+    """RAM that the session may use."""
+    ram_capacity_bytes: Count
+    """RAM that there is in all."""
     ram_source: str
+    """Where this number comes from."""
     ram_is_size: bool = False
-    """The user named a size: it is not reduced in proportion to what other processes use."""
+    """Whether a size was asked for, which what other processes use does not reduce."""
     ram_domain: str = "machine"
-    """As ``cpu_domain``."""
+    """What the RAM belongs to: sessions of one domain share it."""
     gpus: tuple[Gpu, ...] = ()
+    """GPUs that the session may use."""
     gpus_reason: str = ""
     """Why there are none."""
     notes: tuple[str, ...] = ()
+    """Remarks on the budget."""
     lender: Claim | None = None
     """Whose lease it is a part of: the session runs inside that experiment."""
 
@@ -82,41 +95,43 @@ class Budget:
 class Estimate:
     """What history expects of an experiment on a machine of this kind. ``None`` means not known."""
 
-    runs: int
-    """How many recorded runs it rests on."""
+    runs: Count
+    """How many earlier runs it rests on."""
     duration_s: float | None = None
-    """From lease to release."""
-    peak_bytes: int | None = None
+    """From lease to release, in seconds."""
+    peak_bytes: Count | None = None
+    """The most RAM."""
     cpus: float | None = None
-    """CPU time / wall time: the cores that it keeps busy on average."""
-    gpu_bytes: int | None = None
-    """The most that it held of the memory of one GPU; 0 where it has used none."""
+    """CPUs kept busy on average: CPU time / wall time."""
+    gpu_bytes: Count | None = None
+    """The most of the memory of one GPU; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
     """What the process tree of one kernel, or of an experiment's kernels in turn, used."""
 
-    peak_bytes: int
-    """Of RAM, shared pages counted once."""
+    peak_bytes: Count
+    """The most RAM of a kernel and all below it, shared pages once."""
     is_upper_bound: bool = False
-    """The platform cannot tell shared pages apart: the true peak is no higher."""
+    """Whether the true peak may be lower: the platform counts shared pages often."""
     cpu_s: float = 0.0
-    gpu_bytes: int | None = None
-    """The most held of the memory of one GPU; None where nothing can tell."""
+    """CPU time, in seconds."""
+    gpu_bytes: Count | None = None
+    """The most that was held of the memory of one GPU; None if nothing can measure it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
     """What a run of an experiment is to be granted: every question answered."""
 
-    cpus: float
-    ram_bytes: int
+    cpus: Amount
+    ram_bytes: Count
     ram_source: RamSource
-    gpus: int = 0
-    gpu_min_bytes: int = 0
+    gpus: Count = 0
+    gpu_min_bytes: Count = 0
     """Free memory that each whole GPU must have."""
-    gpu_share_bytes: int | None = None
+    gpu_share_bytes: Count | None = None
     """Memory of a share of one GPU; None asks for whole ones."""
     locks: tuple[str, ...] = ()
     exclusive: bool = False
@@ -140,26 +155,26 @@ class Claim:
     nodeid: str = ""
     place: str = ""
     """`Experiment.place`; empty where it is not known."""
-    pid: int = 0
+    pid: Count = 0
     user: str = ""
-    since: float = 0.0
+    since: Amount = 0.0
     """When it began to wait or, once granted, to hold; seconds since the epoch."""
     cpu_domain: str = "machine"
     ram_domain: str = "machine"
-    cpu_limit: float | None = None
+    cpu_limit: Amount | None = None
     """Its session's CPU budget; None where that is not told."""
-    ram_limit_bytes: int | None = None
+    ram_limit_bytes: Count | None = None
     gpu_choices: tuple[str, ...] = ()
     """UUIDs of the GPUs that its session may use."""
-    slow_start_limit: int | None = None
+    slow_start_limit: Count | None = None
     """At most so many claims of its session with ``ram_source == "slow start"`` hold at once."""
     gpus: tuple[str, ...] = ()
     """UUIDs granted; empty while it waits."""
-    bound_cpus: tuple[int, ...] = ()
+    bound_cpus: tuple[Count, ...] = ()
     """Numbers of the CPUs that its kernels are bound to; empty where they are not bound."""
-    used_bytes: int = 0
+    used_bytes: Count = 0
     """RAM that its kernel's tree was last seen to use."""
-    gpu_used_bytes: Mapping[str, int] = field(default_factory=dict)
+    gpu_used_bytes: Mapping[str, Count] = field(default_factory=dict)
     """UUID -> GPU memory that its kernel's tree was last seen to use; absent where unknown."""
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, TypeAlias
 
+from pytest_nbgroups.core.codec import Bounds, rebuild
+from pytest_nbgroups.core.errors import DataError
 from pytest_nbgroups.core.model import ExperimentResult, NotebookResult
 from pytest_nbgroups.history import rows
 from pytest_nbgroups.history.database import Connection
@@ -31,7 +35,13 @@ _NEWEST_RUNS = """
         ORDER BY started_at DESC LIMIT ?
     )
 """
-_LIMIT = 2**62
+_BOUNDS = Bounds(least=0, below=2**62)
+_Amount: TypeAlias = Annotated[float, _BOUNDS]
+_Count: TypeAlias = Annotated[int, _BOUNDS]
+_ROW: type[tuple[Any, ...]] = tuple[
+    str, _Amount, _Count, _Amount | None, _Count | None, _Amount | None, _Count | None
+]
+"""The name and the values of a `Run`, as `_NEWEST_RUNS` gives them."""
 _TOTALS_SO_FAR = """
     UPDATE experiments SET
         duration_s = :duration_s,
@@ -113,14 +123,11 @@ def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[Run]]:
     SQLite keeps whatever a damaged file holds in whatever column; such a row is passed over.
     """
     runs: defaultdict[str, list[Run]] = defaultdict(list)
-    for name, *values in connection.execute(_NEWEST_RUNS, (valid_text(kind), WINDOW)):
-        if isinstance(name, str) and all(map(_is_amount, values)):
+    for row in connection.execute(_NEWEST_RUNS, (valid_text(kind), WINDOW)):
+        with suppress(DataError):
+            name, *values = rebuild(_ROW, list(row))
             runs[name].append(Run._make(values))
     return runs
-
-
-def _is_amount(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and 0 <= value < _LIMIT)
 
 
 def machine_number(connection: Connection, kind: str) -> int:

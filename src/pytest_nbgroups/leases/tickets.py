@@ -11,16 +11,16 @@ import json
 import os
 import re
 import secrets
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache, lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pytest_nbgroups.core.events import plain, rebuild
+from pytest_nbgroups.core.codec import plain, rebuild
+from pytest_nbgroups.core.errors import DataError
 from pytest_nbgroups.core.resources import Claim, Need
 from pytest_nbgroups.leases import locked_file
 
@@ -29,7 +29,6 @@ State: TypeAlias = Literal["waiting", "holding"]
 _NAME = re.compile(r"(waiting|holding)-([0-9]{1,60})-[0-9]+-[0-9a-f]+")
 _LAST_NUMBER = 10**60 - 1
 _USAGE = ("used_bytes", "gpu_used_bytes")
-_LIMIT = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,41 +143,6 @@ def _object(line: bytes) -> Mapping[str, Any]:
 
 def _claim(data: Mapping[str, Any]) -> Claim | None:
     try:
-        claim = rebuild(Claim, data)
-    except (TypeError, ValueError, AttributeError):
+        return rebuild(Claim, data)
+    except DataError:
         return None
-    return claim if _is_a(Claim, claim) else None
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _is_a(hint: Any, value: Any) -> bool:  # noqa: ANN401  driven by annotations
-    """Whether a value is what an annotation of `Claim` says, all numbers being sizes or times."""
-    if is_dataclass(hint):
-        kind = typing.cast("type", hint)
-        return isinstance(value, kind) and all(
-            _is_a(_hints(kind)[each.name], getattr(value, each.name)) for each in fields(kind)
-        )
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is None:
-        return _is_plain(hint, value)
-    if origin is Literal:
-        return value in arguments
-    if origin in {types.UnionType, typing.Union}:
-        return any(_is_a(argument, value) for argument in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is_a(arguments[0], item) for item in value)
-    return isinstance(value, dict) and all(
-        _is_a(arguments[0], key) and _is_a(arguments[1], item) for key, item in value.items()
-    )
-
-
-def _is_plain(kind: type, value: object) -> bool:
-    if kind not in {int, float}:
-        return isinstance(value, kind)
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    fits = whole or (kind is float and isinstance(value, float))
-    return fits and 0 <= typing.cast("float", value) < _LIMIT

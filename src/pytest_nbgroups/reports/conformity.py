@@ -1,68 +1,63 @@
-"""Whether a record that was read is what its JSON schema says. Pure."""
+"""Whether a session record that was read is what its JSON schema describes. Pure."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-_SHOWN = 40  # characters of a value
-
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "array": list,
-    "boolean": bool,
-    "integer": int,
-    "null": type(None),
-    "number": (int, float),
-    "object": dict,
-    "string": str,
-}
+from pytest_nbgroups.core.codec import departure
+from pytest_nbgroups.reports.session_schema import session_schema
 
 
-def departures(value: object, schema: Mapping[str, Any], place: str = "") -> Iterator[str]:
-    """Each part that is not as the schema says: ``experiments[0].nodeid: expected string, got 3``.
-
-    Knows the words that `SESSION_SCHEMA` uses. Numbers are finite here, and true is no number.
-    """
-    kinds = _kinds(schema)
-    if not any(_is_of(kind, value) for kind in kinds):
-        yield _told(place, f"expected {' or '.join(kinds)}", value)
-    elif "const" in schema and value != schema["const"]:
-        yield _told(place, f"expected {schema['const']}", value)
-    elif isinstance(value, str) and value not in schema.get("enum", [value]):
-        yield _told(place, f"expected {', '.join(schema['enum'])}", value)
-    elif isinstance(value, int) and value < schema.get("minimum", value):
-        yield _told(place, f"expected {schema['minimum']} or more", value)
-    elif isinstance(value, dict):
-        yield from _in_object(value, schema, place)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from departures(item, schema["items"], f"{place}[{index}]")
+def parsed(text: str) -> Any:  # noqa: ANN401  what JSON holds
+    """Parse JSON whose numbers are finite. Raises ValueError or RecursionError."""
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
 
 
-def _in_object(value: Mapping[str, Any], schema: Mapping[str, Any], place: str) -> Iterator[str]:
-    above = f"{place}." if place else ""
-    for name, inner in schema["properties"].items():
-        if name in value:
-            yield from departures(value[name], inner, f"{above}{name}")
-        elif name in schema["required"]:
-            yield f"{above}{name} is missing"
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isfinite(number):
+        return number
+    raise ValueError(f"{text} is no finite number")
 
 
-def _kinds(schema: Mapping[str, Any]) -> list[str]:
-    kinds = schema["type"]
-    return [kinds] if isinstance(kinds, str) else list(kinds)
+def fault(record: object) -> str | None:
+    """Describe the first part that is not as it must be: ``experiments[0].nodeid: expected string, got 3``."""
+    from fastjsonschema import JsonSchemaValueException
+
+    try:
+        _validate()(record)
+    except JsonSchemaValueException as exc:
+        place = (exc.name or "").removeprefix("data").removeprefix(".")
+        if exc.rule == "required":
+            missing = next(name for name in exc.rule_definition if name not in exc.value)
+            return f"{place}.{missing} is missing".removeprefix(".")
+        return departure(place, _expected(exc.rule, exc.rule_definition), exc.value)
+    return None
 
 
-def _is_of(kind: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
-    return isinstance(value, _TYPES[kind])
+@cache
+def _validate() -> Callable[[object], object]:
+    import fastjsonschema
+
+    validate: Callable[[object], object] = fastjsonschema.compile(
+        session_schema(), use_default=False
+    )
+    return validate
 
 
-def _told(place: str, expected: str, value: object) -> str:
-    text = json.dumps(value)
-    return f"{place or 'the record'}: {expected}, got {text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'}"
+def _expected(rule: str | None, definition: Any) -> str:  # noqa: ANN401  as JSON schemas have it
+    match rule:
+        case "type":
+            return definition if isinstance(definition, str) else " or ".join(definition)
+        case "enum":
+            return ", ".join(definition)
+        case "minimum":
+            return f"{definition} or more"
+        case "exclusiveMaximum":
+            return f"less than {definition}"
+        case _:
+            return str(definition)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pytest_nbgroups.core.errors import NbgroupsError
-from pytest_nbgroups.core.events import rebuild
+from pytest_nbgroups.core.codec import rebuild
+from pytest_nbgroups.core.errors import DataError, NbgroupsError
 from pytest_nbgroups.core.identity import session_id
-from pytest_nbgroups.reports.conformity import departures
-from pytest_nbgroups.reports.session_schema import SCHEMA_VERSION, SESSION_SCHEMA
+from pytest_nbgroups.reports.conformity import fault, parsed
+from pytest_nbgroups.reports.session_schema import SCHEMA_VERSION, SessionDocument, ShardEntry
 from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 FILE = "session.json"
@@ -22,16 +21,8 @@ FILE = "session.json"
 _LATEST_S = 2**36  # from the epoch: more than a clock may show by mistake, less than a date can be
 _NAMED = 10
 
-_KEPT = (
-    "id",
-    "argv",
-    "rootdir",
-    "started_at",
-    "finished_at",
-    "exit_status",
-    "budget",
-    "workers",
-)
+_KEYS = tuple(key.name for key in fields(SessionDocument))
+_KEYS_OF_SHARD = tuple(key.name for key in fields(ShardEntry))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +47,7 @@ def read_shard(folder: Path) -> ShardSession:
     """Read the session record in an artifacts folder. Raises NbgroupsError with file and remedy."""
     path = folder / FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parsed(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise NbgroupsError(
             f"{path}: cannot be read: {exc.strerror or exc}; name the artifacts folder of each shard"
@@ -68,8 +59,17 @@ def read_shard(folder: Path) -> ShardSession:
         raise NbgroupsError(
             f"{path}: is not the record of a shard; run pytest with --experiment-shard"
         )
-    _check_content(path, data)
-    return ShardSession(path=path, shard=rebuild(ShardRecord, data["shard"]), data=data)
+    if found := fault(data) or _implausible(data):
+        raise _damaged(path, found)
+    try:
+        shard = rebuild(ShardRecord, data["shard"])
+    except DataError as exc:  # 2.0 is an integer for JSON schemas
+        raise _damaged(path, f"shard.{exc}") from exc
+    return ShardSession(path=path, shard=shard, data=data)
+
+
+def _damaged(path: Path, reason: str) -> NbgroupsError:
+    return NbgroupsError(f"{path}: is damaged: {reason}; run that shard again")
 
 
 def _check_format(path: Path, data: object) -> None:
@@ -78,22 +78,19 @@ def _check_format(path: Path, data: object) -> None:
             f"{path}: is no session record of schema {SCHEMA_VERSION}; merge with the version of "
             "pytest-nbgroups that ran the shards"
         )
-    if missing := [key for key in SESSION_SCHEMA["required"] if key not in data]:
+    if missing := [key for key in _KEYS if key not in data]:
         raise NbgroupsError(
             f"{path}: lacks {', '.join(missing)}; use one version of pytest-nbgroups for all shards "
             "and to merge them"
         )
 
 
-def _check_content(path: Path, data: dict[str, Any]) -> None:
-    """The file may come from anywhere, and what merges it relies on all of it."""
-    fault = next(departures(data, SESSION_SCHEMA), None)
-    if fault is None and not 0 <= data["started_at"] < _LATEST_S:
-        fault = f"started_at: expected seconds since the epoch, got {data['started_at']:.6g}"
-    if fault is None and not all(each["attempts"] for each in data["experiments"]):
-        fault = "experiments: one has no attempts"
-    if fault is not None:
-        raise NbgroupsError(f"{path}: is damaged: {fault}; run that shard again")
+def _implausible(data: dict[str, Any]) -> str | None:
+    if not 0 <= data["started_at"] < _LATEST_S:
+        return f"started_at: expected seconds since the epoch, got {data['started_at']:.6g}"
+    if not all(each["attempts"] for each in data["experiments"]):
+        return "experiments: one has no attempts"
+    return None
 
 
 def merge_sessions(sessions: Sequence[ShardSession]) -> dict[str, Any]:
@@ -168,7 +165,7 @@ def _joined(sessions: Sequence[ShardSession]) -> dict[str, Any]:
     started_at = min(record["started_at"] for record in records)
     experiments = [experiment for session in sessions for experiment in session.experiments]
     return {
-        **{key: records[0][key] for key in SESSION_SCHEMA["required"]},
+        **{key: records[0][key] for key in _KEYS},
         "id": session_id(started_at, _token(records)),
         "started_at": started_at,
         "finished_at": _highest(record["finished_at"] for record in records),
@@ -195,5 +192,5 @@ def _highest(values: Iterable[Any]) -> Any:  # noqa: ANN401  a number or None
 
 
 def _summary(session: ShardSession) -> dict[str, Any]:
-    kept = {key: session.data[key] for key in _KEPT}
-    return {"index": session.shard.index, **kept, "nodeids": list(session.shard.nodeids)}
+    known = {**session.data, **session.data["shard"]}
+    return {key: known[key] for key in _KEYS_OF_SHARD}

@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from pytest_nbgroups.core.codec import Count, Position
 from pytest_nbgroups.core.settings import Shard
 
 ORDINARY = 1
@@ -22,15 +23,19 @@ _UNKNOWN_MS = 1000
 class ShardRecord:
     """What a shard's record tells of the split, so that shards can be merged and gaps be found."""
 
-    index: int
-    count: int
+    index: Position
+    """The number of the shard, from 1."""
+    count: Position
+    """How many shards there are."""
     digest: str
-    """Of the experiments of all shards and where each runs: the same in all shards of one run."""
+    """SHA-256 of the experiments that were selected, of all shards, and where each runs: shards of one
+    run agree on it."""
     weights_digest: str | None
-    total: int
+    """SHA-256 of the weights; None if a hash decided."""
+    total: Count
     """How many experiments all shards have together."""
     nodeids: tuple[str, ...]
-    """The experiments of this shard, sorted."""
+    """The pytest node ids of the experiments of this shard, sorted."""
 
 
 def assign(

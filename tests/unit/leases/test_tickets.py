@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nbgroups.core.events import plain
+from pytest_nbgroups.core.codec import plain
 from pytest_nbgroups.core.resources import Claim, Need
 from pytest_nbgroups.leases import locked_file, tickets
 from pytest_nbgroups.leases.tickets import OwnTicket, State, Ticket, decode

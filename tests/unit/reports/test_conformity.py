@@ -1,5 +1,8 @@
+"""A record that comes from elsewhere is as the schema describes it, or the first departure is named."""
+
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import jsonschema
@@ -7,69 +10,109 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nbgroups.reports.conformity import departures
+from pytest_nbgroups.reports.conformity import fault, parsed
+from pytest_nbgroups.reports.session_schema import session_schema
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "version": {"type": "integer", "const": 1},
-        "kind": {"type": "string", "enum": ["a", "b"]},
-        "count": {"type": ["integer", "null"], "minimum": 1},
-        "time": {"type": "number"},
-        "flag": {"type": "boolean"},
-        "items": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"x": {"type": "string"}},
-                "required": ["x"],
-            },
-        },
-    },
-    "required": ["version", "kind"],
+EXPERIMENT: dict[str, Any] = {
+    "name": "A",
+    "nodeid": "A::notebooks",
+    "directory": "A",
+    "outcome": "passed",
+    "reason": None,
+    "attempts": [],
 }
-GOOD = {"version": 1, "kind": "a", "count": None, "time": 1.5, "flag": True, "items": [{"x": ""}]}
+SHARD = {
+    "index": 1,
+    "count": 2,
+    "digest": "d",
+    "weights_digest": None,
+    "total": 3,
+    "nodeids": ["A::notebooks"],
+}
+GOOD: dict[str, Any] = {
+    "schema": 1,
+    "id": "x",
+    "pytest_version": "9",
+    "plugin_version": "1",
+    "python_version": "3",
+    "argv": [],
+    "rootdir": "/repo",
+    "started_at": 1.5,
+    "finished_at": None,
+    "exit_status": 1,
+    "budget": None,
+    "workers": [],
+    "warnings": [],
+    "shard": SHARD,
+    "shards": [],
+    "experiments": [EXPERIMENT],
+}
 
 
-def test_what_the_schema_says_is_right() -> None:
-    """Other keys are as welcome as the known ones."""
-    assert list(departures({**GOOD, "new": [None]}, SCHEMA)) == []
+def test_conforming_record() -> None:
+    """Unknown keys are allowed."""
+    assert fault({**GOOD, "new": [None]}) is None
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("path", "value", "message"),
     [
-        ({"version": 2}, "version: expected 1, got 2"),
-        ({"version": True}, "version: expected integer, got true"),
-        ({"kind": "c"}, 'kind: expected a, b, got "c"'),
-        ({"count": 0}, "count: expected 1 or more, got 0"),
-        ({"count": 1.5}, "count: expected integer or null, got 1.5"),
-        ({"time": float("inf")}, "time: expected number, got Infinity"),
-        ({"flag": 1}, "flag: expected boolean, got 1"),
-        ({"items": [{"x": ""}, {}]}, "items[1].x is missing"),
-        ({"items": [{"x": ["y" * 50]}]}, f'items[0].x: expected string, got ["{"y" * 38}...'),
+        (["schema"], 2, "schema: expected 1, got 2"),
+        (["schema"], True, "schema: expected integer, got true"),
+        (["exit_status"], "x", 'exit_status: expected integer or null, got "x"'),
+        (["started_at"], None, "started_at: expected number, got null"),
+        (["argv"], 1, "argv: expected array, got 1"),
+        (["argv"], [1], "argv[0]: expected string, got 1"),
+        (["shard", "index"], 0, "shard.index: expected 1 or more, got 0"),
+        (["shard", "total"], 2**63, f"shard.total: expected less than {2**63}, got {2**63}"),
+        (["experiments", 0], 1, "experiments[0]: expected object, got 1"),
+        (["experiments", 0, "name"], 1, "experiments[0].name: expected string, got 1"),
+        (
+            ["experiments", 0, "outcome"],
+            "x",
+            'experiments[0].outcome: expected passed, failed, skipped, interrupted, got "x"',
+        ),
+        (["id"], ["y" * 50], f'id: expected string, got ["{"y" * 38}...'),
     ],
 )
-def test_a_departure_says_where_and_what(change: dict[str, Any], told: str) -> None:
-    """The place as one would write it, what is expected there, and what is there."""
-    assert list(departures({**GOOD, **change}, SCHEMA)) == [told]
+def test_fault(path: list[Any], value: Any, message: str) -> None:
+    """It has the place, what is expected there, and the value."""
+    assert fault(changed(path, value)) == message
 
 
-def test_something_else_altogether() -> None:
-    """The whole may not be what was thought."""
-    assert list(departures([], SCHEMA)) == ["the record: expected object, got []"]
+def changed(path: list[Any], value: Any) -> Any:
+    record = copy.deepcopy(GOOD)
+    at: Any = record
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    return record
 
 
-values = st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from(["a", "z", 1.5, [], {}])
-items = st.lists(values | st.fixed_dictionaries({}, optional={"x": values}), max_size=2)
+def test_missing_key() -> None:
+    """It is named with its place."""
+    assert fault({}) == "schema is missing"
+    assert fault(changed(["experiments", 0], {})) == "experiments[0].name is missing"
 
 
-@given(
-    st.fixed_dictionaries(
-        {}, optional={name: items if name == "items" else values for name in SCHEMA["properties"]}
-    )
-)
-def test_it_agrees_with_the_reference(document: dict[str, Any]) -> None:
-    """What it takes for right is right for a validator of JSON schemas."""
-    valid = jsonschema.Draft7Validator(SCHEMA).is_valid(document)
-    assert (not list(departures(document, SCHEMA))) == valid
+def test_no_record() -> None:
+    """The whole may be something else."""
+    assert fault([]) == "the whole: expected object, got []"
+
+
+values = st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from(["a", 1.5, [], {}, [{}]])
+
+
+@given(st.dictionaries(st.sampled_from(sorted(GOOD)), values, max_size=2))
+def test_reference(change: dict[str, Any]) -> None:
+    """Another validator of JSON schemas accepts and refuses the same records."""
+    record = {**GOOD, **change}
+    valid = jsonschema.Draft7Validator(session_schema()).is_valid(record)
+    assert (fault(record) is None) == valid
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_finite_numbers(number: str) -> None:
+    """Nothing can be computed with others."""
+    with pytest.raises(ValueError, match="is no finite number"):
+        parsed(f"[{number}]")

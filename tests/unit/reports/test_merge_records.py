@@ -19,7 +19,7 @@ from pytest_nbgroups.core.settings import Shard
 from pytest_nbgroups.reports.merge_records import merge_sessions, read_shard
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict
-from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA
+from pytest_nbgroups.reports.session_schema import session_schema
 from pytest_nbgroups.scheduling.sharding import ShardRecord, shard_record
 
 SPLIT = {"Brain": 1, "Heart": 2, "Lung": 1}
@@ -125,10 +125,10 @@ def test_what_is_told_of_the_whole(shard: WriteShard) -> None:
 def test_the_schema_describes_a_merged_record(shard: WriteShard) -> None:
     """Readers need not care how many machines there were."""
     of = merged(shard(1, ["Brain", "Lung"]), shard(2, ["Heart"]))
-    jsonschema.Draft7Validator(SESSION_SCHEMA).validate(of)
-    assert list(of) == list(SESSION_SCHEMA["properties"])
+    jsonschema.Draft7Validator(session_schema()).validate(of)
+    assert list(of) == list(session_schema()["properties"])
     (first, _) = of["shards"]
-    assert list(first) == list(SESSION_SCHEMA["properties"]["shards"]["items"]["properties"])
+    assert list(first) == list(session_schema()["properties"]["shards"]["items"]["properties"])
 
 
 def test_merging_again_gives_the_same(shard: WriteShard) -> None:

@@ -32,7 +32,7 @@ from pytest_nbgroups.core.model import ExperimentResult, Failure, FailureKind
 from pytest_nbgroups.core.resources import Budget, Estimate, Gpu
 from pytest_nbgroups.reports.record import SessionRecord
 from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict, write_record
-from pytest_nbgroups.reports.session_schema import SESSION_SCHEMA, TRACEBACK_LIMIT
+from pytest_nbgroups.reports.session_schema import TRACEBACK_LIMIT, session_schema
 from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 GPU = Gpu(uuid="GPU-1", index=0, name="A100", total_bytes=80, free_bytes=70)
@@ -96,7 +96,7 @@ def strict(schema: Any) -> Any:
 
 
 def check(of: dict[str, Any]) -> None:
-    jsonschema.Draft7Validator(strict(SESSION_SCHEMA)).validate(of)
+    jsonschema.Draft7Validator(strict(session_schema())).validate(of)
 
 
 def test_the_record_of_a_failure() -> None:
@@ -284,8 +284,8 @@ def properties(schema: Any) -> Iterator[tuple[str, Any]]:
 
 def test_the_schema_explains_every_key() -> None:
     """The page of the documentation is made from it."""
-    jsonschema.Draft7Validator.check_schema(SESSION_SCHEMA)
-    described = list(properties(SESSION_SCHEMA))
+    jsonschema.Draft7Validator.check_schema(session_schema())
+    described = list(properties(session_schema()))
     assert len(described) > 60
     for name, inner in described:
         assert inner["description"].endswith((".", "null.")), name
@@ -339,7 +339,7 @@ def test_a_long_traceback_keeps_its_ends() -> None:
 
 def test_the_schema_says_what_is_kept_and_what_is_usable() -> None:
     """The descriptions are what a reader of the file goes by."""
-    said = dict(properties(SESSION_SCHEMA))
+    said = dict(properties(session_schema()))
     assert said["traceback"]["description"].endswith(
         "of one of more than 20,000 characters, the beginning and the end."
     )

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_nbgroups.core import events
 from pytest_nbgroups.core.cancellation import Cancellation
+from pytest_nbgroups.core.codec import plain, rebuild
 from pytest_nbgroups.core.events import Event
 from pytest_nbgroups.core.text import encodable
 from pytest_nbgroups.engines.protocol import Knowledge
@@ -72,13 +73,13 @@ class Controller:
         channel = node.gateway.newchannel()
         channel.setcallback(lambda message: self._take(worker, message))
         node.workerinput[CHANNEL] = channel
-        node.workerinput[KNOWLEDGE] = json.dumps(events.plain(self._facts.planner.knowledge))
+        node.workerinput[KNOWLEDGE] = json.dumps(plain(self._facts.planner.knowledge))
         self._channels[worker] = channel
 
     def _take(self, worker: str, message: str) -> None:
         told = json.loads(message)
         if "items" in told:
-            self._items = events.rebuild(CollectedItems, told["items"])
+            self._items = rebuild(CollectedItems, told["items"])
             return
         if "usage error" in told:
             self._ending = pytest.UsageError(*told["usage error"])
@@ -174,7 +175,7 @@ class Controller:
     def send_slow_start(self) -> None:
         """Send what the session has learned to the workers."""
         slow_start = self._facts.planner.knowledge.slow_start
-        self._send((SLOW_START, json.dumps(events.plain(slow_start))))
+        self._send((SLOW_START, json.dumps(plain(slow_start))))
 
     def _send(self, order: tuple[str, str]) -> None:
         for channel in list(self._channels.values()):
@@ -220,7 +221,7 @@ class WorkerLink:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Called before xdist tells what was collected."""
         items = replace(describe(session.items), shard=record_of(session.config))
-        self._tell({"items": events.plain(items)})
+        self._tell({"items": plain(items)})
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self) -> Generator[None, Any, Any]:
@@ -242,7 +243,7 @@ class WorkerLink:
         elif order[0] == CANCEL:
             self._cancellation.cancel(order[1])
         elif order[0] == SLOW_START:
-            self._facts.planner.set_slow_start(events.rebuild(SlowStart, json.loads(order[1])))
+            self._facts.planner.set_slow_start(rebuild(SlowStart, json.loads(order[1])))
 
     def _end_if_orphaned(self) -> None:
         """The channel has ended: with the session, or because the controller has died.
@@ -276,4 +277,4 @@ _ORPHAN_GRACE_S = 3.0
 def knowledge_of_worker(config: pytest.Config) -> Knowledge | None:
     """What the controller has handed down; None in a process that is no worker."""
     handed_down = getattr(config, "workerinput", {}).get(KNOWLEDGE)
-    return events.rebuild(Knowledge, json.loads(handed_down)) if handed_down else None
+    return rebuild(Knowledge, json.loads(handed_down)) if handed_down else None
