@@ -89,6 +89,7 @@ def test_tests_that_run_experiments_skip(experiment: Write, pytester: pytest.Pyt
     result = pytester.runpytest_inprocess("-rs", "--strict-markers")
     result.assert_outcomes(skipped=2)
     reasons = [line for line in result.outlines if line.startswith("SKIPPED")]
+    assert reasons
     assert all(line.endswith(": needs --run-experiments") for line in reasons)
 
 

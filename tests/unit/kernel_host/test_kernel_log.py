@@ -73,6 +73,7 @@ def test_a_full_disk_is_no_error_of_the_kernel() -> None:
     with following(Path("/dev/full")) as output:
         for _ in range(100):
             write(output, b"x" * 60_000)
+        assert output.copy()
 
 
 def test_the_end_is_seen(tmp_path: Path) -> None:
