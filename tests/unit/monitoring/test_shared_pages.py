@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 import pytest
 
+from pytest_nbgroups.monitoring import shared_pages as module
 from pytest_nbgroups.monitoring.process_memory import Portion, ProcessMemory
 from pytest_nbgroups.monitoring.shared_pages import Allowance, SharedPages, Total
 
@@ -19,6 +19,12 @@ class Clocks:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.cpu_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def thread_time(self) -> float:
+        return self.cpu_s
 
 
 class Sharers:
@@ -47,8 +53,7 @@ class Sharers:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     clocks = Clocks()
-    monkeypatch.setattr(time, "monotonic", lambda: clocks.now_s)
-    monkeypatch.setattr(time, "thread_time", lambda: clocks.cpu_s)
+    monkeypatch.setattr(module, "time", clocks)
     return clocks
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from pytest_nbgroups.core.units import Size
 from pytest_nbgroups.kernel_host.client import Reaped
 from pytest_nbgroups.kernels.holding import Holding, Sample
+from pytest_nbgroups.monitoring import shared_pages
 from pytest_nbgroups.monitoring import watch as module
 from pytest_nbgroups.monitoring.process_memory import (
     Portion,
@@ -25,11 +25,34 @@ MIB = 2**20
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 
 
+class Clock:
+    """Wall time and CPU time, which pass only if a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.cpu_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def thread_time(self) -> float:
+        return self.cpu_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for each in (module, shared_pages):
+        monkeypatch.setattr(each, "time", clock)
+    return clock
+
+
 class Processes:
     """A tree whose numbers a test sets."""
 
-    def __init__(self, proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, proc: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.proc = proc
+        self.clock = clock
         self.pids: list[int] = []
         self.samples: list[Sample] = []
         self.gpu: dict[str, int] | None = None
@@ -85,8 +108,8 @@ class Processes:
 
 
 @pytest.fixture
-def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
-    return Processes(tmp_path, monkeypatch)
+def processes(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Processes:
+    return Processes(tmp_path, clock, monkeypatch)
 
 
 def test_a_peak_between_two_samples(processes: Processes) -> None:
@@ -250,6 +273,9 @@ def test_what_hardly_changes_is_not_told_at_once(processes: Processes) -> None:
     processes.set(5, 101)
     processes.watch.sample()
     assert len(processes.samples) == 1
+    processes.clock.now_s += 1
+    processes.watch.sample()
+    assert [sample.used_bytes for sample in processes.samples] == [100 * MIB, 101 * MIB]
 
 
 def test_trouble_costs_a_warning(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,8 +357,10 @@ def test_close_looks_are_bounded(processes: Processes) -> None:
     processes.set(5, 200, pss=100)
     found = processes.watch._found()
     assert pages.look_closely(found) is not None
-    pages._next_close_look = time.monotonic() + 60
+    pages._next_close_look = processes.clock.now_s + 60
     assert pages.look_closely(found) is None
+    processes.clock.now_s += 60
+    assert pages.look_closely(found) is not None
 
 
 def test_unreadable_pages_kill_nobody(processes: Processes) -> None:
@@ -361,7 +389,7 @@ def test_what_was_there_in_the_last_second(processes: Processes) -> None:
     processes.set(5, 10)
     processes.watch.sample()
     assert processes.watch.recent_bytes == 200 * MIB
-    processes.watch._recent[0] = (time.monotonic() - 2, 200 * MIB)
+    processes.clock.now_s += 2
     processes.watch.sample()
     assert processes.watch.recent_bytes == 10 * MIB
 
@@ -407,23 +435,34 @@ def test_elsewhere(
     assert (reaped.peak_bytes, reaped.cpu_s) == (400 * MIB, 9)
 
 
-def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long a sample takes, sampling takes no more than its share: it becomes rarer."""
-    took_s = 0.003  # more than its share of the usual pause
-    enough, ends = threading.Event(), list[float]()
+class Pauses:
+    """In the place of the event that ends the sampling: notes how long each pause would be."""
+
+    def __init__(self, count: int) -> None:
+        self.noted: list[float] = []
+        self._count = count
+
+    def wait(self, pause_s: float) -> bool:
+        self.noted.append(pause_s)
+        return len(self.noted) > self._count
+
+    def is_set(self) -> bool:
+        return len(self.noted) > self._count
+
+
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.001, 0.25), (0.0035, 0.5), (7.0, 1000.0)])
+def test_it_costs_little(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, took_s: float, pause_s: float
+) -> None:
+    """Sampling takes at most 0.7 % of a core: the longer a sample takes, the longer is the pause."""
 
     def busy(_root: int, **_: object) -> list[int]:
-        end = time.thread_time() + took_s
-        while time.thread_time() < end:
-            pass
-        ends.append(time.monotonic())
-        if len(ends) == 2:
-            enough.set()
+        clock.cpu_s += took_s
         return []
 
     monkeypatch.setattr(module, "descendants", busy)
-    with MemoryWatch(1, Holding()) as watch:
-        assert enough.wait(60)
-        lasted_s = ends[-1] - ends[0]
-    assert watch.cpu_s >= 2 * took_s
-    assert took_s / lasted_s <= 0.0071
+    watch, pauses = MemoryWatch(1, Holding()), Pauses(3)
+    monkeypatch.setattr(watch, "_ended", pauses)
+    watch._watch()
+    assert pauses.noted == pytest.approx([0.0, pause_s, pause_s, pause_s])
+    assert watch.cpu_s == pytest.approx(4 * took_s)

@@ -76,19 +76,30 @@ def test_what_takes_the_place_of_another_is_written(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_what_cannot_be_written_is_told_in_the_end(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_told_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not each time; the file is named."""
     (tmp_path / ".experiments").write_text("a file")
     made = notebook()
     copy = copy_of(made, tmp_path)
+    save = copy.save
 
     async def run() -> None:
-        async with copy.kept_up_to_date(every_s=0.001):
-            printing(made, "one\n")
-            await asyncio.sleep(0.05)  # so that it has been tried: nothing else shows that
+        tried = asyncio.Semaphore(0)
+
+        def noted() -> str:
+            tried.release()
+            return save()
+
+        monkeypatch.setattr(copy, "save", noted)
+        async with asyncio.timeout(10), copy.kept_up_to_date(every_s=0.001):
+            for text in ("one\n", "two\n"):
+                printing(made, text)
+                await tried.acquire()
 
     asyncio.run(run())
-    told = copy.save()
+    told = save()
     assert told.startswith(f"{copy.path}: the executed notebook could not be saved: ")
 
 

@@ -315,7 +315,7 @@ def test_alarms_end_with_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         def cancel(self) -> None:
             self.is_set = False
 
-    monkeypatch.setattr(threading, "Timer", FakeTimer)
+    monkeypatch.setattr(module, "threading", SimpleNamespace(Timer=FakeTimer))
     lock = Resources(cpus=0.1, locks=("x",))
     declared = {"A::notebooks": lock, "B::notebooks": lock}
     made = Session(tmp_path / "s", list(declared), declared)
