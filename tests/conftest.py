@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,14 @@ def _clean_environment(request: pytest.FixtureRequest) -> None:
         monkeypatch.setenv("NBGROUPS_POOL", f"{request.getfixturevalue('pytester').path}-pool")
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         monkeypatch.setenv("PYTEST_ADDOPTS", "-p nbgroups -p xdist" if HAS_XDIST else "-p nbgroups")
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Randomness whose seed is printed, so that NBGROUPS_TEST_SEED can repeat what failed."""
+    seed = os.environ.get("NBGROUPS_TEST_SEED") or str(random.SystemRandom().randrange(2**32))
+    print(f"NBGROUPS_TEST_SEED={seed}")  # noqa: T201  pytest shows it if the test fails
+    return random.Random(seed)  # noqa: S311  no secret
 
 
 @pytest.fixture

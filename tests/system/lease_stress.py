@@ -77,21 +77,21 @@ def from_pool(folder: Path) -> Acquire:
     return lambda need: pool.lease(claim_of(need), admission=admission, wait_s=120)
 
 
-def work(folder: Path, number: int, kind: Kind, count: int, acquire: Acquire) -> None:
+def work(
+    folder: Path, number: int, kind: Kind, count: int, acquire: Acquire, chance: random.Random
+) -> None:
     """Lease, use and release ``count`` times; write a line for each."""
     os.umask(0o077)
-    chance = random.Random(time.time_ns() + number)  # noqa: S311  no secret
     with (folder / f"log-{number}").open("a", buffering=1) as log:
         for _ in range(count):
             units = chance.choice((1, 1, 2)) if kind == "gpu" else chance.randint(1, 4)
             with acquire(_need(kind, units)) as held:
-                _use(folder, kind, held, units, log)
+                _use(folder, kind, held, units, log, chance)
             log.write(f"OK {held.waited_s:.4f}\n")
 
 
-def lend(folder: Path, number: int, kind: Kind, count: int) -> None:
+def lend(folder: Path, number: int, kind: Kind, count: int, chance: random.Random) -> None:
     """Lease ``count`` times, and let three others use what was leased, each in a lease inside that one."""
-    chance = random.Random(time.time_ns() + number)  # noqa: S311  no secret
     pool = LeasePool(folder / "pool")
     with (folder / f"log-{number}").open("a", buffering=1) as log, ThreadPoolExecutor() as threads:
         for _ in range(count):
@@ -99,12 +99,13 @@ def lend(folder: Path, number: int, kind: Kind, count: int) -> None:
             claim = claim_of(replace(_need(kind, units), cpus=3))
             with pool.lease(claim, admission=admission, wait_s=120) as outer:
                 borrow = partial(_borrow, folder, kind, pool, outer.claim, log)
-                list(threads.map(borrow, [1, 1, units]))
+                seeds = [chance.randrange(2**32) for _ in range(3)]  # threads draw in any order
+                list(threads.map(borrow, [1, 1, units], seeds))
             log.write(f"OK {outer.waited_s:.4f}\n")
 
 
-def _borrow(
-    folder: Path, kind: Kind, pool: LeasePool, lender: Claim, log: TextIO, units: int
+def _borrow(  # noqa: PLR0913, PLR0917  the last two are drawn for each
+    folder: Path, kind: Kind, pool: LeasePool, lender: Claim, log: TextIO, units: int, seed: int
 ) -> None:
     budget = within(BUDGET, lender)
     claim = replace(
@@ -116,10 +117,12 @@ def _borrow(
         return asked(claim, holders=holders, ahead=ahead)
 
     with pool.lease(claim, admission=ask, wait_s=120) as held:
-        _use(folder, kind, held, units, log)
+        _use(folder, kind, held, units, log, random.Random(seed))  # noqa: S311  no secret
 
 
-def _use(folder: Path, kind: Kind, held: Held, units: int, log: TextIO) -> None:
+def _use(
+    folder: Path, kind: Kind, held: Held, units: int, log: TextIO, chance: random.Random
+) -> None:
     """Use what is held for a moment, by a kernel that may outlive this process."""
     with ExitStack() as used:
         wanted = held.gpus if kind == "gpu" else tuple(map(str, range(RAM_UNITS)))
@@ -129,7 +132,7 @@ def _use(folder: Path, kind: Kind, held: Held, units: int, log: TextIO) -> None:
         for descriptor in descriptors:
             used.callback(os.close, descriptor)
         used.enter_context(_kernel((*held.descriptors, *descriptors)))
-        time.sleep(random.uniform(0, 0.03))  # noqa: S311
+        time.sleep(chance.uniform(0, 0.03))
 
 
 def _need(kind: Kind, units: int) -> Need:
@@ -186,7 +189,7 @@ class Outcome:
 
 @dataclass(kw_only=True)
 class Stress:
-    """Starts the workers, kills one every so often, and starts it again for what it has left."""
+    """Starts the workers, kills one every so often that has had a lease, and starts it again for the rest."""
 
     folder: Path
     kind: Kind
@@ -200,12 +203,14 @@ class Stress:
     """User ids that the workers have in turn."""
     lends: bool = False
     """Whether the workers lend what they lease."""
+    chance: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311  no secret
+    """Draws who is killed when, and the seed of each worker."""
 
     def run(self) -> Outcome:
         self._prepare()
         started = time.monotonic()
-        chance = random.Random(7)  # noqa: S311  no secret
         alive = {number: self._start(number, self.leases) for number in range(self.workers)}
+        had = dict.fromkeys(alive, 0)
         kills, kill_at, errors = 0, started + 0.6, []
         try:
             while alive and time.monotonic() < started + self.limit_s:
@@ -219,10 +224,14 @@ class Stress:
                     del alive[number]
                     if left > 0:
                         alive[number] = self._start(number, left)
-                if alive and time.monotonic() > kill_at:
-                    alive[chance.choice(list(alive))].kill()
+                        had[number] = self.leases - left
+                # One that has had no lease since its start is spared: on a busy machine, where a
+                # start takes longer than the time between two kills, none would ever have one.
+                victims = [number for number in alive if len(self._waits(number)) > had[number]]
+                if victims and time.monotonic() > kill_at:
+                    alive[self.chance.choice(victims)].kill()
                     kills += 1
-                    kill_at = time.monotonic() + chance.uniform(0.5, 1.5) * self.kill_every_s
+                    kill_at = time.monotonic() + self.chance.uniform(0.5, 1.5) * self.kill_every_s
         finally:
             for process in alive.values():
                 process.kill()
@@ -251,6 +260,7 @@ class Stress:
         options = {
             "folder": str(self.folder),
             "number": number,
+            "seed": self.chance.randrange(2**32),
             "kind": self.kind,
             "count": count,
             "lends": self.lends,
@@ -275,14 +285,15 @@ def main(acquire_from: Callable[[Path], Acquire], options: str) -> None:
     """The entry of a worker."""
     said = json.loads(options)
     folder = Path(said["folder"])
+    chance = random.Random(said["seed"])  # noqa: S311  no secret
     if said["user"] is not None:  # only now: this Python can be where others may not read
         os.setgroups([])
         os.setgid(said["user"])
         os.setuid(said["user"])
     if said["lends"]:
-        lend(folder, said["number"], said["kind"], said["count"])
+        lend(folder, said["number"], said["kind"], said["count"], chance)
     else:
-        work(folder, said["number"], said["kind"], said["count"], acquire_from(folder))
+        work(folder, said["number"], said["kind"], said["count"], acquire_from(folder), chance)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,17 @@ from pathlib import Path
 
 import nbformat  # noqa: TID253  to write notebooks
 import pytest
-from workbench import ENDED_S, GONE_S, INI, Finished, Tree, printed, still_there
+from workbench import (
+    ENDED_S,
+    GONE_S,
+    INI,
+    Finished,
+    Tree,
+    await_condition,
+    printed,
+    read,
+    still_there,
+)
 
 if sys.platform == "win32":
     pytest.skip("uses POSIX links, mounts and signals", allow_module_level=True)
@@ -224,7 +234,9 @@ def test_ctrl_c_in_a_flood(tmp_path: Path) -> None:
     running = tree.start("-q")
     try:
         running.await_file(tree.directory("flood") / "started")
-        time.sleep(1)  # the flood is under way: nothing tells of that
+        copy = tree.root / ".experiments/notebooks/flood/1-run.ipynb"
+        running.await_file(copy)  # which is written once there is something to show
+        assert await_condition(lambda: printed(read(copy).cells[0]).startswith("xxx"))
         running.look()
         begun = time.monotonic()
         running.process.send_signal(signal.SIGINT)

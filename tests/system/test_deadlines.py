@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import psutil  # noqa: TID253  to look at processes
 import pytest
-from workbench import STUBBORN_CHILD, Finished, Tree, code, printed
+from workbench import GONE_S, STUBBORN_CHILD, Finished, Tree, code, printed
 
 if sys.platform == "win32":
     pytest.skip("sends POSIX signals", allow_module_level=True)
@@ -29,11 +29,11 @@ DEATHS = {
         "exit code 3, os._exit() in a cell or exit() in compiled code?",
     ),
     "crash": (
-        DIE + "os.kill(os.getpid(), signal.SIGSEGV)\ntime.sleep(60)",
+        DIE + "os.kill(os.getpid(), signal.SIGSEGV)\ntime.sleep(600)",
         "SIGSEGV, a crash in compiled code",
     ),
     "killed": (
-        DIE + "os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)",
+        DIE + "os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(600)",
         "SIGKILL, sent from outside or by the notebook itself",
     ),
 }
@@ -188,14 +188,14 @@ def test_the_child_of_a_cell_ends_with_it(run: Finished) -> None:
 
 @pytest.mark.parametrize("name", DEATHS)
 def test_a_kernel_dies(run: Finished, name: str) -> None:
-    """The wait ends within two seconds and tells how."""
+    """The wait ends long before the cell would, and tells how."""
     failure = run.failure(name)
     assert failure["kind"] == "kernel_died"
     assert failure["message"] == f"the kernel died in cell 2 of 3: {DEATHS[name][1]}"
     _assert_saved(run, name)
     died_at = float((run.root / "experiments" / name / "died_at").read_text())
     (attempt,) = run.experiment(name)["attempts"]
-    assert attempt["finished_at"] - died_at < 2
+    assert attempt["finished_at"] - died_at < GONE_S
 
 
 def test_a_cell_that_calls_exit(run: Finished) -> None:
@@ -242,5 +242,5 @@ def test_a_kernel_never_answers(run: Finished) -> None:
         "the kernel was not ready within the notebook's limit of 2.00s; it was killed"
     )
     (attempt,) = run.experiment("mute")["attempts"]
-    assert attempt["duration_s"] < 2 + GRACE_S
+    assert attempt["duration_s"] < 2 + GRACE_S + GONE_S
     assert run.outcomes("mute") == ["failed", "not_run"]

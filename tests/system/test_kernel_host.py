@@ -125,7 +125,7 @@ def test_the_end_of_a_kernel_is_told_at_once(stage: Stage, code: str, expected: 
 
     async def scene() -> None:
         process = await stage.start("sh", "-c", code)
-        assert await asyncio.wait_for(process.wait(), 2) == expected
+        assert await asyncio.wait_for(process.wait(), GONE_S) == expected
         assert process.returncode == expected
 
     run(scene())
@@ -204,7 +204,7 @@ def test_an_interrupt_reaches_the_kernel(stage: Stage) -> None:
     async def scene() -> None:
         process, _ = await stage.play("tell(1)" + FOREVER)
         assert await stage.host.signal(signal.SIGINT)
-        assert await asyncio.wait_for(process.wait(), 5) == -signal.SIGINT
+        assert await asyncio.wait_for(process.wait(), GONE_S) == -signal.SIGINT
         assert not await stage.host.signal(signal.SIGINT)
 
     try:
@@ -702,7 +702,7 @@ tell(sleeper(code, start_new_session=True))
         again: Reaped | None = stage.host.reaped
         assert before_its_end is None
         assert again is not None
-        assert again.cpu_s < 0.3
+        assert again.cpu_s < 0.9  # nothing of what was reaped before
         assert again.peak_bytes < 100_000_000
 
     run(scene())

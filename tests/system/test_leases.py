@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from pytest_nbgroups.core.resources import Need
 from pytest_nbgroups.leases.pool import LeasePool
 
 USERS = (4001, 4002)
+PATIENCE_S = 300
+"""It ends within ten seconds on an idle machine."""
 HOLDER = """
 import subprocess, sys, time
 from pathlib import Path
@@ -55,15 +58,23 @@ def check(stress: Stress) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gpu", "ram"])
-def test_killed_at_random(kind: Kind, shared_folder: Path) -> None:
+def test_killed_at_random(kind: Kind, shared_folder: Path, chance: random.Random) -> None:
     """Whoever is killed when, no GPU is used by two, no RAM is used twice, and all get their turn."""
     check(
-        Stress(folder=shared_folder, kind=kind, workers=12, leases=8, kill_every_s=0.3, limit_s=60)
+        Stress(
+            folder=shared_folder,
+            kind=kind,
+            workers=12,
+            leases=8,
+            kill_every_s=0.3,
+            limit_s=PATIENCE_S,
+            chance=chance,
+        )
     )
 
 
 @pytest.mark.parametrize("kind", ["gpu", "ram"])
-def test_lenders_killed_at_random(kind: Kind, shared_folder: Path) -> None:
+def test_lenders_killed_at_random(kind: Kind, shared_folder: Path, chance: random.Random) -> None:
     """What leases lend is used by one at a time too, also while the kernels of a dead one still end."""
     check(
         Stress(
@@ -72,14 +83,15 @@ def test_lenders_killed_at_random(kind: Kind, shared_folder: Path) -> None:
             workers=6,
             leases=4,
             kill_every_s=0.5,
-            limit_s=60,
+            limit_s=PATIENCE_S,
             lends=True,
+            chance=chance,
         )
     )
 
 
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="needs root, to be two others")
-def test_two_users(shared_folder: Path) -> None:
+def test_two_users(shared_folder: Path, chance: random.Random) -> None:
     """Two users who trust each other with nothing, each under umask 077, share one pool."""
     check(
         Stress(
@@ -88,8 +100,9 @@ def test_two_users(shared_folder: Path) -> None:
             workers=8,
             leases=8,
             kill_every_s=0.3,
-            limit_s=60,
+            limit_s=PATIENCE_S,
             users=USERS,
+            chance=chance,
         )
     )
 

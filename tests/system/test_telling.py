@@ -36,8 +36,27 @@ not run: 3-eval.ipynb
 rerun: pytest --run-experiments --experiment-resume experiments/fit::notebooks"""
 LOG = "import os\n_ = os.write(2, b'\\x1b[1mto the log\\x1b[0m\\n')"
 MINUTES = """
-import pytest_nbgroups.integration.terminal
-pytest_nbgroups.integration.terminal.MINUTE_S = 0.2
+from pathlib import Path
+from pytest_nbgroups.integration import terminal
+
+terminal.MINUTE_S = 0.05
+say = terminal.Telling._say
+
+def noted(self, lines):
+    lines = list(lines)
+    say(self, lines)
+    with Path(__file__).with_name("said").open("a") as file:
+        file.writelines(f"{line}\\n" for line in lines)
+
+terminal.Telling._say = noted
+"""
+"""Shortens the minutes, and writes into a file what has been said."""
+SAID = """
+import time
+from pathlib import Path
+def await_said(text, count):
+    while Path({said!r}).read_text().count(text) < count:
+        time.sleep(0.01)
 """
 
 
@@ -211,9 +230,15 @@ def test_a_line_a_minute(tmp_path: Path, workers: str) -> None:
     tree = Tree(tmp_path)
     (tree.root / "short_minutes.py").write_text(MINUTES)
     tree.notebook("slow", "1-first.ipynb", "1")
-    tree.notebook("slow", "2-sleep.ipynb", "1", "import time\ntime.sleep(1.5)")
+    (tree.root / "said").touch()
+    said = SAID.format(said=str(tree.root / "said"))
+    tree.notebook("slow", "2-sleep.ipynb", "1", f"{said}await_said('cell 2/2', 2)")
     tree.toml("slow", '[run]\ntimeout = "90min"\n')
-    run = tree.pytest("-p", "short_minutes", workers)
+    startup = tree.root / "ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "00-late.py").write_text(f"{said}await_said('starting its kernel', 1)")
+    env = {"IPYTHONDIR": str(tree.root / "ipython")}
+    run = tree.pytest("-p", "short_minutes", workers, env=env)
     assert run.returncode == 0, run.text
     told = [line for line in run.text.splitlines() if line.startswith("slow: ")]
     cell = [line for line in told if "cell 2/2" in line]
