@@ -159,7 +159,7 @@ def test_names_are_read_without_the_rest() -> None:
     text = encode(Checkpoint(directory="x", session="s", names=("../a", "b")))
     assert decode_names(text) == ("x", ("../a", "b"))
     assert decode_names(text.replace('"steps":[]', '"steps":7')) == ("x", ("../a", "b"))
-    with pytest.raises(CheckpointError, match="no list"):
+    with pytest.raises(CheckpointError, match="names: expected array"):
         decode_names(text.replace('["../a","b"]', '"../a"'))
 
 
