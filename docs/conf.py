@@ -25,7 +25,6 @@ myst_heading_anchors = 3
 autodoc_class_signature = "separated"  # the fields below a class say what its signature would
 autodoc_default_options = {"undoc-members": True, "exclude-members": "__init__"}
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 # Sphinx would print the bounds in the annotation of each number, twenty digits long.
 for module in (model, resources):

@@ -37,27 +37,23 @@ class Options(_Generated):
 
     required_arguments = 1
     _shown: ClassVar = {
-        "options": lambda option: option.flag is not None,
-        "ini": lambda option: option.flag is None,
+        "options": lambda option: option.flag and not option.is_switch,
+        "ini": lambda option: not option.flag,
     }
 
     def lines(self) -> Iterator[str]:
         for option in filter(self._shown[self.arguments[0]], OPTIONS):
-            yield from (_option_title(option), f": {_help(option)}", "")
+            yield from (_option_title(option), f": {option.help}", "")
             yield from (f"  Default: {option.default_text}.{_twin(option)}", "")
 
 
 def _option_title(option: Option) -> str:
-    return f"`{option.flag} {option.metavar}`" if option.flag else f"`{option.name}`"
+    value = option.metavar or "|".join(option.choices)
+    return f"`{option.flag} {value}`" if option.flag else f"`{option.name}`"
 
 
 def _twin(option: Option) -> str:
     return f" Ini key: `{option.name}`." if option.flag and option.has_ini else ""
-
-
-def _help(option: Option) -> str:
-    """The text of ``--help``, where ``%%`` is a ``%``; the default has a line of its own here."""
-    return option.help.partition(" Default:")[0].replace("%%", "%")
 
 
 class Keys(_Generated):

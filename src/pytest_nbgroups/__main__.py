@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_nbgroups.core.errors import NbgroupsError
+from pytest_nbgroups.core.settings import ARTIFACTS_FOLDER
 from pytest_nbgroups.core.text import plain_text
 
 
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     merging.add_argument(
         "--output",
         type=Path,
-        default=Path(".experiments"),
+        default=Path(ARTIFACTS_FOLDER),
         metavar="DIR",
         help="artifacts folder to write to (default: %(default)s)",
     )

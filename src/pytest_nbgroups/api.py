@@ -16,7 +16,7 @@ from pytest_nbgroups.core.errors import SelectionError
 from pytest_nbgroups.core.events import Event, ExperimentWaiting
 from pytest_nbgroups.core.identity import session_id
 from pytest_nbgroups.core.model import SUFFIX, Experiment, ExperimentResult
-from pytest_nbgroups.core.settings import Deadlines, Settings
+from pytest_nbgroups.core.settings import ARTIFACTS_FOLDER, Deadlines, Settings
 from pytest_nbgroups.core.units import parse_duration
 from pytest_nbgroups.declarations.directory import Customization, read_experiments, read_pyproject
 from pytest_nbgroups.declarations.listing import nested_experiments
@@ -31,7 +31,7 @@ def run_experiment(  # noqa: PLR0913  each is a choice of its own
     path: str | os.PathLike[str],
     *,
     rootdir: str | os.PathLike[str] = ".",
-    artifacts: str | os.PathLike[str] = ".experiments",
+    artifacts: str | os.PathLike[str] = ARTIFACTS_FOLDER,
     kernel: str | None = None,
     timeout: str | float | None = None,
     notebook_timeout: str | float | None = None,

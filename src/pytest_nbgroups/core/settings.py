@@ -21,6 +21,8 @@ GpuNaming: TypeAlias = Literal["uuid", "index"]
 ErrorOutputs: TypeAlias = Literal["warn", "fail", "ignore"]
 
 
+ARTIFACTS_FOLDER = ".experiments"
+"""Name of the folder of what a run leaves behind, unless another is given."""
 OUTPUT_LIMIT = Size(50 * 10**6, "50MB")
 """Browsers and GitHub have trouble with larger notebooks; and to keep and save one takes eight times as much memory."""
 SHUTDOWN_GRACE_S = 10.0
@@ -118,4 +120,7 @@ class Settings:
     """How much is read for the checkpoint of one experiment in one run."""
     error_outputs: ErrorOutputs = "warn"
     """How to treat a cell that passes although an error is among its outputs."""
-    artifacts: Path
+    artifacts: Path = Path(ARTIFACTS_FOLDER)
+
+
+DEFAULTS = Settings(rootdir=Path())

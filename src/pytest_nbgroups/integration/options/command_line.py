@@ -18,20 +18,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_nbgroups.integration.options.table import OPTIONS, Option
+from pytest_nbgroups.integration.options.table import OPTIONS, PLAN, RESUME, RUN, Option
 
 GROUP = "experiments", "experiments: directories of ordered notebooks (pytest-nbgroups)"
-RUN = "--run-experiments"
-PLAN = "--experiment-plan"
-RESUME = "--experiment-resume"
 
-_SWITCHES = {
-    RUN: "Collect and run experiments: each directory of notebooks is one test.",
-    PLAN: "Tell what would run, in which order, with what and for how long; run nothing.",
-    RESUME: "Reuse the first notebooks of each experiment as far as they passed and nothing has changed since.",
-}
-_VALUED = {option.flag: option for option in OPTIONS if option.flag is not None}
-_FLAGS = frozenset({*_SWITCHES, *_VALUED})
+_VALUED = {option.flag for option in OPTIONS if option.flag and not option.is_switch}
+_FLAGS = {RUN, PLAN, RESUME, *_VALUED}
 _NO = {"", "0", "false", "none", "no", "off"}
 
 _THEIR_FLAGS = pytest.StashKey[frozenset[str]]()
@@ -123,7 +115,7 @@ def publish(config: pytest.Config) -> None:
         RUN not in values and config.getoption(RUN, default=_MISSING) is not _MISSING
     )
     for flag in _FLAGS:
-        value = values.setdefault(flag, False if flag in _SWITCHES else None)
+        value = values.setdefault(flag, None if flag in _VALUED else False)
         values.setdefault(flag[2:].replace("-", "_"), value)
 
 
@@ -148,17 +140,27 @@ def take_options_at_last(config: pytest.Config, parser: pytest.Parser) -> None:
 
 def _described() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each option with its description for argparse. Its value's name is the flag itself."""
-    for flag, text in _SWITCHES.items():
-        yield flag, {"dest": flag, "action": "store_true", "help": text}
-    for flag, option in _VALUED.items():
-        read = partial(_read_argument, option)
-        described = {"metavar": option.metavar, "default": None, "type": read, "help": option.help}
-        yield flag, {"dest": flag, **described}
+    for option in OPTIONS:
+        if option.flag:
+            text = _help(option).replace("%", "%%")
+            yield option.flag, {"dest": option.flag, "help": text, **_taken_as(option)}
+
+
+def _taken_as(option: Option) -> dict[str, Any]:
+    if option.is_switch:
+        return {"action": "store_true"}
+    metavar = option.metavar or "|".join(option.choices)
+    return {"metavar": metavar, "default": None, "type": partial(_read_argument, option)}
+
+
+def _help(option: Option) -> str:
+    """The text of ``--help``. To know the default takes an import that other runs need not pay for."""
+    return option.help if option.is_switch else f"{option.help} Default: {option.default_text}."
 
 
 def _read_argument(option: Option, value: str) -> Any:  # noqa: ANN401  what the option reads
     try:
-        return option.read(value)
+        return option.parse(value)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"{value!r}: {exc}") from exc
 
@@ -192,8 +194,8 @@ def _declare_keys(config: pytest.Config, parser: pytest.Parser) -> Iterator[str]
         if _is_known_key(config, option.name):
             yield option.name
         else:
-            help_text = option.help.replace("%%", "%")
-            parser.addini(option.name, help_text, type=option.ini_type, default=None)
+            text = _help(option) if config.known_args_namespace.help else option.help
+            parser.addini(option.name, text, type=option.ini_type, default=None)
 
 
 def _is_known_key(config: pytest.Config, name: str) -> bool:

@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_nbgroups.integration.foreign import owner_of
-from pytest_nbgroups.integration.options.command_line import (
-    PLAN,
-    RESUME,
-    RUN,
-    their_flags,
-    their_keys,
-    value_of,
-)
-from pytest_nbgroups.integration.options.table import OPTIONS, Option
+from pytest_nbgroups.integration.options.command_line import their_flags, their_keys, value_of
+from pytest_nbgroups.integration.options.table import OPTIONS, PLAN, RUN, Option
 
 if TYPE_CHECKING:
     from pytest_nbgroups.core.settings import Settings, Shard
 
-_ROOTS = next(option for option in OPTIONS if option.name == "experiment_roots")
+_ROOTS = next(option for option in OPTIONS if option.field == "roots")
 
 
 def refuse_plan_alone(config: pytest.Config) -> None:
@@ -86,19 +79,22 @@ def _read_ini(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
 
 def _read_ini_text(file: str, option: Option, text: str) -> Any:  # noqa: ANN401
     try:
-        return option.read(text)
+        return option.parse(text)
     except ValueError as exc:
         raise pytest.UsageError(f"{file}: {option.name} = {text!r}: {exc}") from exc
 
 
 def read_settings(config: pytest.Config) -> Settings:
     """Resolve the command line and the ini file. Raises pytest.UsageError for a bad value."""
-    from pytest_nbgroups.core.settings import Deadlines, Settings
+    from pytest_nbgroups.core.settings import ARTIFACTS_FOLDER, Deadlines, Settings
 
     _refuse_their_flags(config)
     ini = {o.name: _read_ini(config, o) for o in OPTIONS if o.has_ini and o.ini_type != "paths"}
-    given = {o.name: value_of(config, o.flag) for o in OPTIONS if o.flag is not None}
-    either = {name: _either(given.get(name), ini[name]) for name in ini}
+    given = {o.name: value_of(config, o.flag) for o in OPTIONS if o.flag}
+    either = {o: _either(given.get(o.name), ini.get(o.name)) for o in OPTIONS if o.field}
+    fields = {o.field: value for o, value in either.items() if value is not None}
+    artifacts = _artifacts(config, fields.pop("artifacts", ARTIFACTS_FOLDER))
+    weights = _weights(config, fields.pop("weights", None))
 
     def deadlines(values: dict[str, Any]) -> Deadlines:
         return Deadlines(
@@ -107,55 +103,34 @@ def read_settings(config: pytest.Config) -> Settings:
             cell_s=values["experiment_cell_timeout"],
         )
 
-    optional = {
-        "order": ini["experiment_order"],
-        "unmet": ini["experiment_unmet"],
-        "default_ram": ini["experiment_default_ram"],
-        "transport": ini["experiment_transport"],
-        "kernel_start": ini["experiment_kernel_start"],
-        "preload": ini["experiment_preload"],
-        "output_limit": ini["experiment_output_limit"],
-        "shutdown_grace_s": ini["experiment_shutdown_grace"],
-        "checkpoint_limit": ini["experiment_checkpoint_limit"],
-        "error_outputs": ini["experiment_error_outputs"],
-        "ram_budget": either["experiment_ram"],
-        "gpus": either["experiment_gpus"],
-        "gpu_default": ini["experiment_gpu_default"],
-        "gpu_naming": ini["experiment_gpu_env"],
-        "cpu_affinity": ini["experiment_cpu_affinity"],
-        "max_parallel": either["experiment_max_parallel"],
-        "schedule": either["experiment_schedule"],
-        "wait_s": either["experiment_wait"],
-        "busy": ini["experiment_busy"],
-        "lost": either["experiment_lost"],
-    }
-    weights = either["experiment_weights"]
-    weights = None if weights is None else _normal(config.rootpath / weights)
     return Settings(
         rootdir=config.rootpath,
         roots=_roots(config),
-        cpu_budget=either["experiment_cpus"],
-        plan=bool(value_of(config, PLAN)),
-        resume=bool(value_of(config, RESUME)),
-        shard=_weighted(given["experiment_shard"], weights),
+        shard=_weighted(fields.pop("shard", None), weights),
         weights=weights,
         option_deadlines=deadlines(given),
         ini_deadlines=deadlines(ini),
         option_kernel=given["experiment_kernel"],
         ini_kernel=ini["experiment_kernel"],
-        artifacts=_artifacts(config, either["experiment_artifacts"] or ".experiments"),
-        **{name: value for name, value in optional.items() if value is not None},
+        artifacts=artifacts,
+        **fields,
     )
+
+
+def _weights(config: pytest.Config, value: str | None) -> Path | None:
+    return None if value is None else _normal(config.rootpath / value)
 
 
 def _artifacts(config: pytest.Config, value: str) -> Path:
     """Resolve the folder. One that holds the project or a root would hide it from collection."""
+    from pytest_nbgroups.core.settings import ARTIFACTS_FOLDER
+
     folder = _normal(config.rootpath / value)
     for place in (config.rootpath, *_roots(config)):
         if place.is_relative_to(folder):
             raise pytest.UsageError(
                 f"experiment_artifacts = {value!r} is or holds {place}, whose files would be taken "
-                "for artifacts; name a folder of its own, such as .experiments"
+                f"for artifacts; name a folder of its own, such as {ARTIFACTS_FOLDER}"
             )
     return folder
 

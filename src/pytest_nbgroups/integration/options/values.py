@@ -1,4 +1,4 @@
-"""How the values of options and ini keys are read: from text, with ValueError saying what is accepted."""
+"""The values of options and ini keys, from text and as text. ValueError says what is accepted."""
 
 from __future__ import annotations
 
@@ -109,3 +109,16 @@ def read_flag(value: str) -> bool:
         return {"true": True, "false": False, "1": True, "0": False}[value.strip().lower()]
     except KeyError:
         raise ValueError("expected true or false") from None
+
+
+def default_text(value: object) -> str:
+    """Write the default of a setting as a user would."""
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}s"
+        case _:
+            return str(value)

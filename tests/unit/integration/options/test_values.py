@@ -4,7 +4,7 @@ import pytest
 
 from pytest_nbgroups.integration.options.table import OPTIONS
 
-READ = {option.name: option.read for option in OPTIONS}
+OPTION = {option.name: option for option in OPTIONS}
 
 
 @pytest.mark.parametrize(
@@ -23,5 +23,5 @@ READ = {option.name: option.read for option in OPTIONS}
 def test_numbers_that_are_none(name: str, value: str, accepted: str) -> None:
     """Python's own words for them say nothing of what is accepted."""
     with pytest.raises(ValueError, match="expected ") as caught:
-        READ[name](value)
+        OPTION[name].parse(value)
     assert str(caught.value).startswith(accepted)
