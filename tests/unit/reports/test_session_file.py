@@ -27,7 +27,6 @@ from report_samples import (
 )
 
 from pytest_nbgroups.core.events import ExperimentFinished
-from pytest_nbgroups.core.identity import session_id
 from pytest_nbgroups.core.model import ExperimentResult, Failure, FailureKind
 from pytest_nbgroups.core.resources import Budget, Estimate, Gpu
 from pytest_nbgroups.reports.record import SessionRecord
@@ -362,11 +361,6 @@ def test_any_result_is_written_without_escapes(of: ExperimentResult) -> None:
     check(read)
     (experiment,) = read["experiments"]
     assert "\x1b" not in str(experiment["attempts"])
-
-
-def test_a_session_is_named_by_its_time() -> None:
-    """Names sort by time, and are file names on every system."""
-    assert session_id(1738326605.9, "1a2b3c") == "2025-01-31T12-30-05Z-1a2b3c"
 
 
 def test_the_record_is_written_twice(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 
 from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.integration.options.table import OPTIONS, PLAN, RESUME, RUN
+from pytest_nbgroups.integration.options.table import OPTIONS, PLAN, RESUME, RUN, Option
+from pytest_nbgroups.integration.options.values import read_module
 
 OPTION = {option.name: option for option in OPTIONS}
 
@@ -49,3 +50,38 @@ def test_choices() -> None:
     assert OPTION["experiment_transport"].parse("ipc") == "ipc"
     with pytest.raises(ValueError, match=r"^expected auto or ipc or tcp$"):
         OPTION["experiment_transport"].parse("udp")
+
+
+WITH_VALUE = [option for option in OPTIONS if not option.is_switch]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_row_is_whole(option: Option) -> None:
+    """It can be given in some way, and has help that is a sentence."""
+    assert option.has_flag or option.has_ini
+    assert option.name.startswith(("experiment_", "run_"))
+    assert option.help.endswith(".")
+    assert option.help[0].isupper()
+    takes_value = option.has_flag and not option.is_switch
+    assert bool(option.metavar or option.choices) == takes_value or not option.has_flag
+
+
+def test_names_are_there_once() -> None:
+    """A second row would never be read."""
+    names = [option.name for option in OPTIONS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("option", WITH_VALUE, ids=lambda option: option.name)
+def test_defaults_can_be_given(option: Option) -> None:
+    """The text that the help names as the default is accepted, unless it is a description."""
+    is_description = option.default or option.default_text in {"none", ".experiments"}
+    if not is_description:
+        option.parse(option.default_text)
+
+
+@pytest.mark.parametrize("option", WITH_VALUE, ids=lambda option: option.name)
+def test_a_bad_value_is_a_value_error(option: Option) -> None:
+    """The error says what is accepted; a name with a blank is no module."""
+    with pytest.raises(ValueError, match=r"^expected "):
+        option.parse("" if option.read is not read_module else "no module")
