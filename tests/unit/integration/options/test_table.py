@@ -62,8 +62,8 @@ def test_every_row_is_whole(option: Option) -> None:
     assert option.name.startswith(("experiment_", "run_"))
     assert option.help.endswith(".")
     assert option.help[0].isupper()
-    takes_value = option.has_flag and not option.is_switch
-    assert bool(option.metavar or option.choices) == takes_value or not option.has_flag
+    shows_value = not option.is_switch and bool(option.metavar or option.choices)
+    assert shows_value != option.is_switch or not option.has_flag
 
 
 def test_names_are_there_once() -> None:
