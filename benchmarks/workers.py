@@ -37,9 +37,9 @@ from pytest_nbgroups.machine.capacity import combine, find_budget
 from pytest_nbgroups.machine.cpu import CpuLimit
 from pytest_nbgroups.machine.gpu import GpuFindings
 from pytest_nbgroups.machine.memory import RamLimit
-from pytest_nbgroups.reports.outlook import Circumstances, outlook, predict
 from pytest_nbgroups.scheduling.backlog import Unit
 from pytest_nbgroups.scheduling.needs import SlowStart, need_of, unmet
+from pytest_nbgroups.scheduling.outlook import Circumstances, outlook, predict
 from pytest_nbgroups.scheduling.planning import Job, most_at_once
 from pytest_nbgroups.scheduling.simulation import Prediction
 

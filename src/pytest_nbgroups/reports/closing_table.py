@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, NotebookOutcome
 from pytest_nbgroups.core.resources import Gpu
 from pytest_nbgroups.core.units import format_duration
-from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
 from pytest_nbgroups.reports.failure import failure_headline
+from pytest_nbgroups.reports.grid import Layout, grid_lines
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.record import ExperimentRecord
 from pytest_nbgroups.reports.usage import gpus_text, peak_text
 from pytest_nbgroups.reports.waits import waited_text
-
-GAP = "  "
-NARROWEST_NAME = 12
-INDENT = "    "
 
 REUSED_SHOWN = 5
 """Experiments that are reused as a whole; if there are more, a line counts them."""
@@ -27,6 +22,13 @@ _NOT_RUN = {NotebookOutcome.REUSED, NotebookOutcome.SKIPPED}
 
 NUMBERS = frozenset({"notebooks", "time", "peak memory"})
 """Columns that are aligned at the right."""
+_LAYOUT = Layout(
+    right=NUMBERS,
+    names="experiment",
+    dispensable=("worker", "GPUs", "peak memory", "notebooks"),
+    notes="reason",
+    note_lines=3,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,37 +132,23 @@ def totals(rows: Iterable[Row]) -> str:
 def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
     """The table with its header, no line wider than ``width`` columns; nothing without rows.
 
-    Where the reasons do not fit beside the rest, each stands below its row instead. Then names are
+    If the reasons do not fit beside the rest, each stands below its row instead. Then names are
     shortened, and at last workers, GPUs, peaks of memory and the counts of notebooks left out, in
     this order. Columns in which no row has anything are left out as well.
     """
     if not rows:
         return []
-    cells = columns(rows)
-    beside = sum(_natural(cells).values()) + len(GAP) * (len(cells) - 1) <= width
-    if not beside:
-        cells.pop("reason", None)
-    widths = _widths(cells, width)
-    lines = []
-    for index, row in enumerate([None, *rows]):
-        text = GAP.join(_cell(name, cells[name][index], widths[name]) for name in widths)
-        outcome = row.outcome if row else None
-        lines.append(TableLine(text=shorten_end(text.rstrip(), width), outcome=outcome))
-        if row and row.reason and not beside:
-            lines += [TableLine(text=text, outcome=outcome) for text in _below(row.reason, width)]
-    return lines
+    outcomes = [None, *(row.outcome for row in rows)]
+    return [
+        TableLine(text=line, outcome=outcome)
+        for outcome, lines in zip(outcomes, grid_lines(columns(rows), _LAYOUT, width), strict=True)
+        for line in lines
+    ]
 
 
-def _below(reason: str, width: int) -> list[str]:
-    """A reason in up to three indented lines."""
-    room = max(width - len(INDENT), 1)
-    parts = textwrap.wrap(reason, room, max_lines=3, placeholder=" ...") if room > 4 else [reason]  # noqa: PLR2004
-    return [shorten_end(f"{INDENT}{part}", width) for part in parts]
-
-
-def columns(rows: Sequence[Row], *, always: Collection[str] = ()) -> dict[str, list[str]]:
-    """Header and cells of each column that has any, and of those that are ``always`` shown."""
-    cells = {
+def columns(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The cells of each column, by its header."""
+    return {
         "experiment": [row.experiment for row in rows],
         "outcome": [row.outcome.value for row in rows],
         "notebooks": [row.notebooks for row in rows],
@@ -170,29 +158,3 @@ def columns(rows: Sequence[Row], *, always: Collection[str] = ()) -> dict[str, l
         "worker": [row.worker for row in rows],
         "reason": [row.reason for row in rows],
     }
-    shown = {"experiment", *always}
-    return {name: [name, *each] for name, each in cells.items() if name in shown or any(each)}
-
-
-def _natural(columns: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    return {name: max(map(display_width, cells)) for name, cells in columns.items()}
-
-
-def _widths(columns: Mapping[str, Sequence[str]], width: int) -> dict[str, int]:
-    """Width of each column that is shown, in their order; the names take what the others leave."""
-    widths = _natural(columns)
-    wanted = widths["experiment"]
-    for name in ("worker", "GPUs", "peak memory", "notebooks"):
-        if _room(widths, width) < min(NARROWEST_NAME, wanted):
-            widths.pop(name, None)
-    widths["experiment"] = min(wanted, max(_room(widths, width), 1))
-    return widths
-
-
-def _room(widths: Mapping[str, int], width: int) -> int:
-    return width - sum(w + len(GAP) for name, w in widths.items() if name != "experiment")
-
-
-def _cell(name: str, text: str, width: int) -> str:
-    shorten = shorten_middle if name == "experiment" else shorten_end
-    return pad(shorten(text, width), width, right=name in NUMBERS)

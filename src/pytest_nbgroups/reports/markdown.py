@@ -13,6 +13,9 @@ from pytest_nbgroups.reports.lines import one_line
 # What has a meaning in Markdown, in its tables or in HTML, and "$", which GitHub reads as TeX.
 _SPECIAL = re.compile(r"[\\`*_~|<>&\[\]\"'$#]")
 
+_ALWAYS = {"experiment", "worker", "reason"}
+"""Columns that are shown also if no row has anything in them."""
+
 
 def escaped(text: str) -> str:
     """The text as a single line that Markdown, its tables and HTML show as it stands."""
@@ -38,10 +41,10 @@ def summary_markdown(
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
-    shown = columns(rows, always=("worker", "reason"))
+    shown = {name: cells for name, cells in columns(rows).items() if name in _ALWAYS or any(cells)}
     yield f"| {' | '.join(shown)} |"
     yield f"|{'|'.join('--:' if name in NUMBERS else ':--' for name in shown)}|"
-    for cells in zip(*(column[1:] for column in shown.values()), strict=True):
+    for cells in zip(*shown.values(), strict=True):
         yield f"| {' | '.join(map(escaped, cells))} |"
 
 

@@ -1,172 +1,22 @@
-"""How many workers: what each number of them would come to, as a table. Values in, lines out."""
+"""What each number of workers would come to, as a table and in sentences. Values in, lines out."""
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Iterable
 
-from pytest_nbgroups.core.resources import Budget
-from pytest_nbgroups.core.settings import Schedule
 from pytest_nbgroups.core.units import format_duration, format_size
-from pytest_nbgroups.reports.columns import pad
-from pytest_nbgroups.scheduling.backlog import Unit, in_order
-from pytest_nbgroups.scheduling.planning import Job, Parallelism
-from pytest_nbgroups.scheduling.simulation import Prediction, recommended, simulate
+from pytest_nbgroups.reports.grid import Layout, grid_lines
+from pytest_nbgroups.scheduling.outlook import TOLERANCE, Outlook
+from pytest_nbgroups.scheduling.simulation import Prediction
 
-TOLERANCE = 0.02
-"""The part of the time that is not worth another worker."""
-_ROWS = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """What the experiments would take with one worker, with two, and so on."""
-
-    predictions: tuple[Prediction, ...]
-    """By number of workers. What has never run takes no time in them."""
-    recommended: int
-    asked: int
-    """How many workers the session was to have; 0 where it runs all by itself."""
-    fits: Parallelism
-    unknown: int
-    """How many of the experiments have never run here."""
-
-    @property
-    def best(self) -> Prediction:
-        """That of the recommended number."""
-        return next(p for p in self.predictions if p.workers == self.recommended)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Circumstances:
-    """What is the same for all numbers of workers."""
-
-    budget: Budget
-    schedule: Schedule
-    max_parallel: int | None = None
-
-
-def outlook(
-    units: Sequence[Unit], around: Circumstances, *, fits: Parallelism, asked: int
-) -> Outlook:
-    """Try the units, each of which is an experiment that can run here, with growing numbers.
-
-    More workers than experiments fit at once change nothing, so that number is the last.
-    """
-    counts = worker_counts(min(2 * around.budget.cpus, fits.fit), asked=asked)
-    unknown = sum(job.duration_s is None for job in _jobs(units))
-    known = _as_if_known(units)
-    at = cache(lambda workers: predict(known, workers, around))
-    best = _recommended(at, counts)
-    if unknown:
-        at = cache(lambda workers: predict(units, workers, around))
-    return Outlook(
-        predictions=tuple(at(workers) for workers in sorted({*counts, best})),
-        recommended=best,
-        asked=asked,
-        fits=fits,
-        unknown=unknown,
-    )
-
-
-def worker_counts(limit: float, *, asked: int) -> list[int]:
-    """The numbers to try up to a limit, about a dozen however large it is, and the one asked for."""
-    last = max(1, math.ceil(limit))
-    counts = {*range(1, last + 1)}
-    if last > _ROWS:
-        counts = {step for step in _steps(last, thirds=True) if step < last} | {last}
-    if len(counts) > _ROWS:
-        counts = {step for step in _steps(last, thirds=False) if step < last} | {last}
-    return sorted({*counts, *([asked] if asked else [])})
-
-
-def _steps(limit: int, *, thirds: bool) -> Iterable[int]:
-    """1, 2, 4, 8 and so on; with ``thirds`` also 3, 6, 12."""
-    for power in range(limit.bit_length()):
-        yield 2**power
-        if thirds and power:
-            yield 3 * 2 ** (power - 1)
-
-
-def predict(units: Sequence[Unit], workers: int, around: Circumstances) -> Prediction:
-    """Run the units on paper, in the order of the session's scheduler.
-
-    A lock that only they share keeps those of a family from overlapping.
-    """
-    sizes = Counter(unit.family for unit in units)
-    return simulate(
-        (_kept_apart(unit, sizes) for unit in tried(units, workers, around)),
-        workers=workers,
-        budget=around.budget,
-        schedule="collection",
-        max_parallel=around.max_parallel,
-    )
-
-
-def tried(units: Sequence[Unit], workers: int, around: Circumstances) -> list[Unit]:
-    """The order in which the session's scheduler would try them."""
-    return in_order(
-        units,
-        schedule=around.schedule,
-        budget=around.budget,
-        workers=workers,
-        max_parallel=around.max_parallel,
-    )
-
-
-def _kept_apart(unit: Unit, sizes: Mapping[str | None, int]) -> Job:
-    (job,) = _jobs([unit])
-    if unit.family is None or sizes[unit.family] == 1:
-        return job
-    locks = (*job.need.locks, f"family {unit.family}")
-    return replace(job, need=replace(job.need, locks=locks))
-
-
-def _jobs(units: Iterable[Unit]) -> list[Job]:
-    return [unit.job for unit in units if unit.job is not None]
-
-
-def _as_if_known(units: Sequence[Unit]) -> list[Unit]:
-    """As the scheduler does, take what has never run for as long as the longest that is known.
-
-    As long as nothing is known, all are alike.
-    """
-    longest_s = max((j.duration_s for j in _jobs(units) if j.duration_s is not None), default=1.0)
-    return [
-        replace(unit, job=replace(unit.job, duration_s=longest_s))
-        if unit.job and unit.job.duration_s is None
-        else unit
-        for unit in units
-    ]
-
-
-def _recommended(at: Callable[[int], Prediction], counts: Sequence[int]) -> int:
-    """The fewest workers that are about as fast as any number, also between those tried."""
-    coarse = recommended([at(count) for count in counts], tolerance=TOLERANCE)
-    fewer = max((count for count in counts if count < coarse.workers), default=0)
-    between = range(fewer + 1, coarse.workers)
-
-    def is_as_fast(workers: int) -> bool:
-        return at(workers).wall_s <= coarse.wall_s
-
-    return fewer + 1 + bisect_left(between, x=True, key=is_as_fast)
-
-
-# Rendering
+_NUMBERS = ("workers", "wall time", "peak RAM")
 
 
 def workers_lines(outlook: Outlook) -> list[str]:
     """The table: a row for each number of workers that makes a difference, and marks."""
-    cells = [("workers", "wall time", "peak RAM", ""), *_cells(outlook)]
-    widths = [max(len(row[column]) for row in cells) for column in range(3)]
-    return [
-        "  ".join([*map(partial(pad, right=True), row[:3], widths), row[3]]).rstrip()
-        for row in cells
-    ]
+    cells = zip(*_cells(outlook), strict=True)
+    columns = dict(zip((*_NUMBERS, ""), map(list, cells), strict=True))
+    return [line for (line,) in grid_lines(columns, Layout(right=_NUMBERS))]
 
 
 def _cells(outlook: Outlook) -> Iterable[tuple[str, str, str, str]]:

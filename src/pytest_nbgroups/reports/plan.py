@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pytest_nbgroups.core.resources import Estimate, Need, Resources
 from pytest_nbgroups.core.units import Size, format_duration, format_size
-from pytest_nbgroups.reports.closing_table import GAP, INDENT, NARROWEST_NAME, REUSED_SHOWN, counted
-from pytest_nbgroups.reports.columns import display_width, pad, shorten_end, shorten_middle
+from pytest_nbgroups.reports.closing_table import REUSED_SHOWN, counted
+from pytest_nbgroups.reports.columns import display_width, shorten_end
+from pytest_nbgroups.reports.grid import Layout, grid_lines
 from pytest_nbgroups.reports.lines import one_line
 from pytest_nbgroups.reports.outlook import (
-    Outlook,
     grounds,
     recommendation,
     wall_text,
     workers_lines,
 )
+from pytest_nbgroups.scheduling.outlook import Outlook
 
-_DISPENSABLE = ("notebooks", "cpus", "GPUs", "RAM")
-"""Columns that give way to the names, in this order."""
+_LAYOUT = Layout(
+    right={"notebooks"},
+    names="experiment",
+    dispensable=("notebooks", "cpus", "GPUs", "RAM"),
+    notes="remarks",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,24 +139,12 @@ def _broken(line: str, width: int) -> list[str]:
 def experiments_lines(plan: Plan, width: int) -> list[str]:
     """A row for each experiment under a header; nothing without experiments.
 
-    Where the remarks do not fit beside the rest, they stand below their rows. Then names are
+    If the remarks do not fit beside the rest, they stand below their rows. Then names are
     shortened, and at last some columns left out.
     """
     if not plan.experiments:
         return []
-    remarks = [one_line("; ".join(_remarks(e))) for e in plan.experiments]
-    columns = _columns(plan)
-    beside = {**columns, **({"remarks": ["remarks", *remarks]} if any(remarks) else {})}
-    if _total(beside) <= width:
-        return _rows(beside, width)
-    below = [[], *(_below(remark, width) for remark in remarks)]
-    rows = zip(_rows(columns, width), below, strict=True)
-    return [line for row, lines in rows for line in (row, *lines)]
-
-
-def _below(remark: str, width: int) -> list[str]:
-    room = max(width - len(INDENT), 8)
-    return [shorten_end(f"{INDENT}{part}", width) for part in textwrap.wrap(remark, room)]
+    return [line for lines in grid_lines(_columns(plan), _LAYOUT, width) for line in lines]
 
 
 def _remarks(experiment: PlannedExperiment) -> Iterator[str]:
@@ -166,44 +159,16 @@ def _remarks(experiment: PlannedExperiment) -> Iterator[str]:
 
 
 def _columns(plan: Plan) -> dict[str, list[str]]:
-    """Header and cells of each column in which any experiment has something."""
     experiments = plan.experiments
-    cells = {
+    return {
         "experiment": [one_line(e.name) for e in experiments],
         "notebooks": [e.notebooks for e in experiments],
         "cpus": [cpus_text(e) for e in experiments],
         "RAM": [ram_text(e, plan.default_ram) for e in experiments],
         "GPUs": [gpus_text(e) for e in experiments],
         "time": [time_text(e) for e in experiments],
+        "remarks": [one_line("; ".join(_remarks(e))) for e in experiments],
     }
-    return {name: [name, *each] for name, each in cells.items() if any(each)}
-
-
-def _rows(columns: dict[str, list[str]], width: int) -> list[str]:
-    columns = dict(columns)
-    names = columns["experiment"]
-    least = min(NARROWEST_NAME, max(map(display_width, names)))
-    for name in _DISPENSABLE:
-        if _room(columns, width) < least:
-            columns.pop(name, None)
-    room = max(_room(columns, width), 1)
-    columns["experiment"] = [shorten_middle(name, room) for name in names]
-    aligned = [_aligned(name, cells) for name, cells in columns.items()]
-    return [shorten_end(GAP.join(row).rstrip(), width) for row in zip(*aligned, strict=True)]
-
-
-def _aligned(name: str, cells: Sequence[str]) -> list[str]:
-    width = max(map(display_width, cells))
-    return [pad(cell, width, right=name == "notebooks") for cell in cells]
-
-
-def _total(columns: dict[str, list[str]]) -> int:
-    return sum(max(map(display_width, cells)) + len(GAP) for cells in columns.values()) - len(GAP)
-
-
-def _room(columns: dict[str, list[str]], width: int) -> int:
-    """What the others leave for the names."""
-    return width - _total({**columns, "experiment": [""]})
 
 
 # What is reserved, and where it comes from

@@ -12,7 +12,6 @@ from machines import GB, budget, need
 from pytest_nbgroups.core.resources import AUTO_SHARE, Estimate, Resources
 from pytest_nbgroups.core.units import Size
 from pytest_nbgroups.reports.columns import display_width
-from pytest_nbgroups.reports.outlook import Circumstances, Outlook, outlook
 from pytest_nbgroups.reports.plan import (
     Plan,
     PlannedExperiment,
@@ -24,6 +23,7 @@ from pytest_nbgroups.reports.plan import (
     time_text,
 )
 from pytest_nbgroups.scheduling.backlog import Unit
+from pytest_nbgroups.scheduling.outlook import Circumstances, Outlook, outlook
 from pytest_nbgroups.scheduling.planning import Job, Parallelism
 
 DEFAULT_RAM = Size(2 * GB, "2GB")

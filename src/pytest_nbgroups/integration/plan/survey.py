@@ -17,11 +17,11 @@ from pytest_nbgroups.declarations.fate import fate_of, notebook_skip
 from pytest_nbgroups.engines.planner import Planner
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.xdist.items import describe
-from pytest_nbgroups.reports.outlook import Circumstances, Outlook, outlook, tried
 from pytest_nbgroups.reports.plan import Plan, PlannedExperiment
 from pytest_nbgroups.resume.checkpoint import Reuse
 from pytest_nbgroups.scheduling.backlog import Unit
 from pytest_nbgroups.scheduling.families import experiment_directories, family_of
+from pytest_nbgroups.scheduling.outlook import Circumstances, Outlook, outlook, tried
 
 _ORDERS: Mapping[Schedule, str] = {
     "longest": "longest first",
