@@ -12,6 +12,7 @@ from typing import Any
 from pytest_nbgroups.core.errors import DeclarationError
 from pytest_nbgroups.core.resources import Resources
 from pytest_nbgroups.declarations.keys import KEYS, TABLES, Table
+from pytest_nbgroups.declarations.rules import contradictions
 
 _WHOLE_GPUS = {"gpus", "gpu_min_memory"}
 _GPU_SHARE = {"gpu_memory"}
@@ -117,7 +118,8 @@ def read_declaration(data: Mapping[str, object], *, source: str, prefix: str = "
         name: _keys("notebooks", table, _join(prefix, "notebooks", name), faults)
         for name, table in _notebook_tables(tables["notebooks"], prefix, faults)
     }
-    faults += _contradictions(resources, _join(prefix, "resources"))
+    where = _join(prefix, "resources")
+    faults += (f"[{where}] {text}" for text in contradictions(resources))
     if faults:
         raise DeclarationError("\n".join(f"{source}: {fault}" for fault in faults))
     return Declaration(resources_table=resources, run_table=run, notebook_tables=notebooks)
@@ -171,30 +173,6 @@ def _unknown(
             hint = f"did you mean {close[0]}? " if close else ""
             place = f"[{where}] " if where else ""
             yield f"{place}{_quoted(name)}: unknown {what}; {hint}accepted are {', '.join(accepted)}"
-
-
-def _contradictions(resources: Mapping[str, Any], where: str) -> Iterable[str]:
-    if "gpu_memory" not in resources:
-        return
-    if resources.get("gpus", 1) != 1:
-        yield (
-            f"[{where}] gpus = {resources['gpus']} with gpu_memory: gpu_memory is a share of one GPU; "
-            "remove gpus, or declare whole GPUs with gpu_min_memory"
-        )
-    if "gpu_min_memory" in resources:
-        yield (
-            f"[{where}] gpu_memory with gpu_min_memory: the first is a share of one GPU, the second "
-            "asks for whole ones; keep one of them"
-        )
-
-
-def check_ram_limit(resources: Resources, source: str) -> None:
-    """Raise DeclarationError where RAM is to be limited and none is declared, wherever that could be."""
-    if resources.ram_limit and resources.ram is None:
-        raise DeclarationError(
-            f"{source}: [resources] ram_limit = true: there is no ram to limit it to; declare the most "
-            'that it may take, such as ram = "4GB", or remove ram_limit'
-        )
 
 
 def _join(prefix: str, *names: str) -> str:

@@ -17,13 +17,13 @@ from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.declarations.declaration import (
     Declaration,
     RunOptions,
-    check_ram_limit,
     read_declaration,
     read_patterns,
     specificity,
 )
 from pytest_nbgroups.declarations.listing import IsIgnored, notebooks_in
 from pytest_nbgroups.declarations.ordering import Selection, select
+from pytest_nbgroups.declarations.rules import check_resources
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ def _read(
         return ()
     _check_notebook_tables(own, notebooks, file)
     resources = _customized_resources(directory, declared.resources, customization)
-    check_ram_limit(resources, file if "ram_limit" in own.resources_table else "pyproject.toml")
+    check_resources(resources, lambda key: file if key in own.resources_table else "pyproject.toml")
     experiment = Experiment(
         name=name,
         directory=directory,

@@ -11,7 +11,8 @@ import pytest
 from pytest_nbgroups.core.errors import DeclarationError
 from pytest_nbgroups.core.model import SUFFIX, Experiment, ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.core.resources import Resources
-from pytest_nbgroups.declarations.declaration import Declaration, check_ram_limit, read_declaration
+from pytest_nbgroups.declarations.declaration import Declaration, read_declaration
+from pytest_nbgroups.declarations.rules import check_resources
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
 from pytest_nbgroups.integration.outcomes import Failed, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, read
@@ -63,7 +64,7 @@ class RunExperiment:
             if declared is None:
                 return experiment
             resources = declared.over(_declaration_of(experiment.resources)).resources
-            check_ram_limit(resources, f"{self._request.node.nodeid}, marker")
+            check_resources(resources, lambda _key: f"{self._request.node.nodeid}, marker")
         except DeclarationError as exc:
             return replace(experiment, problem=str(exc))
         return replace(experiment, resources=resources)

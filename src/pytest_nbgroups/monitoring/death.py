@@ -14,7 +14,7 @@ from pytest_nbgroups.core.shortage import (
     machine_kills,
     shortage,
 )
-from pytest_nbgroups.core.units import Size, excess_texts, format_size, unit_of
+from pytest_nbgroups.core.units import excess_texts, format_size, unit_of
 from pytest_nbgroups.kernel_host.exits import SENT, exit_status, signal_of
 from pytest_nbgroups.kernels.holding import Neighbour
 from pytest_nbgroups.monitoring.own_calls import exit_calls, limit_calls, signal_calls
@@ -54,7 +54,6 @@ class Circumstances:
     lost_children: tuple[LostChild, ...] = ()
     excess: Excess | None = None
     """For which its tree was killed."""
-    ram_limit: Size | None = None
     cpu_limit_s: float | None = None
     """Which the kernel had used up when it was killed."""
     sources: Sequence[str] = field(default=())
@@ -76,8 +75,8 @@ def explained(failure: Failure | None, seen: Circumstances) -> Failure | None:
 
     None stays None, unless the tree was killed for what it had.
     """
-    if seen.excess is not None and seen.ram_limit is not None:
-        return _over_limit(failure, seen.excess, seen.ram_limit)
+    if seen.excess is not None:
+        return _over_limit(failure, seen.excess)
     if failure is None:
         return None
     if failure.kind is not FailureKind.KERNEL_DIED:
@@ -107,11 +106,11 @@ def lost_child_warnings(seen: Circumstances) -> tuple[str, ...]:
     )
 
 
-def _over_limit(failure: Failure | None, excess: Excess, limit: Size) -> Failure:
+def _over_limit(failure: Failure | None, excess: Excess) -> Failure:
     cell = failure.cell if failure else None
     who = f"cell {cell.number} of {cell.count}" if cell else "the notebook"
-    used, declared = excess_texts(excess.used_bytes, limit)
-    largest = unit_of(limit).text(excess.largest_bytes)
+    used, declared = excess_texts(excess.used_bytes, excess.limit)
+    largest = unit_of(excess.limit).text(excess.largest_bytes)
     shared = f"it had {excess.processes} processes, the largest with {largest}"
     return Failure(
         kind=FailureKind.RAM_LIMIT,

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from pytest_nbgroups.core.resources import Usage
+from pytest_nbgroups.core.units import Size
 from pytest_nbgroups.kernel_host.client import Reaped
 from pytest_nbgroups.kernel_host.descendants import descendants
 from pytest_nbgroups.kernels.holding import Holding, Sample
@@ -88,6 +89,8 @@ class Excess:
     processes: int
     largest_bytes: int
     """Of one process."""
+    limit: Size
+    """What it may have."""
 
 
 class MemoryWatch:
@@ -243,7 +246,10 @@ class MemoryWatch:
             if not self._ended.is_set():
                 largest_bytes = max(memory.rss_bytes for memory in found.values())
                 self.excess = Excess(
-                    used_bytes=used_bytes, processes=len(found), largest_bytes=largest_bytes
+                    used_bytes=used_bytes,
+                    processes=len(found),
+                    largest_bytes=largest_bytes,
+                    limit=limit,
                 )
                 self._on_excess()
 

@@ -76,7 +76,6 @@ class Witness:
             neighbours=self._beside,
             lost_children=tuple(self._lost),
             excess=self._memory.excess,
-            ram_limit=self._holding.ram_limit,
             cpu_limit_s=reaped.cpu_limit_s if reaped else None,
             sources=sources[:at],
         )

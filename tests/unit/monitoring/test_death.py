@@ -288,8 +288,8 @@ def test_a_child_was_killed_and_all_passed(child: LostChild, where: str, beside:
 
 def test_more_than_its_ram() -> None:
     """We killed it ourselves: with the declared size, and the cell."""
-    excess = Excess(used_bytes=5 * GIB, processes=3, largest_bytes=2 * GIB)
-    found = explain(excess=excess, ram_limit=parse_size("4GB"), after=KILLED)
+    excess = Excess(used_bytes=5 * GIB, processes=3, largest_bytes=2 * GIB, limit=parse_size("4GB"))
+    found = explain(excess=excess, after=KILLED)
     assert found == Failure(
         kind=FailureKind.RAM_LIMIT,
         message="cell 2 of 3 used 5.4GB, more than its declared ram of 4GB; it was killed (ram_limit)",
@@ -303,8 +303,8 @@ def test_more_than_its_ram() -> None:
 
 def test_more_than_its_ram_at_the_end_of_the_last_cell() -> None:
     """Its tree was killed, so it has not passed."""
-    excess = Excess(used_bytes=5 * GIB, processes=1, largest_bytes=5 * GIB)
-    found = explained(None, Circumstances(excess=excess, ram_limit=parse_size("4GB")))
+    excess = Excess(used_bytes=5 * GIB, processes=1, largest_bytes=5 * GIB, limit=parse_size("4GB"))
+    found = explained(None, Circumstances(excess=excess))
     assert found is not None
     assert (found.kind, found.evidence) == (FailureKind.RAM_LIMIT, ())
     assert found.message.startswith("the notebook used 5.4GB, more than")

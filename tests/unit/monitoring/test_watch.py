@@ -321,7 +321,10 @@ def test_more_than_the_limit(processes: Processes) -> None:
     processes.watch.sample()
     assert processes.kills == 1
     assert processes.watch.excess == Excess(
-        used_bytes=301 * MIB, processes=1, largest_bytes=301 * MIB
+        used_bytes=301 * MIB,
+        processes=1,
+        largest_bytes=301 * MIB,
+        limit=Size(300 * MIB),
     )
 
 
@@ -347,7 +350,10 @@ def test_an_estimate_kills_nobody(processes: Processes) -> None:
     processes.watch.sample()
     assert processes.kills == 1
     assert processes.watch.excess == Excess(
-        used_bytes=350 * MIB, processes=3, largest_bytes=200 * MIB
+        used_bytes=350 * MIB,
+        processes=3,
+        largest_bytes=200 * MIB,
+        limit=Size(300 * MIB),
     )
 
 

@@ -138,7 +138,7 @@ def test_children_that_end_are_no_reason(scene: Scene) -> None:
 
 def test_a_tree_above_its_limit(scene: Scene) -> None:
     """Though its notebook passed in the same moment."""
-    scene.watch.excess = Excess(used_bytes=60, processes=1, largest_bytes=60)
+    scene.watch.excess = Excess(used_bytes=60, processes=1, largest_bytes=60, limit=Size(50))
     failure, warnings = scene.witness.explain(None, None, [])
     assert failure is not None
     assert (failure.kind, warnings) == (FailureKind.RAM_LIMIT, ())
