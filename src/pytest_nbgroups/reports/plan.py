@@ -12,7 +12,7 @@ from pytest_nbgroups.reports.closing_table import REUSED_SHOWN, counted
 from pytest_nbgroups.reports.columns import display_width, shorten_end
 from pytest_nbgroups.reports.grid import Layout, grid_lines
 from pytest_nbgroups.reports.lines import one_line
-from pytest_nbgroups.reports.outlook import (
+from pytest_nbgroups.reports.workers_table import (
     grounds,
     recommendation,
     wall_text,

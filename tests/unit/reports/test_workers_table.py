@@ -6,7 +6,7 @@ import pytest
 from machines import budget, need
 from outlooks import around, look, unit
 
-from pytest_nbgroups.reports.outlook import grounds, recommendation, workers_lines
+from pytest_nbgroups.reports.workers_table import grounds, recommendation, workers_lines
 from pytest_nbgroups.scheduling import simulation
 from pytest_nbgroups.scheduling.outlook import outlook
 from pytest_nbgroups.scheduling.planning import most_at_once
