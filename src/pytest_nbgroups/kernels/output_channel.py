@@ -21,6 +21,8 @@ from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.session import DELIM
 
+from pytest_nbgroups.core.codec import Count, rebuild
+from pytest_nbgroups.core.errors import DataError
 from pytest_nbgroups.core.text import first_line
 from pytest_nbgroups.kernels.output_allowance import Allowance, LeftOut
 
@@ -36,6 +38,13 @@ _TAIL = 10_000
 """Characters of what was printed last in vain."""
 _REFUSALS = 3
 """Different reasons that are kept of why messages were refused: a loop may cause thousands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counted:
+    """The part of a message's content that a record of a failure takes over."""
+
+    execution_count: Count | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +228,7 @@ class OutputChannel(AsyncZMQSocketChannel):
         """None if it cannot be read."""
         try:
             message: dict[str, Any] = self.session.deserialize(waiting.frames)
+            _check_count(message["content"])
             if waiting.kept < waiting.size:
                 self._cut(message["content"], waiting.kept)
         except Exception as exc:  # noqa: BLE001  see _receive
@@ -230,6 +240,15 @@ class OutputChannel(AsyncZMQSocketChannel):
         text = content.get("text", "")
         self._last_cut = text[-_TAIL:]
         content["text"] = text.encode(errors="surrogatepass")[:kept].decode(errors="ignore")
+
+
+def _check_count(content: dict[str, Any]) -> None:
+    """Drop what is no number of an execution: a cell can change its kernel's, and records are strict."""
+    if "execution_count" in content:
+        try:
+            rebuild(_Counted, content)
+        except DataError:
+            content["execution_count"] = None
 
 
 class AnswerChannel(AsyncZMQSocketChannel):

@@ -248,6 +248,20 @@ def test_messages_that_cannot_be_read() -> None:
     talk(about)
 
 
+@pytest.mark.parametrize("count", ["x", -1, 1.5, 2**70, True, [1]])
+def test_execution_count(count: Any) -> None:
+    """A cell can set its kernel's to anything; the record of a failure takes whole numbers."""
+
+    async def about(kernel: Kernel, channel: OutputChannel) -> None:
+        kernel.send("execute_input", code="", execution_count=count)
+        kernel.send("execute_input", code="", execution_count=3)
+        kernel.end()
+        messages = await rest(channel)
+        assert [m["content"].get("execution_count") for m in messages] == [None, 3, None]
+
+    talk(about)
+
+
 def test_the_reasons_are_few() -> None:
     """A loop may cause thousands; each says what is wrong and where."""
 
