@@ -82,7 +82,10 @@ def rebuild(kind: type[T], data: object) -> T:
 
 def departure(place: str, expected: str, value: object) -> str:
     """``need.cpus: expected number, got "2"``: the text for a value that is not as it must be."""
-    text = json.dumps(value, default=repr)
+    try:
+        text = json.dumps(value, default=repr)
+    except RecursionError:  # what could be read may be too deep to be written
+        text = "..."
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return f"{place or 'the whole'}: expected {expected}, got {shown}"
 

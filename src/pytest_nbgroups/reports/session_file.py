@@ -188,12 +188,15 @@ def write_record(folder: Path, data: Mapping[str, Any]) -> tuple[str, ...]:
 
     Gives warnings; raises nothing where the folder cannot be written.
     """
-    text, artifacts = json.dumps(data, indent=2) + "\n", Artifacts(folder=folder)
+    artifacts = Artifacts(folder=folder)
     try:
+        text = json.dumps(data, indent=2) + "\n"
         artifacts.prepare()
         for path in (folder / "sessions" / f"{data['id']}.json", folder / "session.json"):
             artifacts.make_room(path)
             write_atomically(path, text)
+    except RecursionError as exc:  # keys that a shard's record has besides ours may be deep
+        return (f"{folder}: the session record could not be written: {exc}",)
     except OSError as exc:
         return (f"{folder}: the session record could not be written: {exc.strerror or exc}",)
     return ()

@@ -194,6 +194,7 @@ def test_estimates(opening: Opening) -> None:
         ("started_at", "''"),
         ("duration_s", "9e999"),
         ("peak_bytes", "'much'"),
+        ("peak_bytes", "1.5"),
         ("cpu_s", "x'00'"),
         ("gpu_bytes", "-1"),
     ],

@@ -171,6 +171,13 @@ def test_any_content(content: Any) -> None:
     assert decode(b"[" * 100_000) is None
 
 
+def test_depth() -> None:
+    """A value that is almost too deep to be read is refused as any other."""
+    for depth in range(0, 1100, 3):
+        nested = f"{'[' * depth}{']' * depth}" if depth else "0"
+        assert decode(f'{{"need": {nested}}}\n'.encode()) is None
+
+
 def test_unreadable_holder(tmp_path: Path) -> None:
     """A locked ticket of which nothing can be read may hold anything: nobody runs beside it."""
     path = tmp_path / "holding-1-1-a"

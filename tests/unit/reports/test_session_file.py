@@ -373,6 +373,13 @@ def test_the_record_is_written_twice(tmp_path: Path) -> None:
     assert (folder / ".gitignore").read_text() == "*\n"
 
 
+def test_a_record_that_is_too_deep(tmp_path: Path) -> None:
+    """A shard's record may have keys that are not ours."""
+    deep = json.loads(f"{'[' * 900}{']' * 900}")
+    (warning,) = write_record(tmp_path, {**data(), "other": deep})
+    assert warning.startswith(f"{tmp_path}: the session record could not be written: maximum ")
+
+
 def test_an_unwritable_folder_is_a_warning(tmp_path: Path) -> None:
     """It costs no result."""
     folder = tmp_path / "file"
