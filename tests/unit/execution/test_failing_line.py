@@ -108,7 +108,7 @@ def arrow(shell: Shell, source: str, fails_at: int) -> int | None:
     return failing_line(source, traceback, 7)
 
 
-@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(phases=[Phase.explicit, Phase.generate])
 @given(made=cells())
 @example(made=Made(source="\n\n\ntick()", fails_at=1, line=4))
 @example(made=Made(source="%note a \\\n b\ntick()\ntick()", fails_at=2, line=4))

@@ -4,6 +4,7 @@ import re
 import sqlite3  # noqa: TID253  to damage a file
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from report_samples import NODEID, passed, result
 
 from pytest_nbgroups.core.errors import HistoryError
 from pytest_nbgroups.core.resources import Usage
+from pytest_nbgroups.history import statements
 from pytest_nbgroups.history.kind import Machine
 from pytest_nbgroups.history.merge_databases import merge_histories
-from pytest_nbgroups.history.statements import SESSIONS_KEPT
 from pytest_nbgroups.history.store import History
 
 Opening = Callable[..., AbstractContextManager[History]]
@@ -70,20 +71,25 @@ def test_merging_again_adds_nothing(shard: Callable[..., Path], ask: Ask) -> Non
     assert len(once) == 3
 
 
-def test_old_sessions_are_forgotten(shard: Callable[..., Path], tmp_path: Path, ask: Ask) -> None:
+def test_old_sessions_are_forgotten(
+    shard: Callable[..., Path], tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A merged history does not grow for ever either."""
-    sources = [shard(number, "A", at="early") for number in range(1, 31)][-1:]
-    sources += [shard(number, "A", "B", at="late") for number in range(31, 61)][-1:]
+    kept = 5  # to write more than fifty takes a second
+    forget = statements.forget_old
+    monkeypatch.setattr(statements, "forget_old", partial(forget, kept=kept))
+    sources = [shard(number, "A", at="early") for number in range(1, 4)][-1:]
+    sources += [shard(number, "A", "B", at="late") for number in range(4, 7)][-1:]
     target = tmp_path / "history.sqlite"
     for _ in range(2):
         merge_histories(target, sources)
         assert ask(
             "SELECT name, count(*), min(started_at) FROM experiments GROUP BY 1", file=target
         ) == [
-            ("A", SESSIONS_KEPT, 11000.0),
-            ("B", 30, 31000.0),
+            ("A", kept, 2000.0),
+            ("B", 3, 4000.0),
         ]
-        assert ask("SELECT count(*) FROM sessions", file=target) == [(SESSIONS_KEPT,)]
+        assert ask("SELECT count(*) FROM sessions", file=target) == [(kept,)]
 
 
 def test_a_merged_history_is_estimated_from(

@@ -104,7 +104,7 @@ def test_the_order_is_bettered_on_paper() -> None:
         rng = random.Random(seed)  # noqa: S311
         jobs = [
             job(rng.choice([1, 2, 3, 5, 8]), need(cpus=0.1, ram=rng.choice([1, 2, 4, 8, 10])))
-            for _ in range(12)
+            for _ in range(8)
         ]
         by_priority = ordered(
             jobs, job_of=lambda each: each, schedule="longest", budget=machine, workers=4
