@@ -1,4 +1,4 @@
-"""What is reported while experiments run: the events that hooks and ``on_event`` receive."""
+"""The events that hooks and ``on_event`` receive while experiments run."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Artifacts:
         """Remove what an earlier run of the experiment left, so that nothing old looks new.
 
         What belongs to the notebooks in ``keep`` stays; experiments below it keep theirs. Raises
-        OSError, also where a link leads out of the folder.
+        OSError, also if a link leads out of the folder.
         """
         kept = {
             path
@@ -67,7 +67,7 @@ class Artifacts:
 
 
 def has_content(path: Path) -> bool:
-    """Whether there is a file that is not empty."""
+    """Return whether there is a file that is not empty."""
     try:
         return path.stat().st_size > 0
     except OSError:

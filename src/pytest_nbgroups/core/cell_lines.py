@@ -141,7 +141,7 @@ class CellText:
 
     @property
     def is_magic(self) -> bool:
-        """Whether a cell magic takes the whole cell."""
+        """Return whether a cell magic takes the whole cell."""
         return self._magic is not None
 
     @cached_property
@@ -159,7 +159,7 @@ class CellText:
 
     @cached_property
     def body(self) -> CellText:
-        """What is below the line of the cell magic, from line `body_starts_at` on."""
+        """Return what is below the line of the cell magic, from line `body_starts_at` on."""
         return CellText("\n".join(self.lines[self.leading + 1 :]))
 
     @property

@@ -32,7 +32,7 @@ WHOLE_DIRECTORY = "notebooks"
 
 
 class NotebookOutcome(StrEnum):
-    """What became of one notebook."""
+    """Outcome of one notebook."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -43,17 +43,17 @@ class NotebookOutcome(StrEnum):
 
     @property
     def is_done(self) -> bool:
-        """Whether the notebook did what it is for, now or in the run that is reused."""
+        """Return whether the notebook did what it is for, now or in the run that is reused."""
         return self in {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
 
     @property
     def ends_experiment(self) -> bool:
-        """Whether nothing later in the experiment runs after it."""
+        """Return whether nothing later in the experiment runs after it."""
         return self in {NotebookOutcome.FAILED, NotebookOutcome.INTERRUPTED}
 
 
 class ExperimentOutcome(StrEnum):
-    """What became of an experiment."""
+    """Outcome of an experiment."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -62,7 +62,7 @@ class ExperimentOutcome(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Why a notebook or an experiment failed."""
+    """Cause of a failure."""
 
     CELL = "cell"
     DEADLINE = "deadline"
@@ -131,11 +131,11 @@ class Experiment:
 
     @property
     def place(self) -> str:
-        """What one run at a time may use: its directory without links, and its part of that."""
+        """Return the place that one run at a time may use: its directory without links, and its part."""
         return f"{os.path.realpath(self.directory)}::{self.item_name}"
 
     def holds(self, notebook: Path) -> bool:
-        """Whether the notebook is one of its own; one that cannot run as declared holds any."""
+        """Return whether the notebook is one of its own; one that cannot run as declared holds any."""
         return self.problem is not None or any(n.path == notebook for n in self.notebooks)
 
 
@@ -157,7 +157,7 @@ class CellReference:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why something failed, free of terminal escapes and ready to be rendered."""
+    """Explanation of a failure, free of terminal escapes and ready to be rendered."""
 
     kind: FailureKind
     message: str
@@ -173,7 +173,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookResult:
-    """What became of one notebook."""
+    """Outcome of one notebook."""
 
     name: str
     outcome: NotebookOutcome
@@ -181,19 +181,19 @@ class NotebookResult:
     duration_s: float = 0.0
     kernel: str | None = None
     plain_start: str | None = None
-    """Why its kernel was not forked from a warm process; None where it was, or where none came up."""
+    """Why its kernel was not forked from a warm process; None if it was, or where none came up."""
     cells_total: Count = 0
     cells_executed: Count = 0
     executed_path: Path | None = None
     log_path: Path | None = None
     usage: Usage | None = None
-    """None where nothing ran or nothing could be measured."""
+    """None if nothing ran or nothing could be measured."""
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentResult:
-    """What became of an experiment; the notebooks are in order and none is missing."""
+    """Result of an experiment, with all its notebooks in order."""
 
     name: str
     directory: Path
@@ -209,7 +209,7 @@ class ExperimentResult:
     error: Failure | None = None
     """A failure of the experiment as a whole, before or beside its notebooks."""
     reuse: str | None = None
-    """What ``--experiment-resume`` reused and why not more; None where it was not asked to."""
+    """What ``--experiment-resume`` reused and why not more; None if it was not asked to."""
     resumable: int = 0
     """Of one that failed, how many notebooks ``--experiment-resume`` would reuse, as far as is known."""
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What experiments need, what the machine has, what was held and used: frozen values."""
+"""Needs of experiments, budget of the machine, leases and usage: frozen values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUTO_SHARE = Size(0, "auto")
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What an experiment declares it needs. ``None`` means undeclared."""
+    """Resources that an experiment declares. ``None`` means undeclared."""
 
     cpus: float | None = None
     ram: Size | None = None
@@ -93,7 +93,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What history expects of an experiment on a machine of this kind. ``None`` means not known."""
+    """Estimate from history for an experiment on a machine of this kind. ``None`` means not known."""
 
     runs: Count
     """How many earlier runs it rests on."""
@@ -109,7 +109,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What the process tree of one kernel, or of an experiment's kernels in turn, used."""
+    """Memory and CPU time of the process tree of one kernel, or of an experiment's kernels in turn."""
 
     peak_bytes: Count
     """The most RAM of a kernel and all below it, shared pages once."""
@@ -123,7 +123,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What a run of an experiment is to be granted: every question answered."""
+    """Resources to grant to a run of an experiment: every question answered."""
 
     cpus: Amount
     ram_bytes: Count
@@ -154,7 +154,7 @@ class Claim:
     """The ticket of the lease that it takes from; empty if it takes from the machine."""
     nodeid: str = ""
     place: str = ""
-    """`Experiment.place`; empty where it is not known."""
+    """`Experiment.place`; empty if it is not known."""
     pid: Count = 0
     user: str = ""
     since: Amount = 0.0
@@ -162,7 +162,7 @@ class Claim:
     cpu_domain: str = "machine"
     ram_domain: str = "machine"
     cpu_limit: Amount | None = None
-    """Its session's CPU budget; None where that is not told."""
+    """Its session's CPU budget; None if that is not told."""
     ram_limit_bytes: Count | None = None
     gpu_choices: tuple[str, ...] = ()
     """UUIDs of the GPUs that its session may use."""
@@ -171,16 +171,16 @@ class Claim:
     gpus: tuple[str, ...] = ()
     """UUIDs granted; empty while it waits."""
     bound_cpus: tuple[Count, ...] = ()
-    """Numbers of the CPUs that its kernels are bound to; empty where they are not bound."""
+    """Numbers of the CPUs that its kernels are bound to; empty if they are not bound."""
     used_bytes: Count = 0
     """RAM that its kernel's tree was last seen to use."""
     gpu_used_bytes: Mapping[str, Count] = field(default_factory=dict)
-    """UUID -> GPU memory that its kernel's tree was last seen to use; absent where unknown."""
+    """UUID -> GPU memory that its kernel's tree was last seen to use; absent if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """What a run of an experiment held, from when to when, in seconds since the epoch."""
+    """Resources that a run of an experiment held. Times are seconds since the epoch."""
 
     need: Need
     gpus: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the command line and the ini file say, resolved once for a session."""
+"""Settings from the command line and the ini file, resolved once for a session."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Deadlines:
 
 @dataclass(frozen=True, kw_only=True)
 class RamBudget:
-    """How much of the RAM capacity a session may use: a size, a fraction, or what is usual."""
+    """Part of the RAM capacity that a session may use: a size, a fraction, or the default."""
 
     size: Size | None = None
     fraction: float | None = None
@@ -50,7 +50,7 @@ class RamBudget:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSelection:
-    """Which of the GPUs found a session may use: some of them, or so many, or all."""
+    """GPUs that a session may use: some by name, a number of them, or all."""
 
     count: int | None = None
     names: tuple[str, ...] | None = None
@@ -65,7 +65,7 @@ class Shard:
     """From 1 to ``count``."""
     count: int
     weights: Mapping[str, float] | None = None
-    """Seconds by node id, the same for all shards; None where a hash decides."""
+    """Seconds by node id, the same for all shards; None if a hash decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Settings:
     resume: bool = False
     """Whether to reuse notebooks that have passed and have not changed."""
     shard: Shard | None = None
-    """None where this machine runs all."""
+    """None if this machine runs all."""
     weights: Path | None = None
     """The file that balances shards, whether or not it is there."""
     option_deadlines: Deadlines = field(default_factory=Deadlines)

@@ -1,4 +1,4 @@
-"""What the operating system counts of processes that it ended for lack of memory, and what a rise means.
+"""The operating system's counts of processes that it killed for lack of memory, and the meaning of a rise.
 
 Pure: the counts are read in `pytest_nbgroups.machine.oom`.
 """
@@ -19,9 +19,9 @@ class MemoryPlace:
     limit_name: str = "physical memory"
     """``memory.max``."""
     kills: int | None = None
-    """How many processes in it the OOM killer has ended; None where nothing counts them."""
+    """How many processes in it the OOM killer has ended; None if nothing counts them."""
     overruns: int | None = None
-    """How often its own limit could not be kept; None where nothing counts that."""
+    """How often its own limit could not be kept; None if nothing counts that."""
     file_bytes: int | None = None
     """What files hold that are kept in memory: ``/dev/shm`` and other tmpfs."""
 
@@ -60,7 +60,7 @@ class Shortage:
 
 
 def shortage(before: KillCounts, after: KillCounts) -> Shortage | None:
-    """What has happened in between to the process's own cgroup; to the machine where only that counts.
+    """Return the kills in between in the process's own cgroup; on the machine if only the machine counts.
 
     The count of a cgroup covers those below it in version 2, in version 1 itself alone. So the own
     cgroup's tells for sure, while that of a parent may have risen for another of its children.
@@ -76,12 +76,12 @@ def shortage(before: KillCounts, after: KillCounts) -> Shortage | None:
 
 
 def machine_kills(before: KillCounts, after: KillCounts) -> int:
-    """How many processes were ended anywhere on the machine; 0 where nothing counts."""
+    """Return how many processes were ended anywhere on the machine; 0 if nothing counts."""
     return max(0, (after.machine.kills or 0) - (before.machine.kills or 0))
 
 
 def are_counted(counts: KillCounts) -> bool:
-    """Whether a process that the OOM killer ends would show."""
+    """Return whether a process that the OOM killer ends would show."""
     return counts.own_kills is not None or counts.machine.kills is not None
 
 

@@ -1,1 +1,1 @@
-"""What an experiment asks for: its keys, files, order and requirements."""
+"""The declaration of an experiment: its keys, files, order and requirements."""

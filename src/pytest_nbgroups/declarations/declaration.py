@@ -1,4 +1,4 @@
-"""What is declared for experiments: read, checked and combined. Pure: parsed TOML in, values out."""
+"""Declarations of experiments: read, checked and combined. Pure: parsed TOML in, values out."""
 
 from __future__ import annotations
 

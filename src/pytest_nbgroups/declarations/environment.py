@@ -9,7 +9,7 @@ from pytest_nbgroups.core.model import Experiment
 
 
 def environment_of(experiment: Experiment, base: Mapping[str, str]) -> dict[str, str]:
-    """What is inherited, over it what is declared, and what tells a notebook where it runs."""
+    """Return the inherited variables, over them the declared ones, and those that identify the experiment."""
     # PYTEST_CURRENT_TEST would make libraries believe that they run inside of pytest.
     inherited = {name: value for name, value in base.items() if name != "PYTEST_CURRENT_TEST"}
     return {
@@ -21,7 +21,7 @@ def environment_of(experiment: Experiment, base: Mapping[str, str]) -> dict[str,
 
 
 def fault_of_environment(env: Mapping[Any, Any]) -> str | None:
-    """What is wrong with it: hooks may give anything."""
+    """Return the fault of an environment, because hooks may return anything; None if there is no fault."""
     for name, value in env.items():
         if not isinstance(name, str) or not isinstance(value, str):
             return f"environment variable {name!r} = {value!r}: expected a name and a text"

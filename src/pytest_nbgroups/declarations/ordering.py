@@ -1,4 +1,4 @@
-"""Which notebooks of a directory run, and in which order. Pure: names in, names out."""
+"""Selection and order of the notebooks of a directory. Pure: names in, names out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def select(
 ) -> Selection:
     """Choose and order notebooks.
 
-    ``order`` names every notebook that is not excluded, each once. Raises SelectionError where it
+    ``order`` names every notebook that is not excluded, each once. Raises SelectionError if it
     names a missing or excluded file, repeats one or leaves one out.
     """
     excluded = _excluded(names := sorted(names, key=natural_key), exclude or {})

@@ -85,7 +85,7 @@ def _printed(msg: dict[str, Any]) -> NotebookNode | None:
 
 
 def _asks_to_end(reply: Mapping[str, Any]) -> bool:
-    """Whether a front end should end the kernel, see "payloads" in Jupyter's messaging protocol."""
+    """Return whether a front end should end the kernel, see "payloads" in Jupyter's messaging protocol."""
     payload = reply.get("payload")
     entries = payload if isinstance(payload, list) else []
     return any(

@@ -68,7 +68,7 @@ class NotebookEnded(Exception):  # noqa: N818  it ends a notebook, which may be 
 
 
 def is_run(cell: NotebookNode) -> bool:
-    """Whether it is sent to the kernel at all."""
+    """Return whether it is sent to the kernel at all."""
     return (
         cell.cell_type == "code"
         and bool(cell.source.strip())
@@ -131,7 +131,7 @@ class _CellRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether the cell has ended, or its kernel."""
+        """Return whether the cell has ended, or its kernel."""
         return self.task.done() or self.kernel.exited.done()
 
     def reference(self) -> CellReference:
@@ -157,7 +157,7 @@ class _CellRun:
         return tuple(error_line(each.ename, each.evalue) for each in shown)
 
     def _is_answered(self) -> bool:
-        """Whether nbclient has got the cell's result; also an error has come from the kernel."""
+        """Return whether nbclient has got the cell's result; also an error has come from the kernel."""
         from nbclient.exceptions import CellExecutionError
 
         if not self.task.done() or self.task.cancelled():
@@ -254,7 +254,7 @@ async def _refuse_early_exit(run: _CellRun) -> None:
 
 
 async def _kernel_ends(run: _CellRun) -> bool:
-    """Whether the cell has brought its kernel to an end: the reply says so, or it has ended."""
+    """Return whether the cell has brought its kernel to an end: the reply says so, or it has ended."""
     if run.client.kernel_ends:
         return True
     if _ENDS_UNSAID.search(run.client.nb.cells[run.index].source):

@@ -1,4 +1,4 @@
-"""Which limit ends first."""
+"""Return the limit that ends first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Limit:
 def limit(
     of: Literal["cell", "notebook", "experiment"], seconds: float | None, now: float
 ) -> Limit | None:
-    """A limit that starts now; None where there is none."""
+    """A limit that starts now; None if there is none."""
     return None if seconds is None else Limit(of=of, seconds=seconds, ends_at=now + seconds)
 
 

@@ -60,7 +60,7 @@ def cell_failure(notebook: NotebookNode, index: int, error: CellExecutionError) 
 
 
 def names_exception(ename: str | None) -> bool:
-    """Whether a kernel has named what a cell raised.
+    """Return whether a kernel has named what a cell raised.
 
     ipykernel answers "NoneType: None" if not the cell but the display of its result has raised.
     """
@@ -220,7 +220,7 @@ def death_failure(
 
 
 def failure_of(error: Exception) -> Failure:
-    """What an error that is no cell's comes to."""
+    """Return the failure for an error outside of the cells."""
     match error:
         case KernelStartError():
             kind = FailureKind.KERNEL_START

@@ -24,7 +24,7 @@ class Halted:
     failure: Failure
     connection_file: Path
     executed_path: Path | None
-    """The notebook up to the failure; None where it could not be saved."""
+    """The notebook up to the failure; None if it could not be saved."""
 
 
 OnHalt: TypeAlias = Callable[[Halted], None]
@@ -50,7 +50,7 @@ class Halts:
         return self._on_halt is not None
 
     async def halt(self, halted: Halted, *, stopped: Callable[[], None]) -> None:
-        """Let a kernel be looked at; call ``stopped`` where the experiment is cancelled meanwhile.
+        """Let a kernel be looked at; call ``stopped`` if the experiment is cancelled meanwhile.
 
         CancelledError is not raised: the failure stands, whoever wants the end.
         """

@@ -42,7 +42,7 @@ class MissingAnswer:
 
     @property
     def is_suspected(self) -> bool:
-        """Whether the kernel is done with the cell, as far as it shows, and has not answered."""
+        """Return whether the kernel is done with the cell, as far as it shows, and has not answered."""
         outputs = self._kernel.outputs
         if outputs.is_answered:
             return False
@@ -52,7 +52,7 @@ class MissingAnswer:
 
     @property
     def _is_passed_over(self) -> bool:
-        """Whether the kernel has answered what was asked after the cell. Its answers keep the order of the requests."""
+        """Return whether the kernel has answered what was asked after the cell. Its answers keep the order of the requests."""
         channel = self._kernel.client.shell_channel
         return self._probe is not None and channel.last_answered == self._probe
 
@@ -67,7 +67,7 @@ class MissingAnswer:
             looks = looks + 1 if self.is_suspected else 0
 
     async def _is_certain(self) -> bool:
-        """Whether the kernel is idle, or has gone on to the next request, or cannot answer any."""
+        """Return whether the kernel is idle, or has gone on to the next request, or cannot answer any."""
         if not self._kernel.outputs.has_ended:
             self._ask_behind_the_cell()
             self._can_speak = await _answers(self._kernel)
@@ -88,7 +88,7 @@ class MissingAnswer:
         return raised_last(self.log())
 
     def log(self) -> str:
-        """What the kernel has logged of it, or else since the cell began, as plain text."""
+        """Return what the kernel has logged of it, or else since the cell began, as plain text."""
         if self._has_failed():
             text = self._read(self._entry or 0)
             following = _NEXT_ENTRY.search(text)

@@ -39,7 +39,7 @@ STARTUP_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What the notebooks of one experiment share."""
+    """Context that the notebooks of one experiment share."""
 
     experiment: str
     directory: Path
@@ -59,7 +59,7 @@ class Surroundings:
 
 @dataclass(kw_only=True)
 class _Progress:
-    """What is known of a run while it lasts, so that it can be told however it ends."""
+    """Facts of a run while it lasts, so that every end can be reported."""
 
     notebook: NotebookNode | None = None
     copy: ExecutedCopy | None = None
@@ -127,7 +127,7 @@ async def run_notebook(
 
 
 def _usage(notebook: Notebook, progress: _Progress, host: KernelHost) -> Usage | None:
-    """None where no kernel came up."""
+    """None if no kernel came up."""
     if progress.memory is None:
         return None
     progress.warnings += [f"{notebook.name}: {text}" for text in progress.memory.warnings]

@@ -34,7 +34,7 @@ _BOX_CODE = re.compile(r"(❱?) *(\d+) ?((?:│   )*)(.*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a failed cell has shown, in plain text."""
+    """Outputs of a failed cell, in plain text."""
 
     traceback: str
     printed: str

@@ -78,7 +78,7 @@ def _last_words(cell: NotebookNode) -> str:
 
 
 def remedy_of(ename: str, traceback: str, printed: str) -> str:
-    """What to do about an error of a cell; empty for most, which say it themselves."""
+    """Return a remedy for an error of a cell; empty for most errors, because their text is enough."""
     if ename == "StdinNotImplementedError" and _DEBUGGER.search(traceback):
         return _REMOVE_BREAKPOINT
     if ename == "SystemExit" and _ARGPARSE.search(printed):
@@ -100,7 +100,7 @@ def _stderr(cell: NotebookNode) -> str:
 
 
 def remedy_without_answer(log: str) -> str:
-    """What to do if the kernel could not answer, which it explains in ``log``."""
+    """Return what to do if the kernel could not answer, which it explains in ``log``."""
     if _STREAM.search(log):
         return (
             "a cell has put something into sys.stdout or sys.stderr that a kernel cannot write to: give the object "

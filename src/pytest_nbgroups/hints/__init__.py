@@ -1,1 +1,1 @@
-"""What the source of notebooks tells of the GPUs and CPUs that they use."""
+"""Hints in the source of notebooks about the GPUs and CPUs that they use."""

@@ -40,7 +40,7 @@ class Hints:
 
     @property
     def may_use_gpu(self) -> bool:
-        """Whether the experiment uses a GPU if it sees one, as far as the source shows."""
+        """Return whether the experiment uses a GPU if it sees one, as far as the source shows."""
         return any(hint.kind == "gpu" for hint in self.found)
 
     def first(self, kind: Kind) -> Hint | None:

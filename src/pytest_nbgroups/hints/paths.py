@@ -1,4 +1,4 @@
-"""What the source of a notebook names that may be a path. Pure: source in, texts out."""
+"""Texts in the source of a notebook that may be paths. Pure: source in, texts out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to declare, as hints and history tell."""
+"""Advice what to declare, from hints and history."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hint_lines(
 def _undeclared(
     experiment: Experiment, hints: Hints, estimate: Estimate
 ) -> Iterator[tuple[str, str]]:
-    """What was found, and the key that declares it."""
+    """Yield each use of an undeclared resource, and the key that declares it."""
     declared = experiment.resources
     if declared.gpus is None and not declared.gpu_count:
         found = _gpu_use(hints, estimate)

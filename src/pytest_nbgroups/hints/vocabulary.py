@@ -57,7 +57,7 @@ _WORDS = {w.lower() for w in _LOOSE_WORDS | GPU_MODULES | FRAMEWORKS | COUNTS_OF
 
 
 def may_have_signs(source: str) -> bool:
-    """Whether a word stands in it without which there is no sign: most notebooks have none."""
+    """Return whether a word stands in it without which there is no sign: most notebooks have none."""
     lowered = source.lower()
     return any(word in lowered for word in _WORDS)
 

@@ -1,1 +1,1 @@
-"""What earlier sessions measured, in one SQLite file."""
+"""Measurements of earlier sessions, in one SQLite file."""

@@ -42,7 +42,7 @@ class Access:
         return tuple(self._warnings)
 
     def read(self, work: Callable[[Connection], T]) -> T | None:
-        """None where there is no history, or none that can be used."""
+        """None if there is no history, or none that can be used."""
         return self._use(work, writes=False)
 
     def write(self, work: Callable[[Connection], None]) -> bool:

@@ -23,7 +23,7 @@ Connection: TypeAlias = sqlite3.Connection
 Error: TypeAlias = sqlite3.Error
 IntegrityError: TypeAlias = sqlite3.IntegrityError
 FileIdentity: TypeAlias = tuple[int, int] | None
-"""Device and inode; None where there is no file."""
+"""Device and inode; None if there is no file."""
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -188,7 +188,7 @@ def is_locked(error: Exception) -> bool:
 
 
 def is_unwritable(error: Exception) -> bool:
-    """Whether the file or its folder may not be written; what is there may still be readable."""
+    """Return whether the file or its folder may not be written; what is there may still be readable."""
     return isinstance(error, OSError) or _code(error) in _UNWRITABLE
 
 

@@ -1,4 +1,4 @@
-"""Which filesystem a path lies on. SQLite's WAL needs memory that all its users share."""
+"""The filesystem of a path. SQLite's WAL needs memory that all its users share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOUNT_POINT = 4
 def network_filesystem(path: Path, mountinfo: str) -> str:
     """Type of the network filesystem that ``path``, absolute and resolved, lies on; empty for others.
 
-    ``mountinfo`` is the text of /proc/self/mountinfo, see proc_pid_mountinfo(5); empty where there
+    ``mountinfo`` is the text of /proc/self/mountinfo, see proc_pid_mountinfo(5); empty if there
     is none. What FUSE shows counts as one: most of it lies elsewhere, and for what does not a
     rollback journal is as safe.
     """

@@ -21,7 +21,7 @@ _DECORATION = re.compile(r"\((?:R|TM|C)\)|\bCPU\b|\s@.*$", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a session has of a machine."""
+    """Description of a machine, as a session sees it."""
 
     cpu_model: str
     cpus: float
@@ -62,7 +62,7 @@ def usual_size(count: int) -> int:
 
 
 def _cpu_model(proc: Path) -> str:
-    """Empty where nothing tells."""
+    """Empty if nothing tells."""
     try:
         text = (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

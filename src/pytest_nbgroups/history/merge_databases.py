@@ -54,7 +54,7 @@ def _contents(source: Path) -> Contents:
 
 @contextmanager
 def _blaming(source: Path) -> Iterator[None]:
-    """What cannot be added although the target can be written is damaged."""
+    """Raise the error of a source that cannot be read, if the target can be written."""
     try:
         yield
     except (database.IntegrityError, LookupError, TypeError) as exc:

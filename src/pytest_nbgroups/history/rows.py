@@ -1,4 +1,4 @@
-"""What a session knows, as rows of a history. Pure."""
+"""Rows of a history, made from the values of a session. Pure."""
 
 from __future__ import annotations
 

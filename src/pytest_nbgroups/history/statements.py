@@ -1,4 +1,4 @@
-"""What is written to an open history, and what is read from it."""
+"""Statements that write to an open history, and read from it."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class History:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What went wrong so far, each trouble once."""
+        """Return the warnings so far, each once."""
         return self._access.warnings
 
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
@@ -134,7 +134,7 @@ class History:
         self._has_recorded |= self._access.write(write)
 
     def estimates(self, kind: str) -> Mapping[str, Estimate]:
-        """What to expect on machines of that kind: of each experiment that has run on one, by name."""
+        """Return the estimates for machines of that kind, by the name of the experiment."""
         runs = self._access.read(lambda connection: statements.read_runs(connection, kind)) or {}
         return {name: estimate(of) for name, of in runs.items()}
 

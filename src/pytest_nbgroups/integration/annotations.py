@@ -36,7 +36,7 @@ class _TestsOnly:
 
 
 def is_annotated(properties: dict[str, object]) -> bool:
-    """Whether a failed item failed by its experiment, which then has an annotation of its own.
+    """Return whether a failed item failed by its experiment, which then has an annotation of its own.
 
     A test that runs one may also fail by itself, after notebooks that passed.
     """

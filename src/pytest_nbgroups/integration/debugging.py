@@ -32,7 +32,7 @@ _PYTESTS_OWN = "pdbinvoke"
 
 
 class KernelPrompt:
-    """What ``--pdb`` means to an experiment. Registered as a plugin, it ends the session on demand."""
+    """The prompt of ``--pdb`` for an experiment. Registered as a plugin, it ends the session on demand."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -42,7 +42,7 @@ class KernelPrompt:
         """Why the session is to end, as soon as the failure is reported."""
 
     def on_halt(self, experiment: Experiment, item: pytest.Item) -> OnHalt | None:
-        """What a failed notebook's kernel waits for; None where pytest would open no prompt either."""
+        """Return the function that halts a failed notebook's kernel; None if pytest would open no prompt."""
         self.has_asked = False
         expected = evaluate_xfail_marks(item)
         if expected is not None and expected.raises is None:
@@ -74,7 +74,7 @@ class KernelPrompt:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
-        """Where a failure is taken for no error, nobody is asked to interact."""
+        """Report the failure; an expected failure opens no prompt."""
         self._end_session()
 
     def _end_session(self) -> None:
@@ -113,7 +113,7 @@ class _ForOthers:
 
 
 def _as_result(experiment: Experiment, halted: Halted) -> ExperimentResult:
-    """What is known before the experiment has ended."""
+    """Return the result as far as it is known before the experiment has ended."""
     failed = NotebookResult(
         name=halted.notebook,
         outcome=NotebookOutcome.FAILED,
@@ -154,7 +154,7 @@ def _terminal(config: pytest.Config) -> Generator[Callable[[str], None]]:
 
 
 def _answer() -> str | None:
-    """Wait for the user; give why the session is to end, None where it is to go on."""
+    """Wait for the user; give why the session is to end, None if it is to go on."""
     if sys.stdin is None:  # closed
         return None
     try:

@@ -20,7 +20,7 @@ from pytest_nbgroups.reports.properties import properties
 
 
 class RunExperiment:
-    """What the fixture gives: call it with the path of an experiment."""
+    """Value of the fixture: call it with the path of an experiment."""
 
     def __init__(self, request: pytest.FixtureRequest, collection: ExperimentCollection) -> None:
         self._request = request
@@ -100,7 +100,7 @@ def _declaration_of(resources: Resources) -> Declaration:
 
 
 def marked_resources(item: pytest.Item) -> Resources | None:
-    """What a test declares with the marker ``experiment``. Raises DeclarationError."""
+    """Return the resources that a test declares with the marker ``experiment``. Raises DeclarationError."""
     declared = _marked(item)
     return None if declared is None else declared.resources
 

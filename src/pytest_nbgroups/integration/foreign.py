@@ -1,4 +1,4 @@
-"""What a project has of its own under our names: the marker ``experiment``, options and ini keys."""
+"""Names of ours that a project uses itself: the marker ``experiment``, options and ini keys."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class GpuDefault:
         self._facts = facts
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Read notebooks, but only where there are GPUs to give.
+        """Read notebooks, but only if there are GPUs to give.
 
         Being registered later, it comes before pytest's own, in which ``-m gpu`` selects.
         """
@@ -34,7 +34,7 @@ class GpuDefault:
 
 
 def _uses_gpu(experiment: Experiment, planner: Planner) -> bool:
-    """What history has measured decides; else the source of the notebooks does."""
+    """Decide by the GPU memory that history has measured, else by the source of the notebooks."""
     resources = experiment.resources
     if resources.gpus is not None or resources.gpu_count or not declared_fate(experiment).runs:
         return False

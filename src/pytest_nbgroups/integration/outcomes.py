@@ -1,4 +1,4 @@
-"""How the outcome of an experiment becomes pytest's."""
+"""Conversion of an experiment's outcome to pytest's."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def interrupting(config: pytest.Config) -> Generator[None]:
 
 
 def raise_outcome(result: ExperimentResult) -> None:
-    """Raise what pytest takes for the outcome; return where the experiment passed."""
+    """Raise what pytest takes for the outcome; return if the experiment passed."""
     __tracebackhide__ = True
     match result.outcome:
         case ExperimentOutcome.FAILED:

@@ -1,4 +1,4 @@
-"""When a session's record is written anew: at once as long as that takes no time, else now and then."""
+"""Schedule for writing a session's record: at once while that is quick, else now and then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which directories a session may treat as experiments, from its arguments and roots."""
+"""Directories that a session may treat as experiments, from its arguments and roots."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def resolve_item_arguments(config: pytest.Config, scope: Scope) -> None:
     """Make ``A::notebooks`` and ``A/2-fit.ipynb`` arguments that pytest can match, one for an item.
 
     pytest takes no ``::`` after a directory, so such an argument becomes the path of one of the
-    item's notebooks. Raises pytest.UsageError where it names no item or an excluded notebook.
+    item's notebooks. Raises pytest.UsageError if it names no item or an excluded notebook.
     """
     resolved: dict[tuple[Path, str] | str, str] = {}
     for argument in config.args:
@@ -230,7 +230,7 @@ def find_experiments(scope: Scope) -> tuple[Experiment, ...]:
 
 
 def has_test_files(config: pytest.Config, scope: Scope) -> bool:
-    """Whether the session may have tests besides experiments."""
+    """Return whether the session may have tests besides experiments."""
     patterns: list[str] = config.getini("python_files")
     return any(
         start.suffix == ".py" or any(_has_test_file(d, patterns) for d in _folders(scope, start))
@@ -239,7 +239,7 @@ def has_test_files(config: pytest.Config, scope: Scope) -> bool:
 
 
 def has_companions(config: pytest.Config, experiments: Sequence[Experiment]) -> bool:
-    """Whether tests lie beside an experiment's notebooks, or an experiment below another."""
+    """Return whether tests lie beside an experiment's notebooks, or an experiment below another."""
     patterns: list[str] = config.getini("python_files")
     directories = {experiment.directory for experiment in experiments}
     return any(
@@ -249,7 +249,7 @@ def has_companions(config: pytest.Config, experiments: Sequence[Experiment]) -> 
 
 
 def places(scope: Scope) -> list[str]:
-    """Where experiments are looked for, relative to the rootdir where they lie below it."""
+    """Return the folders to search for experiments, relative to the rootdir if they lie below it."""
     rootdir, bases = scope.settings.rootdir, scope.named or scope.settings.roots
     searched = {base for base in bases for start in scope.starts if base.is_relative_to(start)}
     searched |= {start for start in scope.starts if any(start.is_relative_to(b) for b in bases)}

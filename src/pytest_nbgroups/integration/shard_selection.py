@@ -53,7 +53,7 @@ def own_shard(
 
 
 def record_of(config: pytest.Config) -> ShardRecord | None:
-    """What `own_shard` left to be recorded, in the process that collects; None without shards."""
+    """Return the record that `own_shard` left in the process that collects; None without shards."""
     return config.stash.get(_RECORD, None)
 
 
@@ -85,7 +85,7 @@ class _Split:
 def of_shard(
     experiments: Sequence[Experiment], shard: Shard | None, rootdir: Path
 ) -> tuple[Experiment, ...]:
-    """Those that a shard will run, were nothing deselected; all where there are no shards."""
+    """Those that a shard will run, were nothing deselected; all if there are no shards."""
     if shard is None:
         return tuple(experiments)
     nodeids = [nodeid_in(rootdir, experiment) for experiment in experiments]

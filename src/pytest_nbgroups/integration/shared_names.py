@@ -48,7 +48,7 @@ def _twins(experiment: Experiment, *, ignores_case: bool) -> tuple[str, str] | N
 
 
 def find_ignores_case(folder: Path) -> bool:
-    """Whether a file there, or where the folder would be made, is found in other letters too."""
+    """Return whether a file there, or where the folder would be made, is found in other letters too."""
     for place in (folder, *folder.parents):
         other = place.with_name(place.name.swapcase()) if place.name else place
         try:

@@ -1,4 +1,4 @@
-"""What is told at the end of a session: the table, session.json, and GitHub's pages."""
+"""The end of a session: the table, session.json, and GitHub's pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told while a session runs: the header, and lines as experiments go on."""
+"""Reports while a session runs: the header, and lines as experiments go on."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ExperimentReporter:
     def worker_crashed(
         self, nodeid: str, *, worker: str, message: str
     ) -> tuple[str, ExperimentResult] | None:
-        """Record what a worker took down with it; its node id and result, None where that was no experiment."""
+        """Record what a worker took down with it; its node id and result, None if that was no experiment."""
         with self._lock:
             for candidate in _without_group(nodeid):
                 experiment = self._experiment_of(candidate)

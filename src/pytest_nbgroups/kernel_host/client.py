@@ -26,7 +26,7 @@ _ANSWER_MARGIN_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Reaped:
-    """What the processes of a tree used until they ended, as the operating system counted it."""
+    """Usage of a process tree until its end, as the operating system counted it."""
 
     cpu_s: float
     peak_bytes: int
@@ -48,7 +48,7 @@ class KernelHost:
         self._warm_starts = WarmStarts()
         self._owner_pid = os.getpid()
         self.reaped: Reaped | None = None
-        """What the last kernel's tree used; None where the platform does not tell."""
+        """What the last kernel's tree used; None if the platform does not tell."""
 
     def __enter__(self) -> Self:
         return self
@@ -79,11 +79,11 @@ class KernelHost:
     ) -> KernelProcess:
         """Start a kernel with exactly this environment, its output appended to ``log_path`` if given.
 
-        With ``fork`` it is forked from the server that was prepared; NotForkedError where that is not possible.
+        With ``fork`` it is forked from the server that was prepared; NotForkedError if that is not possible.
 
         ``scratch`` is a folder that the host removes should this process be killed. ``descriptors`` are inherited by the
-        kernel, and kept open by the host until its whole tree is gone; on Windows they are not. Raises OSError where the
-        operating system refuses, KernelHostError where an earlier kernel's processes are still alive.
+        kernel, and kept open by the host until its whole tree is gone; on Windows they are not. Raises OSError if the
+        operating system refuses, KernelHostError if an earlier kernel's processes are still alive.
         """
         self.reaped = None
         request = self._connected().request(
@@ -103,7 +103,7 @@ class KernelHost:
     async def prepare(self, wanted: Wanted, *, timeout_s: float | None) -> Prepared:
         """Have a server ready from which such a kernel can be forked, or tell what is in the way.
 
-        Raises TimeoutError where that takes longer than ``timeout_s``, KernelHostError.
+        Raises TimeoutError if that takes longer than ``timeout_s``, KernelHostError.
         """
         return await self._warm_starts.prepare(self._connected(), wanted, timeout_s)
 
@@ -176,7 +176,7 @@ class KernelHost:
 async def _answered(
     connection: HostConnection, request: Future[Message], timeout_s: float
 ) -> Message:
-    """Raises KernelHostError, also where the host is mute: a deadline holds although a kernel stops its host."""
+    """Raises KernelHostError, also if the host is mute: a deadline holds although a kernel stops its host."""
     answer = asyncio.wrap_future(request)
     done, _ = await asyncio.wait({answer}, timeout=timeout_s)
     if not done:

@@ -1,4 +1,4 @@
-"""What the command of a kernel runs."""
+"""Classification of a kernel's command."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _IPYKERNEL_MODULES = ("ipykernel", "ipykernel_launcher")
 
 
 def runs_ipykernel(argv: Sequence[str]) -> bool:
-    """Whether a Python on this machine runs ipykernel; not so under docker, ssh and their like."""
+    """Return whether a Python on this machine runs ipykernel; not so under docker, ssh and their like."""
     return runs_python(argv) and any(
         flag == "-m" and module in _IPYKERNEL_MODULES for flag, module in pairwise(argv)
     )
 
 
 def runs_python(argv: Sequence[str]) -> bool:
-    """Whether it is a program in Python: kernels in it, of whatever language, are built on ipykernel."""
+    """Return whether it is a program in Python: kernels in it, of whatever language, are built on ipykernel."""
     return bool(argv) and PurePath(argv[0]).name.lower().startswith(("python", "pypy"))

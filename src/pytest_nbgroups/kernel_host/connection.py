@@ -55,7 +55,7 @@ class KernelProcess:
 
 @dataclass
 class _Expected:
-    """Who waits for what from the host."""
+    """Requests that wait for an answer of the host."""
 
     answers: dict[int, Future[Message]] = field(default_factory=dict)
     exits: dict[int, Future[int]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Whether a process ran into its limit on CPU time, asked of it between its end and its reaping.
+"""Check whether a process reached its limit on CPU time, between its end and its reaping.
 
 Linux sends SIGXCPU at the soft limit and SIGKILL at the hard one, so that one who sets both to the same number ends
 what it starts without a word of why. See setrlimit(2) on RLIMIT_CPU.

@@ -1,4 +1,4 @@
-"""What is below a process."""
+"""Descendants of a process."""
 
 from __future__ import annotations
 

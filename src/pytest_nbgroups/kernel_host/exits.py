@@ -1,4 +1,4 @@
-"""How a process ended, in words."""
+"""The end of a process, in words."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def describe_exit(returncode: int | None) -> str:
 
 
 def exit_hint(returncode: int | None) -> str:
-    """What usually makes a process exit in the midst of a cell. Windows has larger codes for crashes."""
+    """Return the usual cause of an exit within a cell. Windows has larger codes for crashes."""
     if returncode is None or signal_of(returncode) is not None or returncode > _LARGEST_EXIT:
         return ""
     return _EXITS.get(returncode, ", os._exit() in a cell or exit() in compiled code?")

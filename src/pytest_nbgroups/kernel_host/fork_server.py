@@ -59,7 +59,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class _Shell:
-    """What modules see of a kernel's shell while they are imported: that there is one."""
+    """Stand-in for a kernel's shell while modules are imported: they see that there is one."""
 
     def __init__(self, kind: type) -> None:
         self.missed: list[str] = []

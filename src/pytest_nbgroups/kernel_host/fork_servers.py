@@ -193,6 +193,6 @@ class ForkServers:
 
 
 def _changes(server: _Server, env: Mapping[str, str]) -> dict[str, str]:
-    """What a kernel has besides the environment of its server: all of that was wanted when it was prepared."""
+    """Return the variables that a kernel needs beyond its server's environment."""
     before = server.kind["env"]
     return {name: value for name, value in env.items() if before.get(name) != value}

@@ -48,7 +48,7 @@ class ProcessTree(Nursery, Protocol):
 
     @property
     def output(self) -> KernelOutput | None:
-        """What the kernel started last writes; None where that goes to its log by itself."""
+        """Return the output of the kernel that was started last; None if it goes to its log directly."""
 
     @property
     def server_pid(self) -> int | None:
@@ -115,7 +115,7 @@ class Host:
         self._serving = False
 
     def _watch(self) -> float | None:
-        """Register every source of events; give the polling interval, None where none is needed."""
+        """Register every source of events; give the polling interval, None if none is needed."""
         selector = self._selector
         selector.register(self._channel, selectors.EVENT_READ, self._read)
         wakeups, drain = signal_wakeups(self.stop)
@@ -165,7 +165,7 @@ class Host:
             self.stop()
 
     def _answer(self, request: Message) -> Message | None:
-        """None where the answer comes later."""
+        """None if the answer comes later."""
         match request["op"]:
             case "prepare":
                 self._servers.prepare(request)
@@ -233,7 +233,7 @@ class Host:
         return {"pid": pid, "server_pid": self._tree.server_pid}
 
     def _is_vacant(self) -> bool:
-        """Whether nothing is left of an earlier kernel. What a fork server has left behind is killed."""
+        """Return whether nothing is left of an earlier kernel. What a fork server has left behind is killed."""
         if self._tree.is_empty():
             return True
         return not self._is_taken and not self._tree.kill(_STRAY_KILL_S, lambda _: None)

@@ -1,4 +1,4 @@
-"""What a kernel's processes write to their raw standard output and error, on its way to a file. POSIX only.
+"""The raw standard output and error of a kernel's processes, on the way to a file. POSIX only.
 
 They write into a pipe and not into the file: neither a full disk nor a file that must not grow further is then an
 error, or a standstill, of theirs.
@@ -20,7 +20,7 @@ class KernelOutput:
     """Copies to the end of a file; of too much it keeps the first half of the limit and what came last."""
 
     def __init__(self, path: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        """Raises OSError where the file cannot be opened."""
+        """Raises OSError if the file cannot be opened."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         self._size = os.fstat(self._file).st_size
         self._limit_bytes = limit_bytes
@@ -33,7 +33,7 @@ class KernelOutput:
 
     @property
     def writer(self) -> int:
-        """What the kernel gets; see `close_writer`."""
+        """Return the end that the kernel gets; see `close_writer`."""
         return self._writer
 
     def close_writer(self) -> None:

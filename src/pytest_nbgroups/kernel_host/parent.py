@@ -1,4 +1,4 @@
-"""How a process notices the end of the one that started it."""
+"""Detection of the parent's end."""
 
 from __future__ import annotations
 

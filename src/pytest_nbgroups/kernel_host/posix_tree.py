@@ -165,7 +165,7 @@ class PosixTree:
         return ended
 
     def is_empty(self) -> bool:
-        """Whether the last reaping left nothing behind."""
+        """Return whether the last reaping left nothing behind."""
         if self._childless or self.server_pid is None:
             return self._childless
         # What has lost its parent is a child of this process before that parent can be reaped.
@@ -271,7 +271,7 @@ def _become_subreaper() -> bool:
 
 
 def _preparation() -> Callable[[], None] | None:
-    """What to call in the kernel before exec, so that it dies with its host, and first where memory is short."""
+    """Return the function to call before exec: the kernel then dies with its host, and first if memory is short."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork

@@ -1,4 +1,4 @@
-"""What a fork server has read and imported: whether a plain start would find something else by now."""
+"""Files that a fork server has read and imported, to see if a plain start would now find others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SITE_FOLDERS = {"site-packages", "dist-packages"}
 
 @dataclass(kw_only=True)
 class Surroundings:
-    """What the imports of a fork server rest on."""
+    """Files and paths on which the imports of a fork server depend."""
 
     watched: dict[str, Stamp] = field(default_factory=dict)
     """Files that it has read, and paths that it would have read if they had been there."""

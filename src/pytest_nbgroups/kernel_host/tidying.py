@@ -79,7 +79,7 @@ class Farewell:
 
 
 def is_tracker(pid: int) -> bool:
-    """Whether a process removes what others have left behind, once these have ended."""
+    """Return whether a process removes what others have left behind, once these have ended."""
     program, *arguments = command(pid) or [b""]
     return program.rpartition(b"/")[2] == _TORCH or any(map(_TRACKER.match, arguments))
 

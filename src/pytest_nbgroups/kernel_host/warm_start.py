@@ -1,4 +1,4 @@
-"""Which kernels are forked from a process that has ipykernel imported, and why the others are not."""
+"""Choice of the kernels that are forked from a process with ipykernel imported, with the reason for the others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Wanted:
 
     @property
     def request(self) -> dict[str, Any]:
-        """What the server of such kernels is made of."""
+        """Return the parts that identify the server of these kernels."""
         return {
             "interpreter": self.command.interpreter,
             "modules": self.preload,
@@ -59,16 +59,16 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Whether a kernel can be forked now."""
+    """Answer whether a kernel can be forked now."""
 
     obstacle: str | None
-    """None where it can; else the reason, as a clause."""
+    """None if it can; else the reason, as a clause."""
     warning: str | None = None
     """What was asked for and cannot be had, told once."""
 
 
 class WarmStarts:
-    """Has servers ready from which kernels can be forked; remembers where that is in vain."""
+    """Has servers ready from which kernels can be forked; remembers if that is in vain."""
 
     def __init__(self) -> None:
         self._obstacles: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
@@ -79,7 +79,7 @@ class WarmStarts:
     ) -> Prepared:
         """Wait for a server that forks such a kernel, if need be without the preloaded modules.
 
-        Raises TimeoutError where that takes longer than ``timeout_s``, KernelHostError.
+        Raises TimeoutError if that takes longer than ``timeout_s``, KernelHostError.
         """
         was_known = wanted.kind in self._obstacles
         obstacle = await self._obstacle(connection, wanted, timeout_s)
@@ -115,7 +115,7 @@ async def _asked(connection: HostConnection, wanted: Wanted, timeout_s: float | 
 
 
 def command_of(argv: Sequence[str]) -> Command:
-    """Take the command of a kernel apart. Raises NotForkedError where it is none that can be forked."""
+    """Take the command of a kernel apart. Raises NotForkedError if it is none that can be forked."""
     if sys.platform != "linux":
         raise NotForkedError("kernels are forked on Linux alone")
     if not lists_children():
@@ -149,6 +149,6 @@ def _are_flags(words: Sequence[str]) -> bool:
 
 
 def _depends_on_directory(env: Mapping[str, str]) -> bool:
-    """Whether Python looks for modules relative to the directory in which it is started."""
+    """Return whether Python looks for modules relative to the directory in which it is started."""
     path = env.get("PYTHONPATH")
     return path is not None and not all(map(os.path.isabs, path.split(os.pathsep)))

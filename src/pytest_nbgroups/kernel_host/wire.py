@@ -1,4 +1,4 @@
-"""What the kernel host and its pytest process say to each other: one JSON object a line.
+"""Messages between the kernel host and its pytest process: one JSON object a line.
 
 A request is ``{"id", "op", ...}``; its answer repeats the id. What the host says unasked is an ``event``.
 """

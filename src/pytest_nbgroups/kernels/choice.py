@@ -1,4 +1,4 @@
-"""Which kernel a notebook runs in."""
+"""Choice of the kernel for a notebook."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def choose_kernel(notebook: NotebookNode, declared: str | None, settings: Settin
 
 
 def unused_option(notebook: NotebookNode, settings: Settings) -> str | None:
-    """Why the kernel of the command line is not for this notebook; None if it is, or if none was given."""
+    """Return why the kernel of the command line is not for this notebook; None if it is, or if none was given."""
     option, language = settings.option_kernel, _language(notebook)
     if option is None or _for_language(option, language):
         return None

@@ -1,4 +1,4 @@
-"""How a kernel is brought to its end: asked, given time, killed with all that it has started."""
+"""The end of a kernel: it is asked, given time, and killed with all processes that it has started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a kernel and its client meet: a private folder, and in it Unix sockets or else TCP on loopback."""
+"""Connection of a kernel and its client: Unix sockets in a private folder, or TCP on loopback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_SOCKET_NAME = f"{_SOCKET_STEM}-5"
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """How one kernel is reached."""
+    """Address of one kernel."""
 
     transport: Literal["ipc", "tcp"]
     ip: str
@@ -46,7 +46,7 @@ class Endpoint:
 def open_endpoint(wanted: Transport, argv: Sequence[str]) -> Iterator[Endpoint]:
     """Make the private folder; remove it in the end.
 
-    ``auto`` takes IPC for ipykernel on POSIX. Raises KernelStartError where ``ipc`` is wanted and no folder can hold
+    ``auto`` takes IPC for ipykernel on POSIX. Raises KernelStartError if ``ipc`` is wanted and no folder can hold
     a socket, and where the umask makes all files unusable.
     """
     bases = [Path(base) for base in folder_candidates(os.environ)]
@@ -101,13 +101,13 @@ def folder_candidates(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def fits(base: Path) -> bool:
-    """Whether socket paths below it are absolute and short enough."""
+    """Return whether socket paths below it are absolute and short enough."""
     longest = len(os.fsencode(base)) + 1 + _FOLDER_NAME_BYTES + 1 + len(_LONGEST_SOCKET_NAME)
     return base.is_absolute() and longest <= LONGEST_SOCKET_PATH
 
 
 def _is_private(folder: str) -> bool:
-    """Whether it is a folder of ours that no one else can enter."""
+    """Return whether it is a folder of ours that no one else can enter."""
     if sys.platform == "win32" or not os.path.isabs(folder):  # noqa: PTH117  may be empty
         return False
     try:
@@ -119,7 +119,7 @@ def _is_private(folder: str) -> bool:
 
 
 def _private_folder(base: Path) -> Path | None:
-    """Make a folder that only we can enter; None where none can be made. Raises KernelStartError."""
+    """Make a folder that only we can enter; None if none can be made. Raises KernelStartError."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     except OSError:
@@ -140,7 +140,7 @@ def _refuse_umask(folder: Path) -> None:
 
 
 def _holds_sockets(folder: Path) -> bool:
-    """Whether the file system below takes Unix sockets; some network ones do not."""
+    """Return whether the file system below takes Unix sockets; some network ones do not."""
     if sys.platform == "win32":
         return False
     path = folder / "probe"

@@ -1,4 +1,4 @@
-"""What a run holds from outside while it lasts: its lease, as far as running is concerned."""
+"""The part of a lease that a running kernel needs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pytest_nbgroups.core.units import Size
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What a kernel's process tree uses at one moment."""
+    """Memory of a kernel's process tree at one moment."""
 
     used_bytes: int
     gpu_used_bytes: Mapping[str, int] = field(default_factory=dict)
-    """UUID -> bytes; absent where unknown."""
+    """UUID -> bytes; absent if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def _alone() -> Sequence[Neighbour]:
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:
-    """What the kernels of a run inherit, and whom to tell what they use."""
+    """Things that the kernels of a run inherit, and functions that report their usage."""
 
     descriptors: tuple[int, ...] = ()
     """Inherited by every process of the kernels' trees."""
@@ -58,7 +58,7 @@ class Holding:
     on_sample: Callable[[Sample], None] = _ignore
     """Called about once a second and at peaks, in a thread of its own."""
     gpu_memory: Callable[[Collection[int]], Mapping[str, int] | None] = _unknown
-    """Pids -> the bytes that they hold, by UUID of the GPU; None where nothing can tell."""
+    """Pids -> the bytes that they hold, by UUID of the GPU; None if nothing can tell."""
     kill_counts: Callable[[], KillCounts] = KillCounts
     """Tells for how many processes memory was lacking; called before and after each cell. Never raises."""
     neighbours: Callable[[], Sequence[Neighbour]] = _alone

@@ -42,7 +42,7 @@ def _ipython_folder() -> Path:
 
 
 def _is_readable(folder: str) -> bool:
-    """Whether it is there. Raises KernelStartError if it is, but cannot be read: Jupyter would end in it."""
+    """Return whether it is there. Raises KernelStartError if it is, but cannot be read: Jupyter would end in it."""
     try:
         os.listdir(folder)  # noqa: PTH208  the call that Jupyter makes
     except (FileNotFoundError, NotADirectoryError):
@@ -54,7 +54,7 @@ def _is_readable(folder: str) -> bool:
 
 
 def remedy(path: str, env: Mapping[str, str]) -> str:
-    """What to do about a path that cannot be used, as a clause; "" if no variable names a folder above it."""
+    """Return a remedy for a path that cannot be used, as a clause; "" if no variable names a folder above it."""
     for variable, folder, value in _named(env):
         if Path(path).is_relative_to(folder):
             return f"; {variable} is {value!r}, which cannot be used: set it to a folder that can be written to"

@@ -23,14 +23,14 @@ _TAIL_LINES = 20
 
 
 class KernelLog:
-    """What a kernel writes to its log from now on."""
+    """Output of a kernel in its log from now on."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._start = self.size()
 
     def tail(self) -> str:
-        """The last lines, without terminal escapes; empty where there are none."""
+        """The last lines, without terminal escapes; empty if there are none."""
         data = self.read(max(self._start, self.size() - _TAIL_BYTES), _TAIL_BYTES)
         text = data.decode(errors="replace")
         return last_lines(plain_text(text).strip(), _TAIL_LINES)
@@ -91,7 +91,7 @@ class RunningKernel:
 
     @property
     def outputs(self) -> OutputChannel:
-        """What the cells show, on its way to nbclient."""
+        """Return the outputs of the cells on their way to nbclient."""
         channel = self.client.iopub_channel
         assert isinstance(channel, OutputChannel)  # noqa: S101  set by _start
         return channel

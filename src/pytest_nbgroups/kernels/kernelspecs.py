@@ -131,7 +131,7 @@ def _sentence(*clauses: str) -> str:
 
 
 def _fault(spec: KernelSpec) -> str | None:
-    """What Jupyter itself does not check."""
+    """Check what Jupyter itself does not check."""
     if not all(isinstance(word, str) for word in spec.argv):
         return "argv is no list of texts"
     if not all(isinstance(text, str) for text in spec.env.values()):
@@ -159,7 +159,7 @@ def _check(name: str, spec: KernelSpec) -> None:
 
 
 def executable_of(command: str) -> str | None:
-    """The program that a kernelspec's first word starts; None where there is none."""
+    """The program that a kernelspec's first word starts; None if there is none."""
     if command in {
         "python",
         f"python{sys.version_info[0]}",

@@ -67,7 +67,7 @@ def language_named_by(kernel: str) -> str | None:
 
 
 def installation(kernel: str, language: str | None, *, it: str = "it") -> str:
-    """How to install a kernel of this name for a language, as a clause; "" if it would not be what it is called."""
+    """Return how to install a kernel of this name for a language, as a clause; "" if it would not be what it is called."""
     spoken = language_key(language) if language else language_named_by(kernel) or PYTHON
     if spoken == PYTHON:
         return _of_python(kernel, it)
@@ -86,7 +86,7 @@ def _of_python(kernel: str, it: str) -> str:
 
 
 def installation_for(language: str) -> str:
-    """How to install some kernel for a language, as a clause; a general one if no command is known."""
+    """Return how to install some kernel for a language, as a clause; a general one if no command is known."""
     known = _known(language_key(language))
     return f"install one with: {known.command}" if known else f"install a kernel for {language}"
 

@@ -1,4 +1,4 @@
-"""How much of what a notebook shows is kept. Pure: kinds and sizes of messages in, decisions out.
+"""Limit on the outputs of a notebook. Pure: kinds and sizes of messages in, decisions out.
 
 A size is that of the message as the kernel sends it, about a kilobyte for the smallest.
 """
@@ -19,7 +19,7 @@ _LATER_CELLS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """What of a cell's output is missing in the executed notebook."""
+    """Output of a cell that is missing in the executed notebook."""
 
     over_limit_bytes: int = 0
     late_bytes: int = 0
@@ -40,7 +40,7 @@ class LeftOut:
 
 @dataclass(kw_only=True)
 class Allowance:
-    """What the outputs of one notebook may take in memory, counted cell by cell.
+    """Memory for the outputs of one notebook, counted cell by cell.
 
     Each message is given to `take` when it arrives, and to `handed_on` or `drop` when its turn comes.
     """
@@ -61,7 +61,7 @@ class Allowance:
         self._kept_bytes = self._errors_bytes = self._dropped_bytes = self._late_bytes = 0
 
     def take(self, kind: str, size: int) -> int:
-        """How many bytes of a message to keep: all, none or, of a stream, so many from its beginning."""
+        """Return how many bytes of a message to keep: all, none or, of a stream, so many from its beginning."""
         kept = self._room(kind, size)
         if kind == "error":
             self._errors_bytes += kept
@@ -90,7 +90,7 @@ class Allowance:
         return max(self.limit_bytes - self._earlier_bytes, self.limit_bytes // _LATER_CELLS)
 
     def end_cell(self) -> LeftOut:
-        """What the cell has shown in vain, told once."""
+        """Return the outputs of the cell that were dropped, once."""
         left_out = LeftOut(over_limit_bytes=self._dropped_bytes, late_bytes=self._late_bytes)
         self._dropped_bytes = self._late_bytes = 0
         return left_out

@@ -30,7 +30,7 @@ _TURN_S = 0.005
 """How long messages are dealt with before others have their turn."""
 _HEADER, _PARENT, _CONTENT = 1, 2, 4
 _LEAP = 10
-"""By so much the number of a message exceeds the last one's only where some between them were lost."""
+"""By so much the number of a message exceeds the last one's only if some between them were lost."""
 SILENCE_S = 15.0
 """A kernel that says no more for so long after a cell was done has lost the end of its outputs."""
 _LOOK_S = 1.0
@@ -77,14 +77,14 @@ class OutputChannel(AsyncZMQSocketChannel):
         self._turn_ends, self._hurry_at = 0.0, float("inf")
 
     def begin_cell(self) -> None:
-        """What comes from now on is the output of another cell."""
+        """Treat the following messages as output of another cell."""
         self.allowance.begin_cell()
         self._request, self._last_dropped, self._last_cut = None, None, ""
         self._lost, self._has_ended, self._is_answered = 0, False, False
         self._hurry_at = float("inf")
 
     def end_cell(self) -> LeftOut:
-        """What of its output was not kept, told once."""
+        """Return the outputs that were dropped, once."""
         lost, self._lost = self._lost, 0
         refused, self._refused = self._refused, 0
         reasons, self._refusals = tuple(self._refusals), {}
@@ -111,12 +111,12 @@ class OutputChannel(AsyncZMQSocketChannel):
 
     @property
     def is_answered(self) -> bool:
-        """Whether the kernel has answered the request that runs the cell."""
+        """Return whether the kernel has answered the request that runs the cell."""
         return self._is_answered
 
     @property
     def has_ended(self) -> bool:
-        """Whether the kernel has reported the end of the cell's outputs: it is idle."""
+        """Return whether the kernel has reported the end of the cell's outputs: it is idle."""
         return self._has_ended
 
     def hurry(self, at: float) -> None:
@@ -124,7 +124,7 @@ class OutputChannel(AsyncZMQSocketChannel):
         self._hurry_at = at
 
     def last_printed(self) -> str:
-        """The end of what was last printed in vain; empty where it came in one message above the limit."""
+        """The end of what was last printed in vain; empty if it came in one message above the limit."""
         if self._last_dropped is None:
             return self._last_cut
         frames, self._last_dropped = self._last_dropped, None  # a message can be verified once
@@ -150,7 +150,7 @@ class OutputChannel(AsyncZMQSocketChannel):
                 raise Empty
 
     async def _wait(self, timeout_s: float | None) -> bool:
-        """Whether a message came. None is expected any more when the cell has ended and its kernel is silent."""
+        """Return whether a message came. None is expected any more when the cell has ended and its kernel is silent."""
         begun, left_s = time.monotonic(), _LOOK_S if timeout_s is None else timeout_s
         while not await self.socket.poll(int(1000 * min(_LOOK_S, left_s))):
             waited_s = time.monotonic() - begun
@@ -200,7 +200,7 @@ class OutputChannel(AsyncZMQSocketChannel):
             self._last_number = sender, int(number)
 
     def _is_of_another_cell(self, kind: str, frames: list[bytes]) -> bool:
-        """Whether a thread of an earlier cell shows it, which nbclient would not look at."""
+        """Return whether a thread of an earlier cell shows it, which nbclient would not look at."""
         if self._request is None:  # nothing is asked yet but what the kernel is
             return False
         if self.session.unpack(frames[_PARENT]).get("msg_id") != self._request:
@@ -288,7 +288,7 @@ class AnswerChannel(AsyncZMQSocketChannel):
         return message
 
     async def _is_there(self, end: float | None) -> bool:
-        """Whether a message is; looks, and if need be once more when one comes, one is sent or the time is over."""
+        """Return whether a message is; looks, and if need be once more when one comes, one is sent or the time is over."""
         self._sent.clear()
         if await self.socket.poll(0):
             return True

@@ -21,7 +21,7 @@ from pytest_nbgroups.kernels.holding import Holding
 
 
 class HostProvisioner(KernelProvisionerBase):
-    """What a kernel manager calls in place of Popen.
+    """Provisioner that a kernel manager calls in place of Popen.
 
     It is given to the manager as an instance, not by an entry point, and not built on ``LocalProvisioner``: that one
     asks the machine for its network addresses with a subprocess before it starts a kernel over TCP.

@@ -50,7 +50,7 @@ _NO_HISTORY = "--HistoryManager.hist_file=:memory:"
 
 @dataclass(frozen=True, kw_only=True)
 class _Launch:
-    """Which kernel to start, and how."""
+    """The kernel to start, and the way to start it."""
 
     name: str
     spec: KernelSpec
@@ -69,7 +69,7 @@ class _Launch:
         return None if self.ends_at is None else max(0.0, self.ends_at - time.monotonic())
 
     def patience_s(self) -> float:
-        """How long to wait for its first answer."""
+        """Return how long to wait for its first answer."""
         left_s = self.left_s()
         return self.startup_timeout_s if left_s is None else min(left_s, self.startup_timeout_s)
 
@@ -99,8 +99,8 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
     With ``preload`` it is forked where that is possible, from a process that has these modules imported; that they
     are is waited for up to ``ends_at``, a moment of `time.monotonic`, and for its answer no longer than that.
 
-    Raises KernelStartError where there is no such kernel or it does not come up, with the last lines of its log
-    (StartTimeoutError, also a TimeoutError, where it is mute), and KernelHostError where the host ends or cannot
+    Raises KernelStartError if there is no such kernel or it does not come up, with the last lines of its log
+    (StartTimeoutError, also a TimeoutError, where it is mute), and KernelHostError if the host ends or cannot
     get rid of a process.
     """
     launch = _Launch(

@@ -1,4 +1,4 @@
-"""Why a kernel ended before it was ready, as far as the end of its log shows it."""
+"""Causes of a kernel's end before it was ready, as far as the end of its log shows them."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ async def _handshake(client: AsyncKernelClient) -> dict[str, Any]:
 
 
 async def _hears_status(client: AsyncKernelClient, requests: set[str]) -> bool:
-    """Whether iopub speaks. It ends at the idle status of a request, or when nothing more comes."""
+    """Return whether iopub speaks. It ends at the idle status of a request, or when nothing more comes."""
     end, heard = time.monotonic() + _IOPUB_S, False
     while (left_s := end - time.monotonic()) > 0:
         with contextlib.suppress(Empty):

@@ -29,7 +29,7 @@ class Gate:
 
     @contextmanager
     def entered(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Wait for one's turn. Raises LeaseError where the gate is stuck, LeaseCancelledError."""
+        """Wait for one's turn. Raises LeaseError if the gate is stuck, LeaseCancelledError."""
         give_up_at = time.monotonic() + self._stuck_s
         while (descriptor := self._locked()) is None:
             if cancelled():
@@ -49,7 +49,7 @@ class Gate:
 
     @contextmanager
     def entered_if_free(self) -> Iterator[bool]:
-        """Enter without waiting; False where another is within. Raises LeaseError."""
+        """Enter without waiting; False if another is within. Raises LeaseError."""
         descriptor = self._locked()
         try:
             yield descriptor is not None
@@ -72,7 +72,7 @@ class Gate:
             return None
 
     def _open(self) -> int | None:
-        """None where it is being created by another user, who has not yet let others read it."""
+        """None if it is being created by another user, who has not yet let others read it."""
         descriptor = locked_file.open_existing(self._path)
         if descriptor is not None:
             return descriptor
@@ -87,7 +87,7 @@ class Gate:
             raise OSError("its gate is not a file that you may read") from None
 
     def _is_current(self, descriptor: int) -> bool:
-        """Whether it is still what stands in the folder, not a file that somebody has removed."""
+        """Return whether it is still what stands in the folder, not a file that somebody has removed."""
         try:
             return os.path.samestat(os.fstat(descriptor), self._path.lstat())
         except FileNotFoundError:

@@ -17,7 +17,7 @@ _SAME = 0.02  # so much more or less is not worth telling
 
 
 class HeldLease:
-    """What was granted. It lasts until it is released and all who inherited a descriptor are gone."""
+    """A granted lease. It lasts until it is released and all processes that inherited a descriptor have ended."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class HeldLease:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What a process inherits by ``pass_fds``, without ``preexec_fn``, to hold the lease too.
+        """Return the descriptors for ``pass_fds``: a process that inherits them holds the lease too.
 
         Empty on Windows, where a lock is its process's alone.
         """

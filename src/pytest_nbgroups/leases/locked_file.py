@@ -44,7 +44,7 @@ def create_locked(path: Path, content: bytes = b"") -> int:
 
 
 def open_existing(path: Path) -> int | None:
-    """A descriptor to read and lock by; None where there is no regular file that we may read."""
+    """A descriptor to read and lock by; None if there is no regular file that we may read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _COMMON_FLAGS)
     except OSError:
@@ -57,12 +57,12 @@ def open_existing(path: Path) -> int | None:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock without waiting; False where another open file holds the lock. Raises OSError."""
+    """Lock without waiting; False if another open file holds the lock. Raises OSError."""
     return lock_descriptor(descriptor, blocking=False)
 
 
 def write(descriptor: int, content: bytes, *, at: int = 0) -> None:
-    """Write without making the file any shorter. Raises OSError where not all could be written."""
+    """Write without making the file any shorter. Raises OSError if not all could be written."""
     os.lseek(descriptor, _CONTENT_START + at, os.SEEK_SET)
     if os.write(descriptor, content) != len(content):
         raise OSError("the file system is full")
@@ -95,7 +95,7 @@ def remove(path: Path) -> None:
 
 
 def content_if_alive(path: Path) -> bytes | None:
-    """What a file says that somebody has locked. Raises OSError.
+    """Return the content of a file that is locked. Raises OSError.
 
     None for one that nobody has: it is removed. None too for one that we may not read; of ours only
     one whose process died in the midst of creating it is like that.

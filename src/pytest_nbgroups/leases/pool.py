@@ -35,7 +35,7 @@ Admission: TypeAlias = Callable[[Claim, Sequence[Claim], Sequence[Claim]], Grant
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSnapshot:
-    """Who has a live ticket, in the order of the queue."""
+    """Claims with a live ticket, in the order of the queue."""
 
     holders: tuple[Claim, ...] = ()
     waiting: tuple[Claim, ...] = ()
@@ -44,7 +44,7 @@ class PoolSnapshot:
 class LeasePool:
     """The leases of all who use one folder. Its methods may be called from any thread.
 
-    Raises LeaseError where the folder cannot be used.
+    Raises LeaseError if the folder cannot be used.
     """
 
     def __init__(self, folder: Path, *, poll_s: float = 0.05) -> None:
@@ -67,7 +67,7 @@ class LeasePool:
 
         ``on_wait`` is told in a line why it waits, when that has lasted a moment and whenever the
         reason changes. Raises LeaseCancelledError soon after ``cancelled()``, LeaseTimeoutError
-        after ``wait_s`` seconds, and LeaseError where the pool cannot be used.
+        after ``wait_s`` seconds, and LeaseError if the pool cannot be used.
         """
         wait = Wait(on_wait=on_wait, cancelled=cancelled, wait_s=wait_s)
         held = self._granted(claim, admission, wait, cancelled)
@@ -77,7 +77,7 @@ class LeasePool:
             held.release()
 
     def snapshot(self) -> PoolSnapshot:
-        """Who holds and who waits now. Raises LeaseError."""
+        """Return the holders and the waiting claims now. Raises LeaseError."""
         with self._gate.entered(), usable(self.folder):
             found = list(tickets.live_tickets(self.folder))
         return PoolSnapshot(

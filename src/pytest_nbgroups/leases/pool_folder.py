@@ -1,4 +1,4 @@
-"""Where the lease pool lives: a local folder that every user of this machine shares."""
+"""Folder of the lease pool: local, and shared by every user of this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def default_folder(env: Mapping[str, str], *, platform: str = sys.platform) -> P
 
 
 def prepare(folder: Path) -> None:
-    """Create the folder where there is none. Raises LeaseError where it is not one to be trusted."""
+    """Create the folder where there is none. Raises LeaseError if it is not one to be trusted."""
     with usable(folder):
         if not os.path.lexists(folder):
             _create(folder)

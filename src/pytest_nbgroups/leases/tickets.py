@@ -103,7 +103,7 @@ def _listed(folder: Path) -> Iterator[tuple[State, int, Path]]:
 
 
 def _unknown(path: Path, state: State) -> Claim | None:
-    """What to take a locked ticket for of which nothing can be read: a holder of everything.
+    """Return the claim for a locked ticket that cannot be read: a holder of everything.
 
     One that waits holds nothing, so it is passed over.
     """
@@ -125,7 +125,7 @@ def _named(content: bytes, name: str) -> Claim | None:
 
 
 def decode(content: bytes) -> Claim | None:
-    """The claim with what it was last said to use; None where it cannot be made out."""
+    """The claim with what it was last said to use; None if it cannot be made out."""
     first, _, rest = content.partition(b"\n")
     said = _object(first)
     usage = _object(rest.partition(b"\n")[0])

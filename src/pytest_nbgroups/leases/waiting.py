@@ -1,4 +1,4 @@
-"""How a claim waits for its lease: tells why, and ends when it is cancelled or takes too long."""
+"""The wait for a lease: reports its reason, and ends when it is cancelled or takes too long."""
 
 from __future__ import annotations
 

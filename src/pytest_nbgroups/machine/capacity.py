@@ -28,7 +28,7 @@ def find_budget(
     """The part of this machine, container or allocation that a session may use.
 
     Called once in a session. Never raises for what it finds: what cannot be read sets no limit.
-    Raises SelectionError where the GPUs that the user names are not there.
+    Raises SelectionError if the GPUs that the user names are not there.
     ``root`` stands before the cgroup mount points.
     """
     return combine(

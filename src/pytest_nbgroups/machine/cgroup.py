@@ -1,4 +1,4 @@
-"""Where the kernel keeps a process's cgroup, in version 1, in version 2, and where both are mounted.
+"""Lookup of a process's cgroup, in version 1, in version 2, and if both are mounted.
 
 The formats: cgroups(7), proc_pid_mountinfo(5), https://docs.kernel.org/admin-guide/cgroup-v2.html
 """
@@ -37,11 +37,11 @@ class CgroupLevel:
         return f"cgroup {found.st_dev}:{found.st_ino}"
 
     def count(self, file: str) -> int | None:
-        """The whole number in one of its files; ``None`` where there is none."""
+        """The whole number in one of its files; ``None`` if there is none."""
         return parse_count(read_text(self.directory / file))
 
     def entry(self, file: str, name: str) -> int | None:
-        """The whole number behind a name in one of its files; ``None`` where there is none."""
+        """The whole number behind a name in one of its files; ``None`` if there is none."""
         return entry(read_text(self.directory / file), name)
 
 
@@ -74,7 +74,7 @@ def find_cgroup(
     """Find the cgroup that limits ``controller`` for a process.
 
     On a hybrid host, where version 2 is mounted without controllers, it is that of version 1.
-    ``None`` where there is no cgroup (macOS, Windows) or nothing readable tells of it; never raises.
+    ``None`` if there is no cgroup (macOS, Windows) or nothing readable tells of it; never raises.
     ``root`` stands before each mount point.
     """
     memberships = parse_memberships(read_text(proc / pid / "cgroup"))
@@ -112,7 +112,7 @@ def parse_mounts(text: str) -> Iterator[CgroupMount]:
 
 
 def read_text(path: Path) -> str:
-    """The stripped text of a small file; empty where it cannot be read."""
+    """The stripped text of a small file; empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except (OSError, ValueError):  # ValueError: a null byte in the path

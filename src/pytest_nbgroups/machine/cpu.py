@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: affinity, cgroup quota, SLURM."""
+"""Number of CPUs that this process may use: affinity, cgroup quota, SLURM."""
 
 from __future__ import annotations
 

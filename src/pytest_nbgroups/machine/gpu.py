@@ -22,7 +22,7 @@ class GpuFindings:
 
     gpus: tuple[Gpu, ...] = ()
     reason: str = ""
-    """Why there are none; empty where there are some."""
+    """Why there are none; empty if there are some."""
     notes: tuple[str, ...] = ()
 
 
@@ -63,7 +63,7 @@ def select(devices: tuple[Gpu, ...], notes: tuple[str, ...], env: Mapping[str, s
 
 @contextmanager
 def _nvml(nvml: ModuleType) -> Iterator[None]:
-    """Hold NVML open. Raises NVMLError where there is no library or no driver."""
+    """Hold NVML open. Raises NVMLError if there is no library or no driver."""
     nvml.nvmlInit()
     try:
         yield

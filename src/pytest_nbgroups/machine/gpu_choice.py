@@ -1,4 +1,4 @@
-"""Which of the GPUs found the user lets a session have. Pure: GPUs in, GPUs out."""
+"""Selection of GPUs by the user. Pure: GPUs in, GPUs out."""
 
 from __future__ import annotations
 

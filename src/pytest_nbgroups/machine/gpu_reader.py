@@ -41,7 +41,7 @@ class GpuReader:
     ) -> Mapping[str, int] | None:
         """UUID -> bytes that these processes hold, on every GPU or on the given ones.
 
-        A GPU on which that is not known is absent. None where NVML cannot tell: in a container it
+        A GPU on which that is not known is absent. None if NVML cannot tell: in a container it
         lists no processes, or those of the host under other numbers.
         """
         none: dict[str, list[tuple[int, int | None]]] = {}

@@ -1,4 +1,4 @@
-"""How much RAM there is for this process and its children: physical, cgroup, SLURM."""
+"""RAM for this process and its children: physical, cgroup, SLURM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of the RAM that limits us is in use at this moment, by whomever."""
+"""Use of the RAM that limits this process at this moment, by all processes."""
 
 from __future__ import annotations
 

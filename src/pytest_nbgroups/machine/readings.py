@@ -1,4 +1,4 @@
-"""What is in use on this machine at this moment."""
+"""Readings of the resources in use on this machine now."""
 
 from __future__ import annotations
 

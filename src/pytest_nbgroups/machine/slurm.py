@@ -1,4 +1,4 @@
-"""What a SLURM job may use of this node, as its environment says.
+"""Resources of this node that a SLURM job may use, from its environment.
 
 The variables: https://slurm.schedmd.com/sbatch.html and https://slurm.schedmd.com/srun.html,
 "output environment variables". They are read only within a job (``SLURM_JOB_ID``): the same names
@@ -30,7 +30,7 @@ def slurm_cpus(env: Mapping[str, str]) -> tuple[int, str] | None:
 
 
 def slurm_ram(env: Mapping[str, str]) -> tuple[int, str] | None:
-    """Bytes of RAM on this node, and the variable that says so; ``None`` where SLURM sets no limit.
+    """Bytes of RAM on this node, and the variable that says so; ``None`` if SLURM sets no limit.
 
     ``--mem=0`` asks for all of the node, so a zero is no limit.
     """

@@ -1,4 +1,4 @@
-"""Which of the machine's GPUs the environment lets a CUDA program see. Pure: GPUs in, GPUs out."""
+"""GPUs that a CUDA program sees in this environment. Pure: GPUs in, GPUs out."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def container_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
 def order_remark(gpus: Sequence[Gpu], env: Mapping[str, str]) -> str:
     """A warning where indices in ``CUDA_VISIBLE_DEVICES`` may not be NVML's; else empty.
 
-    CUDA's default order is "fastest first", which is NVML's only where all GPUs are alike.
+    CUDA's default order is "fastest first", which is NVML's only if all GPUs are alike.
     """
     by_index = _INDEX.match(env.get("CUDA_VISIBLE_DEVICES", "").strip())
     alike = len({gpu.name for gpu in gpus if gpu.parent_uuid is None}) <= 1

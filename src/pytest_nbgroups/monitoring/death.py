@@ -1,4 +1,4 @@
-"""Why a notebook's kernel, or a child of it, died: what was seen, weighed. Pure: values in, values out."""
+"""Explanation why a notebook's kernel or its child died, from the evidence. Pure: values in, values out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LostChild:
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What was seen of a notebook's run, besides the failure itself."""
+    """Evidence from a notebook's run, beside the failure itself."""
 
     returncode: int | None = None
     """Of a kernel that ended."""
@@ -99,7 +99,7 @@ def _ended(failure: Failure, seen: Circumstances) -> Failure:
 
 
 def lost_child_warnings(seen: Circumstances) -> tuple[str, ...]:
-    """What to say of a notebook that passed although a child of its kernel may have been killed."""
+    """Return remarks on a notebook that passed although a child of its kernel may have been killed."""
     return tuple(
         f"cell {lost.cell} passed, but check what it has computed: {'; '.join(_child_lines(lost))}"
         for lost in seen.lost_children
@@ -239,7 +239,7 @@ def _beside(neighbours: Sequence[Neighbour], place: MemoryPlace | None) -> Itera
 
 
 def _sharing(neighbours: Sequence[Neighbour], place: MemoryPlace | None) -> list[Neighbour]:
-    """Who takes of the same memory, the largest first."""
+    """Return the experiments that use the same memory, the largest first."""
     whole_machine = place is None or place.name == MemoryPlace().name
     sharing = [each for each in neighbours if whole_machine or each.shares_limit]
     return sorted(sharing, key=lambda each: -each.used_bytes)

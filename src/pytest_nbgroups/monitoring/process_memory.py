@@ -1,4 +1,4 @@
-"""What one process has of memory, and what of that is its own, as the operating system tells it.
+"""Memory of one process, and its private part, as the operating system reports it.
 
 https://docs.kernel.org/filesystems/proc.html, "status" and "smaps_rollup"
 """
@@ -26,7 +26,7 @@ class ProcessMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class Portion:
-    """What a process has of the memory of all, in bytes."""
+    """Share of a process in the memory of all, in bytes."""
 
     rss_bytes: int = 0
     """At the same moment, which is later than that of its `ProcessMemory`."""
@@ -35,7 +35,7 @@ class Portion:
 
 
 class ProcessReader(Protocol):
-    """What a platform tells of a process. Never raises."""
+    """Reader of a platform's facts about a process. Never raises."""
 
     tells_shared_pages: bool
 
@@ -43,7 +43,7 @@ class ProcessReader(Protocol):
         """None for a process that has ended, or of which only the exit code is left."""
 
     def portion(self, pid: int) -> Portion | None:
-        """Nothing for a process that has ended, None where it may not be read.
+        """Nothing for a process that has ended, None if it may not be read.
 
         Costs a walk through its page tables: 30 ms for each GB.
         """

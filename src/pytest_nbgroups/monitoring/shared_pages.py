@@ -1,4 +1,4 @@
-"""What several processes have together when the pages that they share count once.
+"""Memory of several processes, with each shared page counted once.
 
 PSS tells, but a look at everything that a few large processes have takes seconds of CPU time, so it is taken only
 where it matters and as often as an allowance permits. In between the total is estimated from the last look.
@@ -44,7 +44,7 @@ class Allowance:
 
 @dataclass(frozen=True, kw_only=True)
 class Total:
-    """What a tree has at one moment."""
+    """Memory of a tree at one moment."""
 
     used_bytes: int
     is_exact: bool = True
@@ -59,14 +59,14 @@ class Total:
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
-    """What the last look has found."""
+    """Result of the last look."""
 
     pids: frozenset[int]
     sum_bytes: int
     used_bytes: int
 
     def estimate(self, found: Mapping[int, ProcessMemory], sum_bytes: int) -> int:
-        """What the same processes have got since is their own; of others we know but how much was shared."""
+        """Count new memory of known processes as their own; of other processes only the shared part is known."""
         if self.pids == found.keys():
             estimate = self.used_bytes + sum_bytes - self.sum_bytes
         else:
@@ -94,7 +94,7 @@ class SharedPages:
         self._next_look = self._next_close_look = 0.0
 
     def total(self, found: Mapping[int, ProcessMemory], *, matters: bool) -> Total:
-        """``matters`` where the sum of what each has could be a new peak."""
+        """``matters`` if the sum of what each has could be a new peak."""
         sum_bytes = sum(memory.rss_bytes for memory in found.values())
         settled, self._pids = self._pids == found.keys(), frozenset(found)
         if len(found) == 1:
@@ -108,7 +108,7 @@ class SharedPages:
         return Total(used_bytes=self._last.estimate(found, sum_bytes), is_exact=False)
 
     def look_closely(self, found: Mapping[int, ProcessMemory]) -> Total | None:
-        """Look although it may overdraw the allowance; None where that would cost too much time."""
+        """Look although it may overdraw the allowance; None if that would cost too much time."""
         now = time.monotonic()
         if now < self._next_close_look:
             return None

@@ -1,4 +1,4 @@
-"""Why a cell does not go on, as the states of its processes show it (Linux only)."""
+"""Explanation why a cell does not go on, from the states of its processes (Linux only)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _stopped(who: str) -> Standstill:
 
 
 def _reads_terminal(process: Path) -> bool:
-    """Whether it is in a system call that waits for a line from a terminal."""
+    """Return whether it is in a system call that waits for a line from a terminal."""
     read, selects = _CALLS.get(platform.machine(), ("", ()))
     with suppress(OSError, ValueError):
         call, argument, *_ = (process / "syscall").read_text("ascii").split()

@@ -1,4 +1,4 @@
-"""What a kernel's process tree uses, sampled while its notebook runs.
+"""Usage of a kernel's process tree, sampled while its notebook runs.
 
 On Linux the peak comes from three sources. ``VmHWM`` of each process is the most that it had since its last exec, also
 between two samples; a forked child's begins at what its parent had at that moment. Pages that processes share count
@@ -83,7 +83,7 @@ class Peak:
 
 @dataclass(frozen=True, kw_only=True)
 class Excess:
-    """What a tree had when it had more than it may."""
+    """Memory of a tree at the moment it exceeded its limit."""
 
     used_bytes: int
     processes: int
@@ -159,7 +159,7 @@ class MemoryWatch:
             self.warnings.append("its memory was not measured to the end: a sample takes too long")
 
     def usage(self, reaped: Reaped | None) -> Usage | None:
-        """What was used in all; None where nothing could be seen."""
+        """Return the usage of the whole run; None if nothing was measured."""
         highest = self._peak.highest
         peak_bytes = max(highest.used_bytes, self._never_seen_bytes(reaped))
         if not self._least_bytes:
@@ -177,7 +177,7 @@ class MemoryWatch:
         return max((used_bytes for _, used_bytes in list(self._recent)), default=0)
 
     def has_lost_a_process(self) -> bool:
-        """Whether one that was seen below the kernel host has ended since this was last asked."""
+        """Return whether one that was seen below the kernel host has ended since this was last asked."""
         ended = {pid for pid in list(self._living) if self._reader.memory(pid) is None}
         self._living -= ended
         return bool(ended)
@@ -270,7 +270,7 @@ class MemoryWatch:
         return {pid: memory for pid, memory in read if memory is not None}
 
     def _risen(self, pid: int, memory: ProcessMemory) -> int:
-        """What it had for a while since the last sample, and has given back.
+        """Return the memory that was in use between two samples and is free again.
 
         A peak that has changed at all is a new one: it falls where a process executes another program.
         """

@@ -1,4 +1,4 @@
-"""What is seen of a kernel while its notebook runs, kept for the case that something has to be explained."""
+"""Observations of a kernel while its notebook runs, kept to explain a failure."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Witness:
         return failure, () if failure else lost_child_warnings(seen)
 
     def _faults_of_ended_children(self) -> str:
-        """Rises whenever the kernel has taken note of the end of a child; empty where nothing tells."""
+        """Rises whenever the kernel has taken note of the end of a child; empty if nothing tells."""
         try:
             text = self._stat.read_text("utf-8", errors="replace")
         except OSError:

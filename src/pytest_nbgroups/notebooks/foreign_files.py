@@ -23,7 +23,7 @@ _DRIVE = {"doc_id", "resource_id", "resource_key"}
 
 
 def foreign_bytes(data: bytes) -> str | None:
-    """What a file is that begins so, if it is no text in UTF-8; a clause."""
+    """Return the kind of a file with this beginning that is not UTF-8 text, as a clause."""
     for start, clause in _SIGNATURES:
         if data.startswith(start):
             return clause
@@ -33,7 +33,7 @@ def foreign_bytes(data: bytes) -> str | None:
 
 
 def foreign_text(text: str) -> str | None:
-    """What a text is that is not JSON, a clause; None if nothing is known of it."""
+    """Return the kind of a text that is not JSON, as a clause; None if it is not known."""
     if _WEB_PAGE.match(text):
         return "is a web page (HTML); download the notebook itself, on GitHub with 'Raw'"
     if found := _CONFLICT.search(text):
@@ -46,7 +46,7 @@ def foreign_text(text: str) -> str | None:
 
 
 def foreign_json(data: object) -> str | None:
-    """What a JSON document is that has no number of a format, a clause; None if nothing is known of it."""
+    """Return the kind of a JSON document without a format number, as a clause; None if it is not known."""
     if not isinstance(data, dict):
         return None
     if data.keys() & _DRIVE:

@@ -1,4 +1,4 @@
-"""What nbformat logs, which a failure says already, or which harms nothing."""
+"""Silence for nbformat's log: its lines repeat a failure or are harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nbformat and execution rely on in the JSON of a notebook of format 4. Pure.
+"""Check of the fields that nbformat and execution rely on in a notebook of format 4. Pure.
 
 nbformat raises whatever a malformed document makes it run into, and Jupyter opens no document that is refused here.
 Other departures are harmless and common: the schema is not enforced.

@@ -1,4 +1,4 @@
-"""What a cell has shown, as its notebook stores it."""
+"""Outputs of a cell, as its notebook stores them."""
 
 from __future__ import annotations
 

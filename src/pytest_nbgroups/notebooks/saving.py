@@ -35,7 +35,7 @@ class ExecutedCopy:
         self._written: object = None
 
     def save(self) -> str:
-        """Write it as it is now; give why that could not be done, empty where it was."""
+        """Write it as it is now; give why that could not be done, empty if it was."""
         try:
             self._write()
         except (OSError, ValueError, TypeError) as exc:
@@ -83,7 +83,7 @@ class ExecutedCopy:
 
 
 def _content(outputs: Iterable[NotebookNode]) -> list[tuple[object, ...]]:
-    """What cannot change with the output itself: an update puts other values into it."""
+    """Return the values of each output: an update replaces them in place."""
     return [tuple(output.values()) for output in outputs]
 
 

@@ -52,7 +52,7 @@ def code_sources(experiment: Experiment) -> Iterator[str]:
 
 
 def to_python(source: str) -> str:
-    """The Python in a cell with IPython's magics; empty where another program runs the cell.
+    """The Python in a cell with IPython's magics; empty if another program runs the cell.
 
     Lines stay where they are, unless a magic goes over several.
     """
@@ -98,7 +98,7 @@ def _read(path: Path) -> object:
 
 
 def _is_python(metadata: object) -> bool:
-    """Where nothing is said it is: that is what such a notebook is run as."""
+    """Return whether the notebook is in Python, which is the default for a notebook without a language."""
     entries: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     kernelspec, language = entries.get("kernelspec"), entries.get("language_info")
     said = [

@@ -1,4 +1,4 @@
-"""What a run has shown to be declared wrongly, and what else is to be warned of."""
+"""Advice after a run: wrong declarations, and other warnings."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def advice(result: ExperimentResult, *, shown: Callable[[Path], str] = str) -> t
 
 
 def _ran_out(result: ExperimentResult) -> bool:
-    """Whether it was killed, perhaps for its memory: what it would have used is not known then."""
+    """Return whether it was killed, perhaps for its memory: what it would have used is not known then."""
     return any(n.failure is not None and n.failure.kind in _KILLED for n in result.notebooks)
 
 
 def _exceeded(result: ExperimentResult, need: Need, usage: Usage) -> Iterator[tuple[str, str]]:
-    """What was used, and the key that would declare it."""
+    """Yield each measured use, and the key that would declare it."""
     # An upper bound proves nothing, and history and slow start learn by themselves.
     is_declared = need.ram_source == "declared" and not usage.is_upper_bound
     if is_declared and usage.peak_bytes > need.ram_bytes and not _ran_out(result):
@@ -88,6 +88,6 @@ def _ample(used: int, unit: SizeUnit) -> str:
 
 
 def warnings_of(result: ExperimentResult) -> tuple[str, ...]:
-    """What a session warns of once the experiment has finished: the notes on its lease included."""
+    """Return the warnings of a session about a finished experiment, with the notes on its lease."""
     notes = result.lease.notes if result.lease else ()
     return (*result.warnings, *(one_line(f"{result.name}: {note}") for note in notes))

@@ -42,9 +42,9 @@ class Row:
     """``5/7``: passed or reused, of all."""
     duration_s: float
     peak: str
-    """``1.2 GiB``; empty where no memory was measured."""
+    """``1.2 GiB``; empty if no memory was measured."""
     gpus: str
-    """``0,1``; empty where it held none."""
+    """``0,1``; empty if it held none."""
     worker: str
     reason: str
     is_reused: bool = False
@@ -118,7 +118,7 @@ def counted(count: int) -> str:
 
 
 def totals(rows: Iterable[Row]) -> str:
-    """How many experiments there are of each outcome: ``1 failed, 3 passed``."""
+    """Return how many experiments there are of each outcome: ``1 failed, 3 passed``."""
     counts = Counter(row.outcome for row in rows)
     order = (
         ExperimentOutcome.FAILED,

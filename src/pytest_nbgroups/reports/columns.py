@@ -1,4 +1,4 @@
-"""How many columns of a terminal a text takes, and how to make it take fewer or more."""
+"""Width of a text in columns of a terminal, and functions to change it."""
 
 from __future__ import annotations
 

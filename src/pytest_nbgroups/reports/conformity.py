@@ -1,4 +1,4 @@
-"""Whether a session record that was read is what its JSON schema describes. Pure."""
+"""Validation of a session record by its JSON schema. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the failure of an experiment reads."""
+"""Text of an experiment's failure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MENTIONS_GPU = re.compile(r"cuda|cudnn|gpu|nvidia|nvml", re.IGNORECASE)
 
 
 def failure_headline(result: ExperimentResult) -> str:
-    """What went wrong in one line, empty for an experiment that passed.
+    """Return the failure in one line; empty for an experiment that passed.
 
     ``2-fit.ipynb, cell 5: ValueError: bad value``; the reason where it was skipped or interrupted.
     """
@@ -94,7 +94,7 @@ def failure_lines(
 ) -> list[str]:
     """Everything that helps to understand a failure, as lines without escapes or control characters.
 
-    ``gpus_visible`` says whether the session has any GPU to lease, None where that is not known.
+    ``gpus_visible`` says whether the session has any GPU to lease, None if that is not known.
     Paragraphs are parted by empty lines.
     """
     notebook = result.failed_notebook

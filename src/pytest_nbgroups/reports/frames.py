@@ -1,4 +1,4 @@
-"""What of a traceback is worth showing beside the source of the failing cell."""
+"""Choice of the frames of a traceback to show beside the source of the failing cell."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _worth_showing(lines: Iterable[str], cell: CellReference | None, *, short: b
 
 
 def _repeats(frame: list[str], cell: CellReference | None) -> bool:
-    """Whether a frame is that of the failing cell, which its source with the arrow shows already."""
+    """Return whether a frame is that of the failing cell, which its source with the arrow shows already."""
     if cell is None:
         return False
     text = CellText(cell.source)

@@ -1,4 +1,4 @@
-"""What GitHub Actions reads: annotations on its log, and the summary of a step."""
+"""Output for GitHub Actions: annotations in its log, and the summary of a step."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _title(result: ExperimentResult) -> str:
 
 
 def _file(result: ExperimentResult, workspace: Path) -> str:
-    """What `_blamed` gives, as GitHub knows it; empty where no one file is to blame."""
+    """Return the file of `_blamed` as GitHub knows it; empty if the failure is not in one file."""
     path = _blamed(result)
     if path is None:
         return ""

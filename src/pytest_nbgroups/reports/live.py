@@ -86,7 +86,7 @@ def starting_line(event: NotebookStarted) -> str:
 
 
 def stopping_line(result: ExperimentResult) -> str | None:
-    """``Stopping Heart: 3-eval.ipynb failed; not run: 4-report.ipynb``; None where nothing stopped it."""
+    """``Stopping Heart: 3-eval.ipynb failed; not run: 4-report.ipynb``; None if nothing stopped it."""
     ended = next((n for n in result.notebooks if n.outcome.ends_experiment), None)
     if ended is None:
         return None

@@ -101,7 +101,7 @@ def merge_sessions(sessions: Sequence[ShardSession]) -> dict[str, Any]:
 
 
 def _disagreements(sessions: Sequence[ShardSession]) -> Iterator[str]:
-    """Where shards are not of one run, nothing else can be said of them."""
+    """Yield the differences between shards of different runs; further checks would make no sense."""
     first, *others = sessions
     for other in others:
         if reason := _difference(first.shard, other.shard):
@@ -160,7 +160,7 @@ def _repeated(sessions: Sequence[ShardSession]) -> Iterator[str]:
 
 
 def _joined(sessions: Sequence[ShardSession]) -> dict[str, Any]:
-    """What cannot be joined, such as versions and rootdir, is that of the first shard."""
+    """Join the records; versions, rootdir and other single values are those of the first shard."""
     records = [session.data for session in sessions]
     started_at = min(record["started_at"] for record in records)
     experiments = [experiment for session in sessions for experiment in session.experiments]
@@ -186,7 +186,7 @@ def _token(records: Iterable[dict[str, Any]]) -> str:
 
 
 def _highest(values: Iterable[Any]) -> Any:  # noqa: ANN401  a number or None
-    """None where one shard was killed before it could tell."""
+    """None if one shard was killed before it could tell."""
     told = list(values)
     return None if None in told else max(told)
 

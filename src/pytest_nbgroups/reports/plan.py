@@ -1,4 +1,4 @@
-"""What ``--experiment-plan`` tells: what would run, in which order, with what. Data, then lines."""
+"""The report of ``--experiment-plan``: experiments, their order and resources. Data, then lines."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class PlannedExperiment:
 
     name: str
     notebooks: str = ""
-    """``3``, ``2 of 3`` where one is skipped; empty for a test."""
+    """``3``, ``2 of 3`` if one is skipped; empty for a test."""
     resources: Resources = field(default_factory=Resources)
     """As declared."""
     need: Need | None = None
-    """None where the declaration cannot be read."""
+    """None if the declaration cannot be read."""
     estimate: Estimate | None = None
     obstacle: str = ""
-    """Why it does not run: ``skipped: needs Docker``; empty where it does."""
+    """Why it does not run: ``skipped: needs Docker``; empty if it does."""
     is_reused: bool = False
     """Whether it does not run since all its notebooks would be reused."""
     remarks: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class PlannedExperiment:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a session would do."""
+    """Plan of a session."""
 
     experiments: tuple[PlannedExperiment, ...]
     """Those that run in the order in which they are tried, then the others."""
@@ -58,12 +58,12 @@ class Plan:
     tests: int
     """How many ordinary tests there are."""
     outlook: Outlook | None = None
-    """None where no experiment would run."""
+    """None if no experiment would run."""
     default_ram: Size
     notes: tuple[str, ...] = ()
     """Remarks and hints, a line each."""
     endnotes: tuple[str, ...] = ()
-    """What has been done or has gone wrong, a line each: told even where little is."""
+    """What has been done or has gone wrong, a line each: told even if little is."""
 
     @property
     def obstructed(self) -> int:
@@ -201,7 +201,7 @@ def _echoed(count: int, declared: Size | None) -> str:
 
 
 def gpus_text(experiment: PlannedExperiment) -> str:
-    """``1``, ``8GB of 1``, ``1 with 24GB``; ``1 assumed`` where it declares none and uses one."""
+    """``1``, ``8GB of 1``, ``1 with 24GB``; ``1 assumed`` if it declares none and uses one."""
     need, declared = experiment.need, experiment.resources
     if need is None or not need.gpus:
         return ""
@@ -215,7 +215,7 @@ def gpus_text(experiment: PlannedExperiment) -> str:
 
 
 def time_text(experiment: PlannedExperiment) -> str:
-    """``3m05s (4 runs)``, ``unknown``; nothing where it does not run."""
+    """``3m05s (4 runs)``, ``unknown``; nothing if it does not run."""
     estimate = experiment.estimate
     if experiment.obstacle:
         return ""

@@ -1,4 +1,4 @@
-"""What is known of an experiment while it runs, and what it came to where it ended without telling."""
+"""State of an experiment while it runs, and its result if it ended without a report."""
 
 from __future__ import annotations
 

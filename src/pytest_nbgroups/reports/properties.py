@@ -1,4 +1,4 @@
-"""What JUnit XML tells of an experiment beside its outcome."""
+"""Properties of an experiment in JUnit XML, beside its outcome."""
 
 from __future__ import annotations
 

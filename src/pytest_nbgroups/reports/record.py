@@ -34,7 +34,7 @@ ExperimentOf: TypeAlias = Callable[[str], Experiment | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One run of an experiment that is over; ``worker`` is empty where there are no workers."""
+    """One run of an experiment that is over; ``worker`` is empty if there are no workers."""
 
     worker: str
     result: ExperimentResult
@@ -49,7 +49,7 @@ class ExperimentRecord:
 
     @property
     def result(self) -> ExperimentResult:
-        """What the last attempt came to, which is what pytest reports."""
+        """Return the result of the last attempt, which pytest reports."""
         return self.attempts[-1].result
 
     @property
@@ -62,7 +62,7 @@ def _identity(attempt: Attempt) -> tuple[str, float]:
 
 
 class SessionRecord:
-    """Which experiments ran, which run or wait for their leases now, and what they came to.
+    """Record of the experiments that ran, run or wait for their leases, with their results.
 
     Fed in the process that reports (xdist's controller, or the only one). Calls must not overlap:
     who has several threads holds a lock. Events of one experiment come in their order; those of
@@ -117,7 +117,7 @@ class SessionRecord:
         Notebooks that had finished stay as they are, the running one is ``interrupted``, later ones
         are ``not_run``. ``experiment`` is the one that the item is, if it is one: then its worker
         may also have died before any event, while it waited, or after the last event but before
-        pytest heard of the outcome, and that attempt is the one that failed. None where nothing is
+        pytest heard of the outcome, and that attempt is the one that failed. None if nothing is
         known to have run.
         """
         running = next((key for key in self._running if key[0] == nodeid), None)
@@ -200,7 +200,7 @@ class SessionRecord:
 
 
 def _lost(result: ExperimentResult, message: str) -> ExperimentResult:
-    """What became of a run whose worker has died: it failed, whatever it had come to."""
+    """Return the result of a run whose worker has died: it failed."""
     return replace(
         result,
         outcome=ExperimentOutcome.FAILED,

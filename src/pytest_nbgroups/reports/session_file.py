@@ -31,7 +31,7 @@ from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 @dataclass(frozen=True, kw_only=True)
 class SessionMetadata:
-    """What a session knows of itself besides its experiments."""
+    """Facts of a session, beside its experiments."""
 
     id: str
     """Names its file; made by `core.identity.session_id`."""
@@ -112,7 +112,7 @@ def _attempt(attempt: Attempt, rootdir: Path) -> AttemptEntry:
 
 
 def _lease(lease: Lease | None) -> LeaseEntry | None:
-    """What was held and for how long; what the GPUs had to have is not held."""
+    """Return the lease as written: the resources held, and how long."""
     if lease is None:
         return None
     need = lease.need
@@ -186,7 +186,7 @@ def _path(path: Path, rootdir: Path) -> str:
 def write_record(folder: Path, data: Mapping[str, Any]) -> tuple[str, ...]:
     """Write ``sessions/<id>.json`` and its copy ``session.json`` in the artifacts folder.
 
-    Gives warnings; raises nothing where the folder cannot be written.
+    Gives warnings; raises nothing if the folder cannot be written.
     """
     artifacts = Artifacts(folder=folder)
     try:

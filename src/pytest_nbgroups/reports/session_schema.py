@@ -31,7 +31,7 @@ _Budget: TypeAlias = Annotated[Budget, Without(LEFT_OUT_OF_BUDGET)]
 
 @dataclass(frozen=True, kw_only=True)
 class FailureEntry:
-    """Why it failed; null if it did not."""
+    """Failure of the notebook; null if it did not fail."""
 
     kind: FailureKind
     """What kind of failure it is."""
@@ -52,7 +52,7 @@ class FailureEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookEntry:
-    """What became of one notebook."""
+    """Outcome of one notebook."""
 
     name: str
     """Its file name."""
@@ -81,7 +81,7 @@ class NotebookEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseEntry:
-    """What the run held; null if it held nothing, or ended before it could report that."""
+    """Lease of the run; null if it held none, or ended before it could report it."""
 
     cpus: float
     """CPUs reserved."""

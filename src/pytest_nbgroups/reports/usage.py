@@ -11,7 +11,7 @@ _UUID_SHOWN = len("GPU-1a2b3c4d")
 
 
 def peak_text(usage: Usage | None) -> str:
-    """``1.2 GiB``, ``<= 1.2 GiB`` where the true peak may be lower; empty where none was measured."""
+    """``1.2 GiB``, ``<= 1.2 GiB`` if the true peak may be lower; empty if none was measured."""
     if usage is None or usage.peak_bytes == 0:
         return ""
     return f"{'<= ' if usage.is_upper_bound else ''}{format_size(usage.peak_bytes)}"

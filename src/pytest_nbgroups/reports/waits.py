@@ -1,4 +1,4 @@
-"""What is told of an experiment's wait for its lease, once it is over."""
+"""Report of an experiment's wait for its lease, once it is over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORTH_TELLING_SHARE = 0.01
 
 
 def waited_text(result: ExperimentResult) -> str:
-    """``waited 3m00s: needs 1 gpu; held by Lung``; empty where it is not worth telling."""
+    """``waited 3m00s: needs 1 gpu; held by Lung``; empty if it is not worth telling."""
     lease = result.lease
     least_s = max(_WORTH_TELLING_S, _WORTH_TELLING_SHARE * result.duration_s)
     if lease is None or lease.waited_s < least_s:

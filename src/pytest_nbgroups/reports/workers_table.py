@@ -1,4 +1,4 @@
-"""What each number of workers would come to, as a table and in sentences. Values in, lines out."""
+"""Outcome of each number of workers, as a table and in sentences. Values in, lines out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _limit(outlook: Outlook) -> str:
 
 
 def grounds(outlook: Outlook, *, tests: int) -> list[str]:
-    """What the prediction rests on, and what it leaves out."""
+    """Return the basis of the prediction, and its limits."""
     also = f", and {tests} ordinary test{'s' if tests != 1 else ''}, come" if tests else " comes"
     alone = f"experiments alone: starting pytest and its workers{also} on top"
     return [alone] if not outlook.unknown else [_unknown_text(outlook), alone]

@@ -1,1 +1,1 @@
-"""What an attempt leaves to the next."""
+"""Everything that an attempt leaves to the next."""

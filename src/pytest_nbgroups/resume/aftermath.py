@@ -1,4 +1,4 @@
-"""What recording files and reusing notebooks have to do with the failure of another."""
+"""Effect of recording and reuse on the failure of a later notebook."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def with_reading(failure: Failure, spent_s: float) -> Failure:
 
 
 def is_for_want_of_a_file(failure: Failure) -> bool:
-    """Whether something says that there is no file."""
+    """Return whether something says that there is no file."""
     return _MISSING.search(_told(failure)) is not None
 
 

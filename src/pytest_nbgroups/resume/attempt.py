@@ -89,7 +89,7 @@ class Attempt:
 
     @property
     def warnings(self) -> list[str]:
-        """What went wrong so far, reading that was cut included."""
+        """Return the warnings so far, including one about reading that was cut."""
         return [*self._warnings, *([self._cut_warning] if self.bounds.reason else [])]
 
     @property
@@ -101,16 +101,16 @@ class Attempt:
 
     @property
     def count(self) -> int:
-        """How many notebooks are recorded."""
+        """Return how many notebooks are recorded."""
         return len(self._steps)
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is left to run, as was last looked."""
+        """Return whether nothing is left to run, as was last looked."""
         return self.reuse is not None and self.reuse.is_whole(len(self._experiment.notebooks))
 
     def look(self) -> Reuse | None:
-        """Find what can be reused as things are now; None where that was not asked for.
+        """Find what can be reused as things are now; None if that was not asked for.
 
         What an attempt in the same session has left is for the next session.
         """
@@ -125,13 +125,13 @@ class Attempt:
         return self.reuse
 
     def unlooked(self) -> Reuse | None:
-        """What `look` gives if the files could not be looked at."""
+        """Return the value of `look` if the files could not be read."""
         if self._settings.resume:
             self.reuse = Reuse(reason=self.bounds.reason)
         return self.reuse
 
     def _recorded(self) -> Checkpoint | None:
-        """The last attempt. Its digests are of use even where nothing is to be reused."""
+        """The last attempt. Its digests are of use even if nothing is to be reused."""
         try:
             recorded = self._file.read()
         except CheckpointError as exc:
@@ -273,7 +273,7 @@ class Attempt:
         )
 
     def left(self) -> int:
-        """How many notebooks the next attempt would reuse, were it made now."""
+        """Return how many notebooks the next attempt would reuse, were it made now."""
         if not self._is_written:
             return 0
         try:
@@ -284,7 +284,7 @@ class Attempt:
     # Reused notebooks
 
     def result(self, step: Step) -> NotebookResult:
-        """What is told of a notebook that does not run again."""
+        """Return the result of a notebook that does not run again."""
         is_skipped = step.outcome is NotebookOutcome.SKIPPED
         executed = self._artifacts.executed(self._experiment.name, step.name)
         log = self._artifacts.log(self._experiment.name, step.name)

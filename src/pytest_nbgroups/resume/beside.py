@@ -35,7 +35,7 @@ class OtherExperiments:
         return {name: each for name, each in names.items() if each is not None}
 
     def suspect(self, path: str, directory: str) -> str:
-        """Who else may have written a file: who names it, or shares the directory in which it lies."""
+        """Return the experiments that may have written a file: they name it, or share its directory."""
         is_inside = path.startswith(f"{directory}{os.sep}")
         for name, other in self._others():
             names = self._names(other)

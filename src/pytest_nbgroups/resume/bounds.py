@@ -1,4 +1,4 @@
-"""How much is read for checkpoints, and for how long."""
+"""Limits on the size and time of reading for checkpoints."""
 
 from __future__ import annotations
 

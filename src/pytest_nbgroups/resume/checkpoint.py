@@ -1,4 +1,4 @@
-"""What an attempt of an experiment has left behind, and how much of it a later one may reuse. Pure."""
+"""The record of an attempt, and the part that a later one may reuse. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FileState:
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """What a notebook's result depends on, besides the files of its experiment's directory."""
+    """Everything that a notebook's result depends on, beside the files of its experiment's directory."""
 
     code: str
     """Digest of the sources of its code cells."""
@@ -68,7 +68,7 @@ class Step:
 
     By path relative to the directory, with forward slashes."""
     doubt: str = ""
-    """Why it cannot be known whether all is as it was then; empty where it can."""
+    """Why it cannot be known whether all is as it was then; empty if it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,15 +103,15 @@ class Reuse:
 
     steps: tuple[Step, ...] = ()
     reason: str = ""
-    """Why it is not longer; empty where nothing is left to run."""
+    """Why it is not longer; empty if nothing is left to run."""
 
     @property
     def reused(self) -> int:
-        """How many of them passed then; the others are skipped again."""
+        """Return how many of them passed then; the others are skipped again."""
         return sum(step.outcome is NotebookOutcome.PASSED for step in self.steps)
 
     def is_whole(self, count: int) -> bool:
-        """Whether none of ``count`` notebooks is left to run, and one at least is reused."""
+        """Return whether none of ``count`` notebooks is left to run, and one at least is reused."""
         return self.reused > 0 and len(self.steps) == count
 
     def text(self, count: int, verb: str) -> str:
@@ -123,7 +123,7 @@ class Reuse:
 
 
 ContentOf: TypeAlias = Callable[[str], str | None]
-"""Digest of a file as it is now, by its path; None where there is none, empty where it cannot be read."""
+"""Digest of a file as it is now, by its path; None if there is none, empty if it cannot be read."""
 
 
 def _unsuspected(_path: str) -> str:
@@ -184,7 +184,7 @@ def _other_skip(step: Step, now: Planned) -> str:
 
 
 def _fault(step: Step, content_of: ContentOf, suspect: Callable[[str], str]) -> str:
-    """Why the files are not as they were after a step; empty where they are."""
+    """Return why the files are not as they were after a step; empty if they are."""
     if step.doubt:
         return f"{step.name}: {step.doubt}"
     for path, state in step.files.items():
@@ -204,7 +204,7 @@ def _fault(step: Step, content_of: ContentOf, suspect: Callable[[str], str]) -> 
 
 
 def changes(then: Fingerprint, now: Fingerprint) -> Iterator[str]:
-    """What has changed, a part of a sentence each, what matters most first."""
+    """Yield each change as a clause, the most important first."""
     if then.code != now.code:
         yield "its code has changed"
     if then.tags != now.tags:

@@ -23,7 +23,7 @@ class CheckpointFile:
 
     @property
     def directory(self) -> str:
-        """Where the experiment is: two roots may hold experiments of one name."""
+        """Return the experiment's directory, because two roots may hold experiments of one name."""
         with suppress(ValueError):  # on another drive
             relative = os.path.relpath(self._experiment.directory, self._artifacts.folder)
             return Path(relative).as_posix()
@@ -40,7 +40,7 @@ class CheckpointFile:
         return recorded if recorded.directory == self.directory else None
 
     def write(self, checkpoint: Checkpoint) -> str:
-        """Why it cannot be written; empty if it was."""
+        """Return why it cannot be written; empty if it was."""
         try:
             self._artifacts.prepare()
             self._artifacts.make_room(self.path)

@@ -68,7 +68,7 @@ class Walk:
         self.look = look
 
     def enters(self, shown: str, names: Collection[str]) -> bool:
-        """Whether what lies in a folder counts; ``names`` is its listing."""
+        """Return whether what lies in a folder counts; ``names`` is its listing."""
         return not shown or _ENVIRONMENT_FILE not in names
 
     def files(

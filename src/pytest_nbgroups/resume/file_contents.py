@@ -1,4 +1,4 @@
-"""Digests of files, which are read again only where they may have changed."""
+"""Digests of files, which are read again only if they may have changed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class FileContents:
         self._bounds.at(path)
 
     def content(self, path: str) -> str | None:
-        """Digest of the file as it is; None where there is none, empty where it cannot be read."""
+        """Digest of the file as it is; None if there is none, empty if it cannot be read."""
         try:
             return self.state(path).sha256
         except (FileNotFoundError, NotADirectoryError):
@@ -118,7 +118,7 @@ class FileContents:
 
 
 def _data_from(file: BinaryIO, position: int) -> int:
-    """Where the next data begins; the end of the file if there is none."""
+    """Return the offset of the next data; the end of the file if there is none."""
     try:
         return os.lseek(file.fileno(), position, os.SEEK_DATA)
     except OSError as exc:

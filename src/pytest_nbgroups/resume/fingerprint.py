@@ -1,4 +1,4 @@
-"""What a notebook's result depends on, read from its file, its kernel and its experiment."""
+"""Fingerprint of everything that a notebook's result depends on, from its file, kernel and experiment."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_fingerprint(
 ) -> Fingerprint:
     """Read a notebook's fingerprint as it is now; ``data`` is what `read_data` gives.
 
-    Raises NbgroupsError where a part of it cannot be told.
+    Raises NbgroupsError if a part of it cannot be told.
     """
     content = read_notebook(notebook.path)
     kernel = choose_kernel(content, notebook.kernel, settings)
@@ -138,7 +138,7 @@ def _matches(pattern: str, folder: str, walk: Walk) -> Iterator[str]:
 
 
 def _has_all(pattern: str) -> bool:
-    """Whether it ends in ``**``: it is all that is in a folder, which a walk finds without circles."""
+    """Return whether it ends in ``**``: it is all that is in a folder, which a walk finds without circles."""
     return Path(pattern).name == "**"
 
 

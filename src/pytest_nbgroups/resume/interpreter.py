@@ -1,4 +1,4 @@
-"""Which Python a kernel runs in, and what is installed there."""
+"""The Python of a kernel, and its installed packages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Installation:
 
 
 InstallationOf: TypeAlias = Callable[[str], Installation]
-"""Tells what a Python has. Raises CheckpointError where it does not tell."""
+"""Tells what a Python has. Raises CheckpointError if it does not tell."""
 
 
 def _never() -> bool:
@@ -67,7 +67,7 @@ class Interpreters:
     def installation(
         self, executable: str, is_stopped: Callable[[], bool] = _never
     ) -> Installation:
-        """What a Python has. Raises CheckpointError where it does not tell, ReadingStoppedError."""
+        """Return the installation of a Python. Raises CheckpointError if it cannot be read, ReadingStoppedError."""
         known = self._known.get(executable)
         if known is None or any(_changed(*each) for each in known.watched.items()):
             known = self._known[executable] = ask(executable, is_stopped)

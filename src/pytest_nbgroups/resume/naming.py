@@ -1,4 +1,4 @@
-"""Which paths an experiment names, and how precisely it names one."""
+"""Paths that an experiment names, and how precisely it names one."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Names:
 
     @cached_property
     def beginnings(self) -> frozenset[str]:
-        """How paths outside of the directory begin that are named in part: ``/repo/data/run_``."""
+        """Return the beginnings of paths outside of the directory that are named in part: ``/repo/data/run_``."""
         begun = {path for path, is_whole in self._resolved() if not is_whole}
         ancestors = {f"{parent}{os.sep}" for parent in self.parents}
         return frozenset(path for path in begun - ancestors if self._is_outside(path))
 
     def precision(self, path: str) -> Precision:
-        """How precisely a path outside of the directory is named; UNNAMED if it is not."""
+        """Return how precisely a path outside of the directory is named; UNNAMED if it is not."""
         if path in self.exact:
             return (_EXACT, 0)
         if os.path.basename(path) in self._tails:  # noqa: PTH119  as above

@@ -41,6 +41,6 @@ def _key(path: Path) -> tuple[int, int]:
 
 
 def _writes(info: Path) -> bool:
-    """Whether a descriptor was opened for writing: ``flags: 0100001``."""
+    """Return whether a descriptor was opened for writing: ``flags: 0100001``."""
     flags = next(line for line in info.read_text().splitlines() if line.startswith("flags:"))
     return bool(int(flags.split()[1], 8) & os.O_ACCMODE)

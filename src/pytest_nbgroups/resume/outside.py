@@ -84,7 +84,7 @@ class Outside:
         )
 
     def _found(self, since: Snapshot | None) -> tuple[dict[str, Stamp], frozenset[str]]:
-        """What the search finds; if it is too much, that is not tried again."""
+        """Return the files that the search finds; a search that finds too many is not repeated."""
         search = _Search(entries=self._entries, ends_at=self._clock() + PATIENCE_S)
         try:
             folders = frozenset(self._folders_above())
@@ -136,7 +136,7 @@ class Outside:
                 yield found
 
     def _folders_of_named_files(self) -> list[str]:
-        """Who names one file of a folder may compute the names of others."""
+        """Count a folder with one named file as named: the code may compute the other names."""
         named = (path for path in self._names.exact if not os.path.isdir(path))  # noqa: PTH112
         return sorted({_folder_of(path) for path in named} - set(self._names.parents))
 
@@ -148,7 +148,7 @@ class Outside:
             )
 
     def _listed(self, folder: str) -> Iterator[tuple[str, bool]]:
-        """What lies directly in a folder, less what is hidden, and whether it is a folder."""
+        """Yield the visible entries of a folder, each with whether it is a folder."""
         self._look(folder)
         try:
             with os.scandir(folder) as entries:

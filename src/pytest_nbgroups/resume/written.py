@@ -1,4 +1,4 @@
-"""What the notebooks of one attempt write outside of their directory."""
+"""Files that the notebooks of one attempt write outside of their directory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class WrittenFiles:
 
     @cached_property
     def names(self) -> Names:
-        """What the experiment's sources and its outputs name; the notebooks are read for it."""
+        """Return the names in the experiment's sources and its outputs; reads the notebooks."""
         outputs = [repr(pattern) for pattern in self._experiment.outputs or ()]
         texts = path_texts([*outputs, *code_sources(self._experiment)])
         return Names(directory=self._directory, root=self._root, texts=texts)

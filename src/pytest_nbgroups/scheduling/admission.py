@@ -1,4 +1,4 @@
-"""Whether a claim can be granted beside those that hold and those that wait before it. Pure.
+"""Decision whether a claim is granted beside the holders and the claims before it. Pure.
 
 The lease pool asks it under its gate, the controller of a run before it sends an experiment to a
 worker, and a simulation of a run: all three by the same rule.
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9  # of CPUs: 0.1 + 0.2 fit into 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryUse:
-    """What of the RAM of a domain is in use, by whomever."""
+    """RAM of a domain that is in use, by all processes."""
 
     used_bytes: int
     capacity_bytes: int
@@ -82,7 +82,7 @@ def admit(
     """Grant a claim, or say what it lacks.
 
     What is ``ahead`` counts as if it held what it needs, so that nobody is passed by one who would
-    delay him. ``gpus`` are those of the claim's session as they are now; ``memory`` is None where
+    delay him. ``gpus`` are those of the claim's session as they are now; ``memory`` is None if
     the budget alone is to count. A domain's first claim is never refused its CPUs or RAM: those can
     have become fewer than when the claim was made, and it would wait for ever. For a claim with a
     lender, ``budget`` is what that one holds, and ``memory`` is None: its lease counts already.
@@ -151,7 +151,7 @@ def _cpus(claim: Claim, others: _Others, budget: Budget) -> Obstacle | None:
 
 
 def _ram(claim: Claim, others: _Others, budget: Budget, memory: MemoryUse | None) -> Obstacle | str:
-    """What is lacking, else a note or nothing."""
+    """Return the missing resource, else a note or nothing."""
     mates = others.where(lambda other: other.ram_domain == claim.ram_domain)
     reserved = mates.sum(lambda other: max(other.need.ram_bytes, other.used_bytes))
     limits = [other.ram_limit_bytes for other in mates.ahead if other.ram_limit_bytes is not None]
@@ -171,7 +171,7 @@ def _ram(claim: Claim, others: _Others, budget: Budget, memory: MemoryUse | None
 
 
 def _ram_limit(holders: Iterable[Claim], budget: Budget, memory: MemoryUse | None) -> int:
-    """What all leases of the domain may come to, given what runs outside of them."""
+    """Return the most that all leases of the domain may hold, given the memory used outside of them."""
     if memory is None:
         return budget.ram_bytes
     leased = sum(holder.used_bytes for holder in holders)

@@ -1,4 +1,4 @@
-"""What is still to run and who may take it: the scheduler's memory. It knows neither pytest nor xdist."""
+"""Units that are still to run, and the workers that may take them. It knows neither pytest nor xdist."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Backlog(Generic[W]):
         return not self.has_waiting and not self.running
 
     def next_for(self, worker: W, verdict: Callable[[Unit], Verdict]) -> Unit | None:
-        """What the worker should run now, marked as running; None leaves it free."""
+        """Return the unit that the worker should run now, marked as running; None leaves it free."""
         tests = next(filter(self._eligibility(), self._tests), None)
         if tests and all(running.unit.job for running in self.running.values()):
             return self._start(worker, tests)
@@ -156,7 +156,7 @@ class Backlog(Generic[W]):
             self._jobs.put_first(unit)
 
     def _eligibility(self) -> Callable[[Unit], bool]:
-        """Whether one may run now: of each family the first one, as long as none of it runs."""
+        """Return whether one may run now: of each family the first one, as long as none of it runs."""
         busy = {running.unit.family for running in self.running.values()}
 
         def is_eligible(unit: Unit) -> bool:

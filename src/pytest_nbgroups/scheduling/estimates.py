@@ -1,4 +1,4 @@
-"""What recorded runs let one expect of the next. Pure: values in, values out.
+"""Estimates for the next run from recorded runs. Pure: values in, values out.
 
 Runs of one kind of machine only. Time does not carry over to another kind, and neither does memory: it
 grows with the threads and with what a GPU takes over, and reserving too little can bring a machine
@@ -37,9 +37,9 @@ class Run(NamedTuple):
 
 
 def estimate(runs: Iterable[Run]) -> Estimate:
-    """What to expect, from the runs of one experiment on machines of one kind, in any order.
+    """Return the estimate from the runs of one experiment on machines of one kind, in any order.
 
-    Time and cores are the median of the complete runs. Where there is none, the time is the longest
+    Time and cores are the median of the complete runs. If there is none, the time is the longest
     of the others. Of memory, see `_peak`.
     """
     complete, partial = _window(runs)

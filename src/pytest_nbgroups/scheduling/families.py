@@ -1,4 +1,4 @@
-"""What belongs together: an experiment and all that lies in or below its directory. Pure."""
+"""Families: an experiment and all tests in or below its directory. Pure."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def ancestors(claim: Claim, holders: Iterable[Claim]) -> tuple[Claim, ...]:
 
 
 def are_kin(one: Claim, other: Claim, holders: Sequence[Claim]) -> bool:
-    """Whether two holders are the same, or one is inside the other."""
+    """Return whether two holders are the same, or one is inside the other."""
     return (
         one.ticket == other.ticket
         or one.ticket in {claim.ticket for claim in ancestors(other, holders)}

@@ -1,4 +1,4 @@
-"""What a run is to be granted, from what is declared, remembered and there. Pure: values in, values out."""
+"""The need of a run, from declaration, history and machine. Pure: values in, values out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SLOW_STARTERS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class SlowStart:
-    """What to reserve for experiments of which neither a declaration nor history tells the memory."""
+    """RAM to reserve for experiments without a declaration and without history."""
 
     default_bytes: int
     largest_peak_bytes: int = 0
@@ -31,7 +31,7 @@ class SlowStart:
 
     @property
     def limit(self) -> int | None:
-        """How many may run at once; None once the first has shown what they are like."""
+        """Return how many may run at once; None once the first has shown what they are like."""
         return None if self.finished else _SLOW_STARTERS
 
 
@@ -76,7 +76,7 @@ def _gpu_share(resources: Resources, estimate: Estimate | None) -> int | None:
 
 
 def _lent_share(share: int | None, budget: Budget) -> int | None:
-    """What history expects is never more than the lender's share, so that it can be granted."""
+    """Cap the estimate at the lender's share, so that it can be granted."""
     lent = budget.lender.need.gpu_share_bytes if budget.lender else None
     return share if share is None or lent is None else min(share, lent)
 
@@ -112,7 +112,7 @@ def notes(resources: Resources, estimate: Estimate | None, budget: Budget) -> It
 
 
 def unmet(resources: Resources, budget: Budget) -> str | None:
-    """Why this machine can never grant what is declared; None where it can.
+    """Return why this machine can never grant what is declared; None if it can.
 
     What a lender must hold besides, see `lacking`.
     """

@@ -1,4 +1,4 @@
-"""What a claim must wait for, and how that reads. Pure."""
+"""Obstacles that a claim must wait for, and their text. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Obstacle:
-    """Why the claim must wait."""
+    """Reason why a claim must wait."""
 
     lacking: str
     """What it lacks; the same text as long as it lacks the same."""
@@ -41,7 +41,7 @@ def describe(obstacle: Obstacle, *, now: float) -> str:
 
 
 def is_same_reason(one: Obstacle, other: Obstacle) -> bool:
-    """Whether there is nothing new to say: the same is lacking, and the same hold it."""
+    """Return whether there is nothing new to say: the same is lacking, and the same hold it."""
     return (one.lacking, _identities(one)) == (other.lacking, _identities(other))
 
 

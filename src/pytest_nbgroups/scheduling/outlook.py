@@ -1,4 +1,4 @@
-"""How many workers: what each number of them would come to. Pure."""
+"""Prediction for each number of workers. Pure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ROWS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What the experiments would take with one worker, with two, and so on."""
+    """Prediction for the experiments with one worker, with two, and so on."""
 
     predictions: tuple[Prediction, ...]
     """By number of workers. What has never run takes no time in them."""
     recommended: int
     asked: int
-    """How many workers the session was to have; 0 where it runs all by itself."""
+    """How many workers the session was to have; 0 if it runs all by itself."""
     fits: Parallelism
     unknown: int
     """How many of the experiments have never run here."""
@@ -41,7 +41,7 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What is the same for all numbers of workers."""
+    """Conditions that are the same for all numbers of workers."""
 
     budget: Budget
     schedule: Schedule

@@ -1,4 +1,4 @@
-"""Which GPUs a claim gets beside those that hold and those that wait before it. Pure."""
+"""Choice of GPUs for a claim, beside the holders and the claims before it. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _Seats: TypeAlias = Mapping[str, _Seat]
 def place(
     claim: Claim, *, holders: Sequence[Claim], ahead: Sequence[Claim], gpus: Sequence[Gpu]
 ) -> tuple[str, ...] | None:
-    """UUIDs for a claim that needs GPUs; None where it cannot have all that it needs.
+    """UUIDs for a claim that needs GPUs; None if it cannot have all that it needs.
 
     Each claim ahead takes what it could have now; one that cannot have all keeps every GPU that
     could serve it from those behind it. The best by score: free and unleased memory, then idleness.
@@ -68,7 +68,7 @@ def wanting(claim: Claim, others: Iterable[Claim]) -> tuple[Claim, ...]:
 
 
 def wanted(claim: Claim) -> str:
-    """What a claim asks of the GPUs, for people."""
+    """Return the GPUs of a claim as text."""
     need = claim.need
     if need.gpu_share_bytes is not None:
         return f"{size_text(need.gpu_share_bytes)} of a gpu"
@@ -77,7 +77,7 @@ def wanted(claim: Claim) -> str:
 
 
 def unleased(claim: Claim, gpus: Sequence[Gpu]) -> str:
-    """What to say where no lease stands in the way."""
+    """Return the text for an obstacle that is not a lease."""
     usable = [gpu for gpu in gpus if gpu.usable and gpu.uuid in claim.gpu_choices]
     if len(usable) < claim.need.gpus:
         return f"{len(usable) or 'none'} can be used now"

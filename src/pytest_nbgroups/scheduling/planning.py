@@ -22,12 +22,12 @@ _FEW = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to run as a whole on one worker."""
+    """Tests that run as a whole on one worker."""
 
     name: str
     need: Need
     duration_s: float | None = None
-    """Expected; None where nothing is known."""
+    """Expected; None if nothing is known."""
     peak_bytes: int | None = None
     """Of RAM, as ``duration_s``; what is reserved leaves a margin above it."""
 
@@ -39,7 +39,7 @@ class Parallelism:
     fit: int
     experiments: int
     limit: str
-    """What keeps one more from running beside them, empty where nothing does."""
+    """What keeps one more from running beside them, empty if nothing does."""
 
 
 def ordered(
@@ -142,7 +142,7 @@ Refuse = Callable[[], None]
 
 
 def _asks_no_less(need: Need, other: Need) -> bool:
-    """Whether that is so of all but RAM."""
+    """Return whether that is so of all but RAM."""
     if (need.gpu_share_bytes is None) != (other.gpu_share_bytes is None) and other.gpus:
         return False
     return (
@@ -157,7 +157,7 @@ def _asks_no_less(need: Need, other: Need) -> bool:
 
 
 def most_at_once(needs: Sequence[Need], budget: Budget, *, max_parallel: int | None) -> Parallelism:
-    """How many can ever run at once: the smallest of them, as many as fit together.
+    """Return how many can ever run at once: the smallest of them, as many as fit together.
 
     ``needs`` are those of the experiments that this machine can grant at all. Among many, another
     choice than the smallest might hold one more; of a few, all are tried.
@@ -237,7 +237,7 @@ class Ground:
 
 
 def _limit(need: Need, running: Iterable[Claim], budget: Budget) -> str:
-    """Which resource has no room for one more."""
+    """Return which resource has no room for one more."""
     held = [claim.need for claim in running]
     if need.exclusive or any(other.exclusive for other in held):
         return "an exclusive experiment"

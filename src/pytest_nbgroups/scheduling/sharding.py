@@ -1,4 +1,4 @@
-"""Which of several machines runs which experiment: the same on all of them, with no word between them. Pure."""
+"""Split of experiments over several machines: the same on each, without communication. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNKNOWN_MS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """What a shard's record tells of the split, so that shards can be merged and gaps be found."""
+    """Facts of the split in a shard's record, to merge shards and find gaps."""
 
     index: Position
     """The number of the shard, from 1."""

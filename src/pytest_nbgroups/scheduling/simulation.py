@@ -1,4 +1,4 @@
-"""What a run would take: the planner at work on paper. Pure: values in, values out."""
+"""Simulation of a run. Pure: values in, values out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a number of workers would come to."""
+    """Prediction for one number of workers."""
 
     workers: int
     wall_s: float

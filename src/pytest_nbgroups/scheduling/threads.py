@@ -1,4 +1,4 @@
-"""How many threads the libraries in a kernel start, and the variables that tell them. Pure.
+"""Number of threads for the libraries in a kernel, and the variables that set it. Pure.
 
 Libraries count the CPUs of the machine, or those of the process's affinity; of a cgroup's quota, a
 lease and the experiments beside them most know nothing.

@@ -50,9 +50,9 @@ def _error(path: Path, told: str, remedy: str) -> DeclarationError:
 
 
 def kept_weights(path: Path, *, rootdir: Path) -> dict[str, float]:
-    """What a file already says of the experiments whose directories are still there.
+    """Return the weights in a file for the experiments whose directories still exist.
 
-    Empty where it says nothing that can be used.
+    Empty if it says nothing that can be used.
     """
     try:
         earlier = read_weights(path)

@@ -35,7 +35,7 @@ class AskedWorkers:
     """The workers that xdist would have started."""
 
     count: int
-    """0 where the session would run all by itself."""
+    """0 if the session would run all by itself."""
     dist: str
 
 
@@ -51,10 +51,10 @@ class Candidate:
     experiment: Experiment | None = None
     """With its resources as declared; None for a test, whose experiment is not known yet."""
     obstacle: str = ""
-    """Why it will not run; empty where it will."""
+    """Why it will not run; empty if it will."""
     family: str | None = None
     reuse: str = ""
-    """What of it would be reused and why not more; empty where that is not asked."""
+    """What of it would be reused and why not more; empty if that is not asked."""
     is_reused: bool = False
     """Whether all of it would be; then that is its obstacle."""
 

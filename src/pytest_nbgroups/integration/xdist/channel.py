@@ -92,7 +92,7 @@ class Controller:
 
     @property
     def shard(self) -> ShardRecord | None:
-        """What the workers have left for other machines."""
+        """Return the part that the workers leave to other machines."""
         return self._items.shard
 
     def not_run(self) -> list[str]:
@@ -275,6 +275,6 @@ _ORPHAN_GRACE_S = 3.0
 
 
 def knowledge_of_worker(config: pytest.Config) -> Knowledge | None:
-    """What the controller has handed down; None in a process that is no worker."""
+    """Return the knowledge of the controller; None if this process is not a worker."""
     handed_down = getattr(config, "workerinput", {}).get(KNOWLEDGE)
     return rebuild(Knowledge, json.loads(handed_down)) if handed_down else None

@@ -1,4 +1,4 @@
-"""What a worker tells the controller of the items that it has collected."""
+"""Message of a worker to the controller about the collected items."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _declared(item: pytest.Item) -> Declared | None:
 
 
 def _shares(item: pytest.Item) -> bool:
-    """Whether to run its file's tests on several workers would make a shared fixture anew."""
+    """Return whether to run its file's tests on several workers would make a shared fixture anew."""
     if isinstance(item, ExperimentItem):
         return False
     if not isinstance(item, pytest.Function):  # what its kind shares is not known

@@ -25,13 +25,13 @@ def refuse_unsupported(config: pytest.Config) -> None:
 
 
 def worker_count(config: pytest.Config) -> int:
-    """How many workers there will be; 0 where everything runs in this process."""
+    """Return how many workers there will be; 0 if everything runs in this process."""
     counts = (spec.partition("*")[0] for spec in config.getoption("tx", None) or ())
     return sum(int(count) if count.isdigit() else 1 for count in counts)
 
 
 def user_decides(config: pytest.Config) -> bool:
-    """Whether the user has taken ``-n auto`` in hand: by xdist's variable or in a conftest.py."""
+    """Return whether the user has taken ``-n auto`` in hand: by xdist's variable or in a conftest.py."""
     if os.environ.get(AUTO):
         return True
     implementations = config.hook.pytest_xdist_auto_num_workers.get_hookimpls()

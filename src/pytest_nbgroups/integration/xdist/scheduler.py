@@ -31,7 +31,7 @@ _LOOK_AGAIN_S = 1.0
 
 
 class ExperimentScheduler:
-    """What xdist's `Scheduling` protocol asks for, over a backlog."""
+    """Implementation of xdist's `Scheduling` protocol over a backlog."""
 
     def __init__(self, facts: SessionFacts, items: Callable[[], CollectedItems]) -> None:
         self.config = facts.config
@@ -143,7 +143,7 @@ class ExperimentScheduler:
     # Units
 
     def _agreed_collection(self) -> list[str]:
-        """What all have collected; nothing, and a report, where they differ."""
+        """Return the collection that all workers agree on; report a difference and return nothing."""
         (first, agreed), *others = (
             (node, collected) for node, collected in self._nodes.items() if collected is not None
         )
@@ -250,7 +250,7 @@ class ExperimentScheduler:
         node.send_runtest_some([*unit.indices, idle])
 
     def _claim(self, unit: Unit) -> Claim:
-        """What the unit's experiment asks for as things stand now."""
+        """Return the claim of the unit's experiment as of now."""
         nodeid = (self._collection or ())[unit.indices[0]]
         declared = self._items().experiments[nodeid]
         need = self._planner.need(declared.name, declared.resources)
@@ -258,7 +258,7 @@ class ExperimentScheduler:
 
 
 class _Look:
-    """What is held and used, seen at most once for each time that workers are given work."""
+    """State of the machine, read at most once for each time that workers are given work."""
 
     def __init__(self, facts: SessionFacts, running: Mapping[WorkerController, Claim]) -> None:
         self._facts = facts
@@ -278,7 +278,7 @@ class _Look:
         return self._facts.planner.verdict(claim, tuple(self._running.values()), self._state)
 
     def holds(self, worker: WorkerController) -> bool:
-        """Whether what was sent to the worker has its lease by now."""
+        """Return whether what was sent to the worker has its lease by now."""
         claim = self._running.get(worker)
         if claim is None or self._state is None:
             return True
