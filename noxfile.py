@@ -69,6 +69,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def outputs(session: nox.Session) -> None:
+    """Run the commands in README and docs and compare; ``nox -s outputs -- --write`` updates them."""
+    session.install(*package(), *group("examples"))
+    session.run("python", "tests/documents/documents.py", *session.posargs)
+
+
+@nox.session(default=False)
 def large_tree(session: nox.Session) -> None:
     """Run thirty experiments of up to twelve notebooks in six ways, and check the order of all."""
     session.install("-e", ".", *group("tests"))
