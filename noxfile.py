@@ -90,6 +90,18 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Change the packages that only decide, one place at a time, and list the changes no test sees.
+
+    Twenty to sixty minutes on one core. ``nox -s mutation -- 'pytest_nbgroups.scheduling.families*'``
+    takes one module; ``mutmut show NAME`` shows a change.
+    """
+    session.install("-e", ".", *group("tests"), "mutmut>=3.8")
+    session.run("mutmut", "run", "--max-children", "1", *session.posargs)
+    session.run("mutmut", "results")
+
+
+@nox.session(default=False)
 def compatibility(session: nox.Session) -> None:
     """Run experiments beside other plugins, with the lowest and the newest pytest; print a table."""
     session.install("uv")

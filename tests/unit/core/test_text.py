@@ -28,6 +28,8 @@ terminal_output = st.lists(
         ("\x1b]0;cut off\nthe next line stays", "\nthe next line stays"),
         ("\x1b(Bcharset\x1b=", "charset"),
         ("10%\r50%\r100%\n", "100%\n"),
+        ("1\r2\n3\r4", "2\n4"),
+        ("one\r\ntwo\r", "one\ntwo"),
         ("done\r\nnext\r\n", "done\nnext\n"),
         ("50%\r\x1b[K", "50%"),
         ("bell\x07 null\x00 delete\x7f next line\x85", "bell null delete next line"),
@@ -72,12 +74,19 @@ def test_long_lines_are_cut() -> None:
     assert first_line("exact", width=5) == last_lines("exact", 1, width=5) == "exact"
 
 
-@given(st.text(), st.integers(40, 60))
+@given(st.text("ab", max_size=120), st.integers(40, 60))
 def test_a_text_is_shortened(text: str, width: int) -> None:
     """To no more than the width; one that fits stays as it is."""
     kept = shortened(text, width)
     assert len(kept) <= width
+    assert (kept == text) == (len(text) <= width)
     assert kept == text or " characters left out … " in kept
+
+
+def test_a_text_as_long_as_the_width_stays() -> None:
+    """One more character is one too many."""
+    assert shortened("a" * 50, 50) == "a" * 50
+    assert shortened("a" * 51, 50) != "a" * 51
 
 
 def test_what_is_left_out_is_counted() -> None:

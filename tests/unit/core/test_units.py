@@ -236,6 +236,26 @@ def test_format_duration(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
+def test_whole_numbers_keep_their_zeros() -> None:
+    """Only decimals that say nothing are left out."""
+    unit = unit_of(Size(10**9, "1 GB"))
+    assert unit.text(10 * 10**9, decimals=0) == "10 GB"
+    assert unit.text(10 * 10**9) == "10 GB"
+    assert unit.text(1_500_000_000) == "1.5 GB"
+
+
+@pytest.mark.parametrize("value", [2**31, f"{2**31}s", -(2**31)])
+def test_durations_have_a_limit(value: object) -> None:
+    """The first that is too long is refused; a clock cannot hold it everywhere."""
+    with pytest.raises(ValueError, match="expected"):
+        parse_duration(value)
+
+
+def test_from_ten_seconds_on_one_decimal_is_enough() -> None:
+    """Below that there are two."""
+    assert (format_duration(9.99), format_duration(10)) == ("9.99s", "10.0s")
+
+
 @given(st.floats(0.01, 10**7))
 def test_formatted_durations_can_be_read(seconds: float) -> None:
     """What a message shows can be declared, and is the same but for rounding."""

@@ -29,6 +29,7 @@ def names() -> NotebookNames:
         ("torch.device('cuda')", "cuda"),
         ("torch.device()", None),
         ("'cpu' if slow else 'cuda'", "cuda"),
+        ("'cuda' if fast else 'cpu'", "cuda"),
         ("'cpu' if slow else 'tpu'", None),
         ("2 + 2", None),
         ("unknown", None),

@@ -28,6 +28,8 @@ from pytest_nbgroups.hints.paths import path_texts
         ("print('Hello, world! (again)')", []),
         ("x = 'unfinished", []),
         ("a / b", []),
+        ("ratio = total/count", []),
+        ("\n %%bash\ncp a.txt ../data/x\n", ["../data/x"]),
     ],
 )
 def test_what_is_found(source: str, expected: list[str]) -> None:

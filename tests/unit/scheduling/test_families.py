@@ -28,11 +28,14 @@ def test_directories_of_experiments() -> None:
         ("a/Heart-2/test_it.py::test", None),
         ("a/test_it.py::test", None),
         ("a/Lung/in::notebooks", "a/Lung/in"),
+        ("Brain/test_it.py::test", "Brain"),
     ],
 )
 def test_the_outermost_experiment(nodeid: str, family: str | None) -> None:
     """A nested one belongs to the one around it; a name that only begins alike does not."""
-    assert family_of(nodeid, frozenset({"a/Heart", "a/Heart/nested", "a/Lung/in"})) == family
+    assert (
+        family_of(nodeid, frozenset({"a/Heart", "a/Heart/nested", "a/Lung/in", "Brain"})) == family
+    )
 
 
 def test_an_experiment_in_the_rootdir() -> None:

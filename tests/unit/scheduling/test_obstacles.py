@@ -21,11 +21,11 @@ def test_a_line_names_lack_holders_and_queue() -> None:
         lacking="needs 8GB of RAM",
         detail="3 GiB are free",
         blockers=(claim("Lung", pid=42, user="ada", since=940.0),),
-        ahead=(claim("Brain"), claim("Spine")),
+        ahead=(claim("Brain", since=400.0), claim("Spine")),
     )
     assert describe(obstacle, now=1000.0) == (
         "needs 8GB of RAM, 3 GiB are free; held by Lung (pid 42, ada, 1min); "
-        "Brain and Spine are before it in the queue"
+        "Brain (10min) and Spine are before it in the queue"
     )
 
 

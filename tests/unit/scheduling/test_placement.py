@@ -103,9 +103,10 @@ def test_one_that_waits_keeps_what_could_serve_it() -> None:
 
 
 def test_one_that_waits_keeps_no_gpu_that_is_too_small_for_it() -> None:
-    """A small GPU is free for those behind."""
+    """A small GPU is free for those behind; one that is just large enough is kept."""
     large = claim("Large", least=20)
     assert placed(claim(), gpu(0, total=8), ahead=(large,)) == ("G0",)
+    assert placed(claim(), gpu(0, free=4, total=20), ahead=(large,)) is None
 
 
 def test_one_that_waits_and_fits_takes_one() -> None:

@@ -89,7 +89,7 @@ def test_unknown_durations_take_no_time() -> None:
 
 def test_the_fewest_workers_that_are_as_fast() -> None:
     """Each worker costs memory: one that saves next to nothing is not worth it."""
-    walls = [9.0, 5.0, 4.05, 4.0]
+    walls = [9.0, 5.0, 4.08, 4.0]  # the third is within two in a hundred, to the last digit
     predictions = [
         Prediction(workers=n, wall_s=s, peak_ram_bytes=0, starts=()) for n, s in enumerate(walls, 1)
     ]
