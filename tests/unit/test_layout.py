@@ -24,7 +24,7 @@ WITHOUT = {
     "events.py": "names alone",
     "execution/cells.py": "talks to a kernel: tests/system/test_cell_endings.py",
     "execution/experiment.py": "runs kernels: tests/system/test_order.py",
-    "execution/notebook.py": "runs a kernel: tests/system/test_deadlines.py",
+    "execution/notebook.py": "runs a kernel: tests/system/test_time_limits.py",
     "execution/run.py": "runs kernels: tests/system/test_order.py",
     "hints/signs.py": "read through hints/finding.py, as its users do",
     "hints/suggestions.py": "read through hints/finding.py, as its users do",
@@ -130,3 +130,9 @@ def test_every_reason_names_what_is_there() -> None:
         if "tests/" in word
     }
     assert [name for name in sorted(named) if not (root / name).exists()] == []
+
+
+def test_names_of_test_files_are_there_once() -> None:
+    """Pytest imports each by its name alone, and refuses to collect a second one of the same name."""
+    names = sorted(path.name for path in TESTS.parent.rglob("test_*.py"))
+    assert names == sorted(set(names))
