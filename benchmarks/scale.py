@@ -39,7 +39,7 @@ from pytest_nbgroups.integration.xdist.items import CollectedItems, Declared
 from pytest_nbgroups.integration.xdist.scheduler import ExperimentScheduler
 from pytest_nbgroups.leases.pool import LeasePool
 from pytest_nbgroups.reports.closing_table import table_lines, table_rows
-from pytest_nbgroups.reports.record import Attempt, ExperimentRecord
+from pytest_nbgroups.reports.record import ExperimentRecord, RecordedAttempt
 from pytest_nbgroups.reports.session_file import SessionMetadata, session_dict, write_record
 from pytest_nbgroups.scheduling.needs import SlowStart
 
@@ -213,7 +213,7 @@ class Bench:
         records = [
             ExperimentRecord(
                 nodeid=f"experiments/{r.name}::notebooks",
-                attempts=(Attempt(worker="gw0", result=r),),
+                attempts=(RecordedAttempt(worker="gw0", result=r),),
             )
             for r in tree.results
         ]

@@ -39,7 +39,7 @@ from pytest_nbgroups.machine.gpu import GpuFindings
 from pytest_nbgroups.machine.memory import RamLimit
 from pytest_nbgroups.scheduling.backlog import Unit
 from pytest_nbgroups.scheduling.needs import SlowStart, need_of, unmet
-from pytest_nbgroups.scheduling.outlook import Circumstances, outlook, predict
+from pytest_nbgroups.scheduling.outlook import Conditions, outlook, predict
 from pytest_nbgroups.scheduling.planning import Job, most_at_once
 from pytest_nbgroups.scheduling.simulation import Prediction
 
@@ -69,7 +69,7 @@ class Planned:
     """What the plugin knows of a folder's experiments after a run."""
 
     units: tuple[Unit, ...]
-    around: Circumstances
+    around: Conditions
     recommended: int
 
     def predict(self, workers: int) -> Prediction:
@@ -172,7 +172,7 @@ def plan(folder: Path) -> Planned:
         if name in estimates
     ]
     units = tuple(Unit(indices=[index], job=job) for index, job in enumerate(jobs))
-    around = Circumstances(budget=budget, schedule=settings.schedule)
+    around = Conditions(budget=budget, schedule=settings.schedule)
     fits = most_at_once([job.need for job in jobs], budget, max_parallel=None)
     recommended = outlook(units, around, fits=fits, asked=0).recommended
     return Planned(units=units, around=around, recommended=recommended)

@@ -67,7 +67,7 @@ def notebook(content: bytes, folder: Path) -> str:
 
     witness = mock.MagicMock()
     witness.return_value.explain.side_effect = lambda failure, *_seen: (failure, [])
-    around = running.Surroundings(
+    around = running.NotebookContext(
         experiment="A",
         directory=folder,
         env={},

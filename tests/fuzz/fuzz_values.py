@@ -22,7 +22,7 @@ from pytest_nbgroups.integration.options.table import OPTIONS
 from pytest_nbgroups.reports.failure import failure_headline, failure_lines
 from pytest_nbgroups.reports.github import error_annotations
 from pytest_nbgroups.reports.markdown import escaped
-from pytest_nbgroups.reports.record import Attempt, ExperimentRecord
+from pytest_nbgroups.reports.record import ExperimentRecord, RecordedAttempt
 
 _amounts = st.tuples(
     st.integers(0, 10**20).map(str) | st.floats(0, 1e30).map(repr) | texts,
@@ -131,7 +131,7 @@ def report(ran: Any, _folder: Path) -> str:
         assert not set(line) & _BIDI
         assert not line.strip().startswith("::")
         assert "##[" not in line
-    record = ExperimentRecord(nodeid=NODEID, attempts=(Attempt(worker="", result=ran),))
+    record = ExperimentRecord(nodeid=NODEID, attempts=(RecordedAttempt(worker="", result=ran),))
     for annotation in error_annotations([record], workspace=ROOT):
         assert annotation.startswith("::error ")
         assert not {c for c in annotation if unicodedata.category(c) in _UNSEEN}

@@ -6,7 +6,7 @@ from machines import GB, budget, need
 
 from pytest_nbgroups.core.resources import Budget, Need
 from pytest_nbgroups.scheduling.backlog import Unit
-from pytest_nbgroups.scheduling.outlook import Circumstances, Outlook, outlook
+from pytest_nbgroups.scheduling.outlook import Conditions, Outlook, outlook
 from pytest_nbgroups.scheduling.planning import Job, most_at_once
 
 SMALL = need(cpus=0.5, ram=0.1)
@@ -20,9 +20,9 @@ def unit(
     return Unit(indices=[index], job=job, family=family)
 
 
-def around(machine: Budget | None = None, max_parallel: int | None = None) -> Circumstances:
+def around(machine: Budget | None = None, max_parallel: int | None = None) -> Conditions:
     """Four CPUs with 16 GB, unless another machine is given."""
-    return Circumstances(budget=machine or budget(), schedule="longest", max_parallel=max_parallel)
+    return Conditions(budget=machine or budget(), schedule="longest", max_parallel=max_parallel)
 
 
 def look(

@@ -34,7 +34,7 @@ from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.declarations.fate import notebook_skip
 from pytest_nbgroups.execution.deadlines import limit
 from pytest_nbgroups.execution.halting import Halts, OnHalt
-from pytest_nbgroups.execution.notebook import Surroundings, run_notebook
+from pytest_nbgroups.execution.notebook import NotebookContext, run_notebook
 from pytest_nbgroups.execution.run import Run
 from pytest_nbgroups.kernel_host.client import KernelHost
 from pytest_nbgroups.kernels.holding import Holding
@@ -178,8 +178,8 @@ def _prepare_artifacts(settings: Settings, experiment: Experiment, *, keep: list
 
 def _surroundings(
     run: Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
-) -> Surroundings:
-    return Surroundings(
+) -> NotebookContext:
+    return NotebookContext(
         experiment=run.experiment.name,
         directory=run.experiment.directory,
         env=env,
@@ -192,7 +192,7 @@ def _surroundings(
     )
 
 
-async def _run_each(run: Run, notebooks: Iterable[Notebook], around: Surroundings) -> None:
+async def _run_each(run: Run, notebooks: Iterable[Notebook], around: NotebookContext) -> None:
     """Run notebooks up to the first failure, and record those that pass."""
     for notebook in notebooks:
         planned = await _beside(run, run.attempt.before, notebook) or Planned(name=notebook.name)
@@ -251,7 +251,7 @@ async def _beside(
         return None
 
 
-async def _run_notebook(run: Run, notebook: Notebook, around: Surroundings) -> NotebookResult:
+async def _run_notebook(run: Run, notebook: Notebook, around: NotebookContext) -> NotebookResult:
     reason = notebook_skip(notebook, around.env)
     if reason is not None:
         return NotebookResult(name=notebook.name, outcome=NotebookOutcome.SKIPPED, reason=reason)

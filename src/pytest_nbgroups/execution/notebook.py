@@ -38,7 +38,7 @@ STARTUP_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class NotebookContext:
     """Context that the notebooks of one experiment share."""
 
     experiment: str
@@ -98,7 +98,7 @@ class _Progress:
 
 
 async def run_notebook(
-    notebook: Notebook, around: Surroundings
+    notebook: Notebook, around: NotebookContext
 ) -> tuple[NotebookResult, tuple[str, ...]]:
     """Run a notebook; give its result and warnings about what could not be saved.
 
@@ -173,7 +173,7 @@ def _save(progress: _Progress) -> Path | None:
     return progress.copy.path
 
 
-async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) -> None:
+async def _run(notebook: Notebook, around: NotebookContext, progress: _Progress) -> None:
     own = limit("notebook", notebook.timeout_s, time.monotonic())
     until = nearest(own, around.limit)
     progress.notebook = read_notebook(notebook.path)
@@ -230,7 +230,7 @@ async def _run(notebook: Notebook, around: Surroundings, progress: _Progress) ->
 
 async def _halt(
     notebook: Notebook,
-    around: Surroundings,
+    around: NotebookContext,
     kernel: RunningKernel,
     progress: _Progress,
     why: Failure,
@@ -246,7 +246,7 @@ async def _halt(
     await around.halts.halt(halted, stopped=kernel.abandon)
 
 
-def _remarks(notebook: Notebook, around: Surroundings, kernel: RunningKernel) -> list[str]:
+def _remarks(notebook: Notebook, around: NotebookContext, kernel: RunningKernel) -> list[str]:
     where = f"{around.experiment}: {notebook.name}"
     left_out = (
         text
@@ -273,7 +273,7 @@ def _prepare_log(artifacts: Artifacts, path: Path, progress: _Progress) -> Path 
 
 async def _execute(
     notebook: Notebook,
-    around: Surroundings,
+    around: NotebookContext,
     kernel: RunningKernel,
     progress: _Progress,
     until: Limit | None,

@@ -32,7 +32,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class StoredAttempt:
     """One run of an experiment: its name and ``started_at`` tell it from others of the session."""
 
     name: str
@@ -62,7 +62,7 @@ def session_row(session: Session) -> Row:
     }
 
 
-def attempt_row(attempt: Attempt) -> Row:
+def attempt_row(attempt: StoredAttempt) -> Row:
     """A row of which the rest is not known yet."""
     return {
         **dict.fromkeys(EXPERIMENTS.column_names),
@@ -74,7 +74,7 @@ def attempt_row(attempt: Attempt) -> Row:
     }
 
 
-def result_row(attempt: Attempt, result: ExperimentResult) -> Row:
+def result_row(attempt: StoredAttempt, result: ExperimentResult) -> Row:
     reused = any(n.outcome is NotebookOutcome.REUSED for n in result.notebooks)
     return {
         **attempt_row(attempt),

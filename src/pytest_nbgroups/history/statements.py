@@ -12,9 +12,9 @@ from pytest_nbgroups.core.errors import DataError
 from pytest_nbgroups.core.model import ExperimentResult, NotebookResult
 from pytest_nbgroups.history import rows
 from pytest_nbgroups.history.database import Connection
-from pytest_nbgroups.history.rows import Attempt, Session, valid_text
+from pytest_nbgroups.history.rows import Session, StoredAttempt, valid_text
 from pytest_nbgroups.history.tables import EXPERIMENTS, MACHINES, NOTEBOOKS, SESSIONS, inserting
-from pytest_nbgroups.scheduling.estimates import WINDOW, Run
+from pytest_nbgroups.scheduling.estimates import WINDOW, PastRun
 
 SESSIONS_KEPT = 50
 """Of each experiment, the newest."""
@@ -41,7 +41,7 @@ _Count: TypeAlias = Annotated[int, _BOUNDS]
 _ROW: type[tuple[Any, ...]] = tuple[
     str, _Amount, _Count, _Amount | None, _Count | None, _Amount | None, _Count | None
 ]
-"""The name and the values of a `Run`, as `_NEWEST_RUNS` gives them."""
+"""The name and the values of a `PastRun`, as `_NEWEST_RUNS` gives them."""
 _TOTALS_SO_FAR = """
     UPDATE experiments SET
         duration_s = :duration_s,
@@ -75,7 +75,7 @@ _OLD_ATTEMPTS = """
 def write_notebook(
     connection: Connection,
     session: Session,
-    attempt: Attempt,
+    attempt: StoredAttempt,
     notebook: tuple[int, NotebookResult],
     duration_s: float,
 ) -> None:
@@ -88,7 +88,7 @@ def write_notebook(
 
 
 def write_experiment(
-    connection: Connection, session: Session, attempt: Attempt, result: ExperimentResult
+    connection: Connection, session: Session, attempt: StoredAttempt, result: ExperimentResult
 ) -> None:
     """Write an attempt that has ended, with all its notebooks."""
     number = _attempt_number(connection, session, attempt)
@@ -116,17 +116,17 @@ def forget_old(
     connection.execute("DELETE FROM sessions WHERE id NOT IN (SELECT session_id FROM experiments)")
 
 
-def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[Run]]:
+def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[PastRun]]:
     """Of each experiment, the newest runs on machines of that kind: complete ones, and others.
 
     An attempt of which no notebook ran, for its declaration was faulty or all was reused, is no run.
     SQLite keeps whatever a damaged file holds in whatever column; such a row is passed over.
     """
-    runs: defaultdict[str, list[Run]] = defaultdict(list)
+    runs: defaultdict[str, list[PastRun]] = defaultdict(list)
     for row in connection.execute(_NEWEST_RUNS, (valid_text(kind), WINDOW)):
         with suppress(DataError):
             name, *values = rebuild(_ROW, list(row))
-            runs[name].append(Run._make(values))
+            runs[name].append(PastRun._make(values))
     return runs
 
 
@@ -136,7 +136,7 @@ def machine_number(connection: Connection, kind: str) -> int:
     return int(number)
 
 
-def _attempt_number(connection: Connection, session: Session, attempt: Attempt) -> int:
+def _attempt_number(connection: Connection, session: Session, attempt: StoredAttempt) -> int:
     """Its row's id. Whatever is missing is written: the file may have been replaced meanwhile."""
     connection.execute(inserting(MACHINES, otherwise="IGNORE"), rows.machine_row(session.machine))
     connection.execute(inserting(SESSIONS, otherwise="IGNORE"), rows.session_row(session))

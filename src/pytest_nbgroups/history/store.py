@@ -22,10 +22,10 @@ from pytest_nbgroups.history import statements
 from pytest_nbgroups.history.access import Access
 from pytest_nbgroups.history.database import Connection
 from pytest_nbgroups.history.filesystem import network_filesystem
-from pytest_nbgroups.history.rows import Attempt, Session
+from pytest_nbgroups.history.rows import Session, StoredAttempt
 from pytest_nbgroups.scheduling.estimates import estimate
 
-__all__ = ["Attempt", "History", "Session", "open_history"]
+__all__ = ["History", "Session", "StoredAttempt", "open_history"]
 
 FILE_NAME = "history.sqlite"
 LOCK_TIMEOUT_S = 30.0
@@ -76,7 +76,7 @@ class History:
         path = folder / FILE_NAME
         self._session = session
         self._access = Access(path, timeout_s=lock_timeout_s, wal=not network)
-        self._started: dict[tuple[str, str], Attempt] = {}
+        self._started: dict[tuple[str, str], StoredAttempt] = {}
         self._has_recorded = False
         self.notes = (_rollback_note(path, network),) if network else ()
 
@@ -92,7 +92,7 @@ class History:
         """
         match event:
             case ExperimentStarted():
-                self._started[nodeid, event.experiment] = Attempt(
+                self._started[nodeid, event.experiment] = StoredAttempt(
                     name=event.experiment, started_at=event.at, nodeid=nodeid, worker=worker
                 )
             case NotebookFinished():
@@ -104,7 +104,7 @@ class History:
                 return
 
     def record_notebook(
-        self, attempt: Attempt, number: int, result: NotebookResult, *, at: float
+        self, attempt: StoredAttempt, number: int, result: NotebookResult, *, at: float
     ) -> None:
         """Write notebook ``number``, counted from 1, of an experiment that is running."""
         so_far_s = max(0.0, at - attempt.started_at)
@@ -124,7 +124,7 @@ class History:
         """
         if result.outcome is ExperimentOutcome.SKIPPED:
             return
-        attempt = Attempt(
+        attempt = StoredAttempt(
             name=result.name, started_at=result.started_at, nodeid=nodeid, worker=worker
         )
 

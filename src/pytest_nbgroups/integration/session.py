@@ -56,7 +56,7 @@ Role: TypeAlias = Literal["alone", "controller", "worker"]
 
 
 @dataclass(kw_only=True, eq=False)
-class Prepared:
+class LiveSession:
     """The facts of a session in this process. `SessionFacts` documents those without a docstring."""
 
     config: pytest.Config
@@ -158,10 +158,10 @@ class Prepared:
 
 
 COLLECTION = "nbgroups-collection"
-_PREPARED = pytest.StashKey[Prepared]()
+_PREPARED = pytest.StashKey[LiveSession]()
 
 
-def prepare(config: pytest.Config) -> Prepared:
+def prepare(config: pytest.Config) -> LiveSession:
     """Read settings, declarations and arguments, once. Raises pytest.UsageError."""
     if _PREPARED not in config.stash:
         settings = read_settings(config)
@@ -172,7 +172,7 @@ def prepare(config: pytest.Config) -> Prepared:
         added = complete_arguments(config, settings)
         scope = find_scope(config, settings, customize(config, config.hook, patterns), added)
         resolve_item_arguments(config, scope)
-        config.stash[_PREPARED] = Prepared(
+        config.stash[_PREPARED] = LiveSession(
             config=config, settings=settings, scope=scope, started_at=time.time()
         )
     return config.stash[_PREPARED]
@@ -231,7 +231,7 @@ def _prompt(config: pytest.Config) -> KernelPrompt | None:
     return prompt
 
 
-def _deliver(prepared: Prepared, cancellation: Cancellation) -> Deliver:
+def _deliver(prepared: LiveSession, cancellation: Cancellation) -> Deliver:
     """Register who reports in this process; return who takes the events of its experiments."""
     config, plugins = prepared.config, prepared.config.pluginmanager
     role = role_of(config)
@@ -259,7 +259,7 @@ class _Audience:
     """Takes the events of all experiments, for history, terminal and planner."""
 
     reporter: ExperimentReporter
-    prepared: Prepared
+    prepared: LiveSession
 
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
         self.prepared.history.receive(event, nodeid=nodeid, worker=worker)

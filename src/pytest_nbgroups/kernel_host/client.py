@@ -15,7 +15,7 @@ from typing import Self
 
 from pytest_nbgroups.core.errors import KernelHostError
 from pytest_nbgroups.kernel_host.connection import HostConnection, KernelProcess
-from pytest_nbgroups.kernel_host.warm_start import Command, Prepared, Wanted, WarmStarts
+from pytest_nbgroups.kernel_host.warm_start import Command, ForkReadiness, Wanted, WarmStarts
 from pytest_nbgroups.kernel_host.wire import Message
 
 __all__ = ["KernelHost", "KernelProcess"]
@@ -100,7 +100,7 @@ class KernelHost:
         process: KernelProcess = (await asyncio.wrap_future(request))["process"]
         return process
 
-    async def prepare(self, wanted: Wanted, *, timeout_s: float | None) -> Prepared:
+    async def prepare(self, wanted: Wanted, *, timeout_s: float | None) -> ForkReadiness:
         """Have a server ready from which such a kernel can be forked, or tell what is in the way.
 
         Raises TimeoutError if that takes longer than ``timeout_s``, KernelHostError.

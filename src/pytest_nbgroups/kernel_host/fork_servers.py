@@ -27,7 +27,7 @@ class ForkError(Exception):
     """No kernel could be forked; it can still be started."""
 
 
-class Nursery(Protocol):
+class ServerOwner(Protocol):
     """Holds the server as a process that is no kernel's."""
 
     def start_server(
@@ -71,11 +71,11 @@ class ForkServers:
 
     def __init__(
         self,
-        nursery: Nursery,
+        owner: ServerOwner,
         selector: selectors.BaseSelector,
         answer: Callable[[Message], None],
     ) -> None:
-        self._nursery = nursery
+        self._owner = owner
         self._selector = selector
         self._answer = answer
         self._server: _Server | None = None
@@ -126,7 +126,7 @@ class ForkServers:
         self._selector.unregister(server.channel)
         self._close_output(server)
         server.channel.close()
-        self._nursery.end_server()
+        self._owner.end_server()
         self._tell(server, reason)
 
     def _started(self, kind: Message, log_path: str) -> _Server:
@@ -136,7 +136,7 @@ class ForkServers:
             unless_started.callback(ours.close)
             output = KernelOutput(log_path)
             unless_started.callback(output.close)
-            self._nursery.start_server(
+            self._owner.start_server(
                 [*kind["interpreter"], str(_PROGRAM), str(theirs.fileno()), *kind["modules"]],
                 cwd=kind["cwd"],
                 env=kind["env"],

@@ -25,7 +25,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from pytest_nbgroups.kernel_host.fork_servers import ForkError, ForkServers, Nursery
+from pytest_nbgroups.kernel_host.fork_servers import ForkError, ForkServers, ServerOwner
 from pytest_nbgroups.kernel_host.kernel_log import KernelOutput
 from pytest_nbgroups.kernel_host.parent import is_parent, open_pidfd
 from pytest_nbgroups.kernel_host.signal_wakeups import signal_wakeups
@@ -43,7 +43,7 @@ _DESCRIPTORS = 16
 """More than a request ever brings."""
 
 
-class ProcessTree(Nursery, Protocol):
+class ProcessTree(ServerOwner, Protocol):
     """Starts a kernel and sees everything below it. Each platform has one."""
 
     @property

@@ -58,7 +58,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class ForkReadiness:
     """Answer whether a kernel can be forked now."""
 
     obstacle: str | None
@@ -76,7 +76,7 @@ class WarmStarts:
 
     async def prepare(
         self, connection: HostConnection, wanted: Wanted, timeout_s: float | None
-    ) -> Prepared:
+    ) -> ForkReadiness:
         """Wait for a server that forks such a kernel, if need be without the preloaded modules.
 
         Raises TimeoutError if that takes longer than ``timeout_s``, KernelHostError.
@@ -84,9 +84,9 @@ class WarmStarts:
         was_known = wanted.kind in self._obstacles
         obstacle = await self._obstacle(connection, wanted, timeout_s)
         if obstacle is None or not wanted.preload:
-            return Prepared(obstacle=obstacle)
+            return ForkReadiness(obstacle=obstacle)
         warning = f"experiment_preload: {obstacle}; kernels are started without these modules"
-        return Prepared(
+        return ForkReadiness(
             obstacle=await self._obstacle(connection, replace(wanted, preload=()), timeout_s),
             warning=None if was_known else warning,
         )

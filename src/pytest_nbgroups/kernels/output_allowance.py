@@ -39,7 +39,7 @@ class LeftOut:
 
 
 @dataclass(kw_only=True)
-class Allowance:
+class OutputAllowance:
     """Memory for the outputs of one notebook, counted cell by cell.
 
     Each message is given to `take` when it arrives, and to `handed_on` or `drop` when its turn comes.

@@ -24,7 +24,7 @@ from jupyter_client.session import DELIM
 from pytest_nbgroups.core.codec import Count, rebuild
 from pytest_nbgroups.core.errors import DataError
 from pytest_nbgroups.core.text import first_line
-from pytest_nbgroups.kernels.output_allowance import Allowance, LeftOut
+from pytest_nbgroups.kernels.output_allowance import LeftOut, OutputAllowance
 
 _TURN_S = 0.005
 """How long messages are dealt with before others have their turn."""
@@ -60,7 +60,7 @@ class _Waiting:
 class OutputChannel(AsyncZMQSocketChannel):
     """Hands on what the running cell shows, within an allowance; see `begin_cell`."""
 
-    allowance: Allowance
+    allowance: OutputAllowance
 
     def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:  # noqa: ANN401  as its base
         super().__init__(socket, session, loop)
@@ -314,7 +314,7 @@ def open_client(manager: AsyncKernelManager, limit_bytes: int) -> AsyncKernelCli
     client = manager.client(context=manager.context)
     client.iopub_channel_class = OutputChannel
     client.shell_channel_class = AnswerChannel
-    client.iopub_channel.allowance = Allowance(limit_bytes=limit_bytes)
+    client.iopub_channel.allowance = OutputAllowance(limit_bytes=limit_bytes)
     client.shell_channel.outputs = client.iopub_channel
     client.start_channels(stdin=False, hb=False)
     return client

@@ -39,7 +39,7 @@ class LostChild:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Circumstances:
+class Evidence:
     """Evidence from a notebook's run, beside the failure itself."""
 
     returncode: int | None = None
@@ -70,7 +70,7 @@ def death_message(cell: CellReference | None, cause: str) -> str:
     return f"the kernel died{where}: {cause}"
 
 
-def explained(failure: Failure | None, seen: Circumstances) -> Failure | None:
+def explained(failure: Failure | None, seen: Evidence) -> Failure | None:
     """The failure with its cause, as far as it can be told, and the evidence for it.
 
     None stays None, unless the tree was killed for what it had.
@@ -85,7 +85,7 @@ def explained(failure: Failure | None, seen: Circumstances) -> Failure | None:
     return replace(failure, evidence=(*failure.evidence, *_lost(seen)))
 
 
-def _ended(failure: Failure, seen: Circumstances) -> Failure:
+def _ended(failure: Failure, seen: Evidence) -> Failure:
     """By an exit, by SIGKILL, by another signal."""
     signum = signal_of(seen.returncode)
     if signum is None:
@@ -98,7 +98,7 @@ def _ended(failure: Failure, seen: Circumstances) -> Failure:
     return _killed(failure, seen) if found is None else _out_of_memory(failure, seen, found)
 
 
-def lost_child_warnings(seen: Circumstances) -> tuple[str, ...]:
+def lost_child_warnings(seen: Evidence) -> tuple[str, ...]:
     """Return remarks on a notebook that passed although a child of its kernel may have been killed."""
     return tuple(
         f"cell {lost.cell} passed, but check what it has computed: {'; '.join(_child_lines(lost))}"
@@ -124,7 +124,7 @@ def _over_limit(failure: Failure | None, excess: Excess) -> Failure:
     )
 
 
-def _out_of_memory(failure: Failure, seen: Circumstances, found: Shortage) -> Failure:
+def _out_of_memory(failure: Failure, seen: Evidence, found: Shortage) -> Failure:
     sharing = _sharing(seen.neighbours, found.ran_out)
     if found.is_ours and not sharing:
         cause = f"out of memory, it was ended by {_KILLER}"
@@ -145,7 +145,7 @@ def _out_of_memory(failure: Failure, seen: Circumstances, found: Shortage) -> Fa
     )
 
 
-def _over_cpu_limit(failure: Failure, seen: Circumstances, limit_s: float) -> Failure:
+def _over_cpu_limit(failure: Failure, seen: Evidence, limit_s: float) -> Failure:
     cause = f"{exit_status(seen.returncode)}, it ran into the operating system's limit on CPU time"
     return replace(
         failure,
@@ -158,7 +158,7 @@ def _over_cpu_limit(failure: Failure, seen: Circumstances, limit_s: float) -> Fa
     )
 
 
-def _killed(failure: Failure, seen: Circumstances) -> Failure:
+def _killed(failure: Failure, seen: Evidence) -> Failure:
     """SIGKILL, and no sign of the OOM killer."""
     counted = are_counted(seen.before) and are_counted(seen.after)
     nearly_full = _is_nearly_full(seen)
@@ -182,7 +182,7 @@ def _killed(failure: Failure, seen: Circumstances) -> Failure:
     )
 
 
-def _not_the_killer(seen: Circumstances, *, counted: bool) -> Iterator[str]:
+def _not_the_killer(seen: Evidence, *, counted: bool) -> Iterator[str]:
     if not counted:
         yield "this system does not count what it ends for lack of memory"
         return
@@ -192,7 +192,7 @@ def _not_the_killer(seen: Circumstances, *, counted: bool) -> Iterator[str]:
         yield f"elsewhere on the machine it ended {_processes(elsewhere)}"
 
 
-def _is_nearly_full(seen: Circumstances) -> bool:
+def _is_nearly_full(seen: Evidence) -> bool:
     place = seen.after.tightest
     if place is None or place.limit_bytes is None:
         return False
@@ -219,7 +219,7 @@ def _what_ran_out(place: MemoryPlace) -> str:
     return f"what ran out is {place.limit_name} of {place.name}{size}{held}"
 
 
-def _use(seen: Circumstances) -> Iterator[str]:
+def _use(seen: Evidence) -> Iterator[str]:
     if not seen.recent_bytes:
         return
     more = seen.peak_bytes > _SAME * seen.recent_bytes
@@ -245,7 +245,7 @@ def _sharing(neighbours: Sequence[Neighbour], place: MemoryPlace | None) -> list
     return sorted(sharing, key=lambda each: -each.used_bytes)
 
 
-def _culprit(seen: Circumstances, place: MemoryPlace) -> Iterator[str]:
+def _culprit(seen: Evidence, place: MemoryPlace) -> Iterator[str]:
     """Whom the killer picks need not be who took the memory."""
     own_bytes = max(seen.recent_bytes, seen.peak_bytes)
     sharing = _sharing(seen.neighbours, place)
@@ -268,7 +268,7 @@ def _remedy(sharing: Sequence[Neighbour], place: MemoryPlace) -> str:
     return f"let it use less, or raise {place.limit_name} of {place.name}"
 
 
-def _lost(seen: Circumstances) -> Iterator[str]:
+def _lost(seen: Evidence) -> Iterator[str]:
     for lost in seen.lost_children:
         first, *rest = _child_lines(lost)
         yield f"while cell {lost.cell} ran, {first}"

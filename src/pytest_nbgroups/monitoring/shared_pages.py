@@ -22,7 +22,7 @@ _CLOSE_LOOK_SHARE = 0.1
 """Of one core: the most that looks beyond the allowance take."""
 
 
-class Allowance:
+class CpuAllowance:
     """CPU time that may be spent: a share of the time that passes. What is not spent is saved up to a limit."""
 
     def __init__(self, *, share: float, at_first_s: float, most_s: float) -> None:
@@ -82,7 +82,7 @@ def _all_of(memory: ProcessMemory) -> Portion:
 class SharedPages:
     """Looks at one tree of processes again and again."""
 
-    def __init__(self, reader: ProcessReader, allowance: Allowance) -> None:
+    def __init__(self, reader: ProcessReader, allowance: CpuAllowance) -> None:
         self.cpu_s = 0.0
         """What the looks have cost."""
         self._reader = reader

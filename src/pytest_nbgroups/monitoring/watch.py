@@ -26,7 +26,7 @@ from pytest_nbgroups.monitoring.process_memory import (
     ProcessReader,
     reader_of_this_platform,
 )
-from pytest_nbgroups.monitoring.shared_pages import Allowance, SharedPages, Total
+from pytest_nbgroups.monitoring.shared_pages import CpuAllowance, SharedPages, Total
 
 _INTERVAL_S = 0.25
 _CPU_SHARE = 0.013
@@ -119,7 +119,7 @@ class MemoryWatch:
         self._holding = holding
         self._on_excess = on_excess
         self._reader = reader or reader_of_this_platform()
-        self._allowance = Allowance(
+        self._allowance = CpuAllowance(
             share=_CPU_SHARE, at_first_s=_CPU_AT_FIRST_S, most_s=_CPU_SAVED_S
         )
         self._shared_pages = SharedPages(self._reader, self._allowance)

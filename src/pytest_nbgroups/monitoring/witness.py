@@ -11,7 +11,7 @@ from pytest_nbgroups.core.shortage import shortage
 from pytest_nbgroups.kernel_host.client import KernelProcess, Reaped
 from pytest_nbgroups.kernels.holding import Holding, Neighbour
 from pytest_nbgroups.monitoring.death import (
-    Circumstances,
+    Evidence,
     LostChild,
     explained,
     lost_child_warnings,
@@ -67,7 +67,7 @@ class Witness:
         Called when the tree is gone and ``reaped``. ``sources`` are the texts of the cells, empty for one that is no code.
         """
         at = failure.cell.number if failure and failure.cell else 0
-        seen = Circumstances(
+        seen = Evidence(
             returncode=self._kernel.returncode,
             before=self._before,
             after=self._after,

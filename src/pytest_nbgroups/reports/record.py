@@ -33,7 +33,7 @@ ExperimentOf: TypeAlias = Callable[[str], Experiment | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class RecordedAttempt:
     """One run of an experiment that is over; ``worker`` is empty if there are no workers."""
 
     worker: str
@@ -45,7 +45,7 @@ class ExperimentRecord:
     """An experiment with its attempts, oldest first and at least one."""
 
     nodeid: str
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[RecordedAttempt, ...]
 
     @property
     def result(self) -> ExperimentResult:
@@ -57,7 +57,7 @@ class ExperimentRecord:
         return self.attempts[-1].worker
 
 
-def _identity(attempt: Attempt) -> tuple[str, float]:
+def _identity(attempt: RecordedAttempt) -> tuple[str, float]:
     return attempt.worker, attempt.result.started_at
 
 
@@ -70,7 +70,7 @@ class SessionRecord:
     """
 
     def __init__(self) -> None:
-        self._attempts: dict[_Key, list[Attempt]] = {}
+        self._attempts: dict[_Key, list[RecordedAttempt]] = {}
         self._running: dict[_Key, Progress | Waiting] = {}
 
     def add(self, event: Event, *, worker: str, nodeid: str) -> None:
@@ -90,7 +90,7 @@ class SessionRecord:
             case ExperimentFinished():
                 if key in self._running and self._running[key].worker == worker:
                     del self._running[key]
-                self._finish(key, Attempt(worker=worker, result=event.result))
+                self._finish(key, RecordedAttempt(worker=worker, result=event.result))
             case NotebookStarted() | CellStarted() | NotebookFinished():
                 if isinstance(progress := self._running.get(key), Progress):
                     progress.follow(event)
@@ -136,7 +136,7 @@ class SessionRecord:
         self, progress: Progress, worker: str, message: str, at: float
     ) -> ExperimentResult:
         lost = _lost(progress.cut_off(at), message)
-        self._finish((progress.nodeid, lost.name), Attempt(worker=worker, result=lost))
+        self._finish((progress.nodeid, lost.name), RecordedAttempt(worker=worker, result=lost))
         return lost
 
     def interrupted_rest(
@@ -171,11 +171,11 @@ class SessionRecord:
 
     def _interrupt(self, progress: Progress, at: float, *, reason: str) -> ExperimentResult:
         result = replace(progress.cut_off(at), reason=reason)
-        attempt = Attempt(worker=progress.worker, result=result)
+        attempt = RecordedAttempt(worker=progress.worker, result=result)
         self._finish((progress.nodeid, result.name), attempt)
         return result
 
-    def _finish(self, key: _Key, attempt: Attempt) -> None:
+    def _finish(self, key: _Key, attempt: RecordedAttempt) -> None:
         attempts = self._attempts.setdefault(key, [])
         if all(_identity(attempt) != _identity(other) for other in attempts):
             attempts.append(attempt)

@@ -15,7 +15,7 @@ from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, Fail
 from pytest_nbgroups.core.resources import Budget, Lease
 from pytest_nbgroups.core.text import plain_text, shortened
 from pytest_nbgroups.reports.failure import failure_headline
-from pytest_nbgroups.reports.record import Attempt, ExperimentRecord, SessionRecord
+from pytest_nbgroups.reports.record import ExperimentRecord, RecordedAttempt, SessionRecord
 from pytest_nbgroups.reports.session_schema import (
     LEFT_OUT_OF_BUDGET,
     TRACEBACK_LIMIT,
@@ -92,7 +92,7 @@ def _experiment(experiment: ExperimentRecord, rootdir: Path) -> ExperimentEntry:
     )
 
 
-def _attempt(attempt: Attempt, rootdir: Path) -> AttemptEntry:
+def _attempt(attempt: RecordedAttempt, rootdir: Path) -> AttemptEntry:
     result = attempt.result
     return AttemptEntry(
         worker=attempt.worker or None,

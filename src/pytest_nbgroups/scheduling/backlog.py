@@ -30,7 +30,7 @@ class Unit:
 
 
 @dataclass(eq=False, kw_only=True)
-class Running:
+class SentUnit:
     """A unit on a worker."""
 
     unit: Unit
@@ -47,7 +47,7 @@ class Backlog(Generic[W]):
 
     def __init__(self, units: Iterable[Unit]) -> None:
         listed = list(units)
-        self.running: dict[W, Running] = {}
+        self.running: dict[W, SentUnit] = {}
         self._jobs = Queue((unit for unit in listed if unit.job), need_of=_need)
         self._tests = [unit for unit in listed if unit.job is None]
         self._families: dict[str, list[Unit]] = {}
@@ -142,7 +142,7 @@ class Backlog(Generic[W]):
             self._tests.remove(unit)
         else:
             self._jobs.remove(unit)
-        self.running[worker] = Running(unit=unit, waits_for_others=waits_for_others)
+        self.running[worker] = SentUnit(unit=unit, waits_for_others=waits_for_others)
         return unit
 
     def _leave_family(self, unit: Unit) -> None:

@@ -21,7 +21,7 @@ _ENOUGH = 3
 """From so many values on, one alone decides nothing."""
 
 
-class Run(NamedTuple):
+class PastRun(NamedTuple):
     """One recorded run. A plain tuple, because they come by the ten thousands.
 
     None stands for what was not measured.
@@ -36,7 +36,7 @@ class Run(NamedTuple):
     gpu_bytes: int | None = None
 
 
-def estimate(runs: Iterable[Run]) -> Estimate:
+def estimate(runs: Iterable[PastRun]) -> Estimate:
     """Return the estimate from the runs of one experiment on machines of one kind, in any order.
 
     Time and cores are the median of the complete runs. If there is none, the time is the longest
@@ -56,7 +56,7 @@ def estimate(runs: Iterable[Run]) -> Estimate:
     )
 
 
-def _window(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+def _window(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[PastRun]]:
     """The newest complete runs, and of the others the newest that are not older than those."""
     newest = sorted(runs, reverse=True, key=lambda run: run.started_at)
     complete = [run for run in newest if run.is_complete][:WINDOW]
@@ -65,13 +65,13 @@ def _window(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
     return complete, partial[:WINDOW]
 
 
-def _duration(complete: Sequence[Run], partial: Sequence[Run]) -> float | None:
+def _duration(complete: Sequence[PastRun], partial: Sequence[PastRun]) -> float | None:
     if times := _known(run.duration_s for run in complete):
         return statistics.median(times)
     return max(filter(None, (run.duration_s for run in partial)), default=None)
 
 
-def _cpus(runs: Sequence[Run]) -> float | None:
+def _cpus(runs: Sequence[PastRun]) -> float | None:
     shares = [
         run.cpu_s / run.duration_s for run in runs if run.cpu_s is not None and run.duration_s
     ]

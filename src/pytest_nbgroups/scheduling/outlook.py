@@ -40,7 +40,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Circumstances:
+class Conditions:
     """Conditions that are the same for all numbers of workers."""
 
     budget: Budget
@@ -48,9 +48,7 @@ class Circumstances:
     max_parallel: int | None = None
 
 
-def outlook(
-    units: Sequence[Unit], around: Circumstances, *, fits: Parallelism, asked: int
-) -> Outlook:
+def outlook(units: Sequence[Unit], around: Conditions, *, fits: Parallelism, asked: int) -> Outlook:
     """Try the units, each of which is an experiment that can run here, with growing numbers.
 
     More workers than experiments fit at once change nothing, so that number is the last.
@@ -90,7 +88,7 @@ def _steps(limit: int, *, thirds: bool) -> Iterable[int]:
             yield 3 * 2 ** (power - 1)
 
 
-def predict(units: Sequence[Unit], workers: int, around: Circumstances) -> Prediction:
+def predict(units: Sequence[Unit], workers: int, around: Conditions) -> Prediction:
     """Run the units on paper, in the order of the session's scheduler.
 
     A lock that only they share keeps those of a family from overlapping.
@@ -105,7 +103,7 @@ def predict(units: Sequence[Unit], workers: int, around: Circumstances) -> Predi
     )
 
 
-def tried(units: Sequence[Unit], workers: int, around: Circumstances) -> list[Unit]:
+def tried(units: Sequence[Unit], workers: int, around: Conditions) -> list[Unit]:
     """The order in which the session's scheduler would try them."""
     return in_order(
         units,

@@ -163,7 +163,7 @@ def most_at_once(needs: Sequence[Need], budget: Budget, *, max_parallel: int | N
     choice than the smallest might hold one more; of a few, all are tried.
     """
     smallest = sorted(needs, key=lambda need: (need.exclusive, dominant_share(need, budget, 10**6)))
-    ground = Ground(budget=budget)
+    ground = SimulatedMachine(budget=budget)
     limit = ""
     queue = Queue(range(len(smallest)), need_of=smallest.__getitem__)
     for index, refuse in queue.worth_trying():
@@ -190,7 +190,7 @@ def _largest_set(needs: Sequence[Need], fit: int, budget: Budget, max_parallel: 
 
 
 def _fit(needs: Iterable[Need], budget: Budget) -> bool:
-    ground = Ground(budget)
+    ground = SimulatedMachine(budget)
     return all(ground.start(need) is not None for need in needs)
 
 
@@ -199,7 +199,7 @@ def idle(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
     return tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in gpus)
 
 
-class Ground:
+class SimulatedMachine:
     """A machine on paper, where nothing but what is planned uses anything."""
 
     def __init__(self, budget: Budget) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pytest_nbgroups.core.resources import Budget
 from pytest_nbgroups.core.settings import Schedule
-from pytest_nbgroups.scheduling.planning import Ground, Job, Queue, ordered
+from pytest_nbgroups.scheduling.planning import Job, Queue, SimulatedMachine, ordered
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ def _load(times: Sequence[float], shares: Sequence[float]) -> float:
 def _simulate(
     queue: Sequence[Job], *, workers: int, budget: Budget, max_parallel: int | None
 ) -> Prediction:
-    run = _Run(ground=Ground(budget), places=min(workers, max_parallel or workers))
+    run = _Run(ground=SimulatedMachine(budget), places=min(workers, max_parallel or workers))
     waiting = Queue(range(len(queue)), need_of=lambda index: queue[index].need)
     while waiting:
         run.start_from(waiting, queue)
@@ -147,7 +147,7 @@ def _simulate(
 class _Run:
     """One run on paper, while it lasts."""
 
-    ground: Ground
+    ground: SimulatedMachine
     places: int
     now_s: float = 0.0
     ends: list[tuple[float, int]] = field(default_factory=list)

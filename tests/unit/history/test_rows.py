@@ -16,7 +16,7 @@ from pytest_nbgroups.core.model import (
 from pytest_nbgroups.core.resources import Lease, Need, Usage
 from pytest_nbgroups.history.kind import Machine
 from pytest_nbgroups.history.rows import (
-    Attempt,
+    StoredAttempt,
     attempt_row,
     machine_row,
     notebook_row,
@@ -25,7 +25,7 @@ from pytest_nbgroups.history.rows import (
 )
 from pytest_nbgroups.history.tables import EXPERIMENTS, MACHINES, NOTEBOOKS
 
-ATTEMPT = Attempt(name="A", started_at=1.0, nodeid="A::notebooks", worker="gw0")
+ATTEMPT = StoredAttempt(name="A", started_at=1.0, nodeid="A::notebooks", worker="gw0")
 RESULT = ExperimentResult(name="A", directory=Path("A"), outcome=ExperimentOutcome.PASSED)
 
 

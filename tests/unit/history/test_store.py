@@ -26,7 +26,7 @@ from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, Note
 from pytest_nbgroups.core.resources import Estimate, Lease, Need, Usage
 from pytest_nbgroups.history.kind import Machine
 from pytest_nbgroups.history.statements import SESSIONS_KEPT
-from pytest_nbgroups.history.store import Attempt, History
+from pytest_nbgroups.history.store import History, StoredAttempt
 
 Opening = Callable[..., AbstractContextManager[History]]
 Ask = Callable[..., list[tuple[Any, ...]]]
@@ -304,7 +304,7 @@ def test_threads_take_turns(opening: Opening, ask: Ask) -> None:
 
     def record(history: History, thread: int) -> None:
         start.wait()
-        attempt = Attempt(name=f"E{thread}", started_at=1.0)
+        attempt = StoredAttempt(name=f"E{thread}", started_at=1.0)
         for number in range(1, 11):
             history.record_notebook(attempt, number, passed(), at=2.0)
             history.estimates(KIND)

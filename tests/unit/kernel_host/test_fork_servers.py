@@ -51,7 +51,7 @@ class FakeServer:
         self.output.close()
 
 
-class FakeNursery:
+class FakeOwner:
     """Starts servers that are but their ends of what they are given."""
 
     def __init__(self) -> None:
@@ -92,10 +92,10 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "log"
-        self.nursery = FakeNursery()
+        self.owner = FakeOwner()
         self.selector = selectors.DefaultSelector()
         self.answers: list[Message] = []
-        self.servers = ForkServers(self.nursery, self.selector, self.answers.append)
+        self.servers = ForkServers(self.owner, self.selector, self.answers.append)
 
     def prepare(self, number: int, **changes: Any) -> None:
         request = {
@@ -110,10 +110,10 @@ class Stage:
     def prepared(self) -> FakeServer:
         """A server that has said that it is ready."""
         self.prepare(1)
-        self.nursery.server.say(READY)
+        self.owner.server.say(READY)
         self.turn()
         self.answers.clear()
-        return self.nursery.server
+        return self.owner.server
 
     def turn(self) -> None:
         """What the host's loop does once."""
@@ -135,7 +135,7 @@ class Stage:
         self.servers.end("the test is over")
         assert not self.selector.get_map()
         self.selector.close()
-        for server in self.nursery.servers:
+        for server in self.owner.servers:
             server.close()
 
 
@@ -165,15 +165,15 @@ def count_descriptors() -> int:
 def test_a_request_waits_for_its_server(stage: Stage) -> None:
     """It is started with its flags, modules, directory and environment, and answers once it is ready."""
     stage.prepare(1, modules=["wave"])
-    (argv,) = stage.nursery.argv
+    (argv,) = stage.owner.argv
     assert [*argv[:2], *argv[4:]] == ["python", "-O", "wave"]
     assert Path(argv[2]).name == "fork_server.py"
-    assert stage.nursery.places == [("/", {"A": "1", "B": "2"})]
+    assert stage.owner.places == [("/", {"A": "1", "B": "2"})]
     stage.turn()
-    stage.nursery.server.say({"importing": "wave"})
+    stage.owner.server.say({"importing": "wave"})
     stage.turn()
     assert stage.answers == []
-    stage.nursery.server.say(READY)
+    stage.owner.server.say(READY)
     stage.turn()
     assert obstacles(stage) == [(1, None)]
 
@@ -183,15 +183,15 @@ def test_one_that_is_ready_serves_the_next_request(stage: Stage) -> None:
     stage.prepared()
     stage.prepare(2, log_path="/nowhere/log")
     assert obstacles(stage) == [(2, None)]
-    assert len(stage.nursery.servers) == 1
+    assert len(stage.owner.servers) == 1
 
 
 def test_requests_that_wait_for_the_same(stage: Stage) -> None:
     """Are all answered: the first may have been given up at a deadline."""
     stage.prepare(1)
     stage.prepare(2)
-    assert len(stage.nursery.servers) == 1
-    stage.nursery.server.say(READY)
+    assert len(stage.owner.servers) == 1
+    stage.owner.server.say(READY)
     stage.turn()
     assert sorted(obstacles(stage)) == [(1, None), (2, None)]
 
@@ -210,9 +210,9 @@ def test_another_kind_replaces_it(stage: Stage, change: dict[str, Any]) -> None:
     """Whether it is ready or not; what it still says is not taken for the new one's word."""
     stage.prepare(1)
     stage.prepare(2, **change)
-    first, second = stage.nursery.servers
+    first, second = stage.owner.servers
     assert first.is_let_go()
-    assert stage.nursery.ended == 1
+    assert stage.owner.ended == 1
     assert obstacles(stage) == [(1, "another one is needed")]
     second.say(READY)
     stage.turn()
@@ -224,19 +224,19 @@ def test_one_that_has_read_what_has_changed(stage: Stage, tmp_path: Path) -> Non
     module, custom = tmp_path / "mine.py", tmp_path / "sitecustomize.py"
     module.touch()
     stage.prepare(1)
-    stage.nursery.server.say({"path": [str(tmp_path)], "files": []})
-    stage.nursery.server.say({"files": [str(module)], "folders": {}})
+    stage.owner.server.say({"path": [str(tmp_path)], "files": []})
+    stage.owner.server.say({"files": [str(module)], "folders": {}})
     stage.turn()
     stage.prepare(2)
-    assert len(stage.nursery.servers) == 1
+    assert len(stage.owner.servers) == 1
     module.write_text("changed")
     stage.prepare(3)
-    assert len(stage.nursery.servers) == 2
-    stage.nursery.server.say({"path": [str(tmp_path)], "files": []})
+    assert len(stage.owner.servers) == 2
+    stage.owner.server.say({"path": [str(tmp_path)], "files": []})
     stage.turn()
     custom.touch()
     stage.prepare(4)
-    assert len(stage.nursery.servers) == 3
+    assert len(stage.owner.servers) == 3
 
 
 def test_a_directory_with_a_module_that_is_imported_already(
@@ -244,7 +244,7 @@ def test_a_directory_with_a_module_that_is_imported_already(
 ) -> None:
     """Is for a plain start, which would import that one; the server serves other directories."""
     stage.prepare(1)
-    server = stage.nursery.server
+    server = stage.owner.server
     server.say({"files": [], "folders": {"types": "/usr/lib/python"}})
     stage.turn()
     (tmp_path / "types.py").touch()
@@ -257,7 +257,7 @@ def test_a_directory_with_a_module_that_is_imported_already(
 def test_events_of_a_server_that_was_ended_meanwhile(stage: Stage) -> None:
     """They were selected together with the request that ended it."""
     stage.prepare(1)
-    first = stage.nursery.server
+    first = stage.owner.server
     first.output.write(b"late")
     first.say({"error": "late"})
     events = stage.events()
@@ -273,11 +273,11 @@ def test_two_messages_in_one_read(stage: Stage) -> None:
     """None of them is lost, whichever piece ends where."""
     stage.prepare(1, modules=["wave", "json"])
     data = encode({"importing": "wave"}) + encode({"importing": "json"})
-    stage.nursery.server.channel.sendall(data[:-3])
+    stage.owner.server.channel.sendall(data[:-3])
     stage.turn()
-    stage.nursery.server.channel.sendall(data[-3:])
+    stage.owner.server.channel.sendall(data[-3:])
     stage.turn()
-    stage.nursery.server.channel.close()
+    stage.owner.server.channel.close()
     stage.turn()
     ended = "the process that kernels are forked from ended while it imported json"
     assert obstacles(stage) == [(1, ended)]
@@ -286,12 +286,12 @@ def test_two_messages_in_one_read(stage: Stage) -> None:
 def test_a_failure_and_what_comes_after_it(stage: Stage) -> None:
     """The failure is told; the end of file that follows means nothing any more."""
     stage.prepare(1)
-    stage.nursery.server.say({"importing": "wave"}, {"error": "cannot import 'wave'"})
-    stage.nursery.server.channel.close()
+    stage.owner.server.say({"importing": "wave"}, {"error": "cannot import 'wave'"})
+    stage.owner.server.channel.close()
     stage.turn()
     stage.turn()
     assert obstacles(stage) == [(1, "cannot import 'wave'")]
-    assert stage.nursery.ended == 1
+    assert stage.owner.ended == 1
 
 
 def test_a_server_that_ends_once_it_is_ready(stage: Stage, output: int) -> None:
@@ -302,7 +302,7 @@ def test_a_server_that_ends_once_it_is_ready(stage: Stage, output: int) -> None:
     with pytest.raises(ForkError, match="has ended"):
         stage.fork(output)
     stage.prepare(2)
-    assert len(stage.nursery.servers) == 2
+    assert len(stage.owner.servers) == 2
 
 
 def test_whoever_waits_when_it_is_ended(stage: Stage) -> None:
@@ -312,12 +312,12 @@ def test_whoever_waits_when_it_is_ended(stage: Stage) -> None:
     assert obstacles(stage) == [(1, "it was given up")]
     assert not stage.selector.get_map()
     stage.servers.end("again")
-    assert stage.nursery.ended == 1
+    assert stage.owner.ended == 1
 
 
 def test_a_server_that_cannot_be_started(stage: Stage) -> None:
     """Is an obstacle; nothing of the attempt stays open."""
-    stage.nursery.refusal = PermissionError(13, "Permission denied", "python")
+    stage.owner.refusal = PermissionError(13, "Permission denied", "python")
     before = count_descriptors()
     stage.prepare(1)
     assert count_descriptors() == before
@@ -339,11 +339,11 @@ def test_a_log_that_cannot_be_opened(stage: Stage) -> None:
 def test_output_while_it_imports(stage: Stage) -> None:
     """Goes to the log, also what came just before it was ready."""
     stage.prepare(1)
-    stage.nursery.server.output.write(b"one\n")
+    stage.owner.server.output.write(b"one\n")
     stage.turn()
     assert stage.log.read_bytes() == b"one\n"
-    stage.nursery.server.output.write(b"two\n")
-    stage.nursery.server.say(READY)
+    stage.owner.server.output.write(b"two\n")
+    stage.owner.server.say(READY)
     stage.turn()
     assert stage.log.read_bytes() == b"one\ntwo\n"
     assert len(stage.selector.get_map()) == 1
@@ -352,12 +352,12 @@ def test_output_while_it_imports(stage: Stage) -> None:
 def test_a_module_that_closes_its_output(stage: Stage) -> None:
     """Costs the host no time while it goes on importing."""
     stage.prepare(1)
-    stage.nursery.server.output.close()
+    stage.owner.server.output.close()
     stage.turn()
     assert stage.events() == []
     with pytest.raises(ForkError, match="has ended"):  # it is not taken for ready
         stage.fork(-1)
-    stage.nursery.server.say(READY)
+    stage.owner.server.say(READY)
     stage.turn()
     assert obstacles(stage) == [(1, None)]
 
@@ -401,7 +401,7 @@ def test_a_fork_without_an_answer(
         server.channel.sendall(b'{"pid": 42')
     with pytest.raises(ForkError, match="is lost: "):
         stage.fork(output)
-    assert stage.nursery.ended == 1
+    assert stage.owner.ended == 1
     assert not stage.selector.get_map()
     with pytest.raises(ForkError, match="has ended"):
         stage.fork(output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nbgroups.kernels.output_allowance import Allowance, LeftOut
+from pytest_nbgroups.kernels.output_allowance import LeftOut, OutputAllowance
 
 LIMIT = 1000
 KINDS = (
@@ -20,14 +20,14 @@ KINDS = (
 )
 
 
-def begun(limit: int = LIMIT) -> Allowance:
+def begun(limit: int = LIMIT) -> OutputAllowance:
     """An allowance, in the first cell."""
-    allowance = Allowance(limit_bytes=limit)
+    allowance = OutputAllowance(limit_bytes=limit)
     allowance.begin_cell()
     return allowance
 
 
-def shown(allowance: Allowance, kind: str, size: int) -> int:
+def shown(allowance: OutputAllowance, kind: str, size: int) -> int:
     """What is kept of a message that is dealt with at once."""
     kept = allowance.take(kind, size)
     if kept:
@@ -127,7 +127,7 @@ def test_what_there_was_no_time_for() -> None:
 
 def test_what_must_not_be_late() -> None:
     """The end of the cell, and why it ended."""
-    assert [kind for kind in KINDS if not Allowance.may_drop(kind)] == ["status", "error"]
+    assert [kind for kind in KINDS if not OutputAllowance.may_drop(kind)] == ["status", "error"]
 
 
 @given(

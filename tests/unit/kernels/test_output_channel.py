@@ -13,7 +13,7 @@ import zmq.asyncio  # noqa: TID253  in place of a kernel
 from jupyter_client.session import Session  # noqa: TID253
 
 from pytest_nbgroups.kernels import output_channel
-from pytest_nbgroups.kernels.output_allowance import Allowance, LeftOut
+from pytest_nbgroups.kernels.output_allowance import LeftOut, OutputAllowance
 from pytest_nbgroups.kernels.output_channel import AnswerChannel, OutputChannel
 
 REQUEST = {"msg_id": "request", "msg_type": "execute_request"}
@@ -51,7 +51,7 @@ def talk(about: Callable[[Kernel, OutputChannel], Awaitable[None]]) -> None:
         theirs.connect("inproc://outputs")
         try:
             channel = OutputChannel(ours, Session(key=b"key"))
-            channel.allowance = Allowance(limit_bytes=LIMIT)
+            channel.allowance = OutputAllowance(limit_bytes=LIMIT)
             channel.begin_cell()
             channel.cell_is_asked(REQUEST["msg_id"])
             await about(Kernel(theirs), channel)

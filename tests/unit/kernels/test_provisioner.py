@@ -12,7 +12,7 @@ import pytest
 
 from pytest_nbgroups.core.errors import KernelHostError
 from pytest_nbgroups.kernel_host.connection import NotForkedError
-from pytest_nbgroups.kernel_host.warm_start import Prepared
+from pytest_nbgroups.kernel_host.warm_start import ForkReadiness
 from pytest_nbgroups.kernels.holding import Holding
 from pytest_nbgroups.kernels.provisioner import HostProvisioner
 
@@ -37,12 +37,12 @@ class Host:
     """A kernel host that notes what it is asked for."""
 
     def __init__(self) -> None:
-        self.prepared = Prepared(obstacle=None)
+        self.prepared = ForkReadiness(obstacle=None)
         self.refusal: Exception | None = None
         self.starts: list[dict[str, Any]] = []
         self.asked: list[object] = []
 
-    async def prepare(self, wanted: Any, *, timeout_s: float | None) -> Prepared:
+    async def prepare(self, wanted: Any, *, timeout_s: float | None) -> ForkReadiness:
         self.asked.append((wanted.preload, timeout_s))
         return self.prepared
 
@@ -94,7 +94,7 @@ def test_a_kernel_is_started_plainly(when: str) -> None:
     """If the user wants it so, or there is an obstacle before or while it is forked; with the reason."""
     host = Host()
     if when == "prepared":
-        host.prepared = Prepared(obstacle="it does not run ipykernel", warning="no numpy")
+        host.prepared = ForkReadiness(obstacle="it does not run ipykernel", warning="no numpy")
     if when == "forked":
         host.refusal = NotForkedError("the process is lost")
     made = provisioner(host, preload=None if when == "asked" else ())

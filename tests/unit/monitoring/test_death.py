@@ -13,7 +13,7 @@ from pytest_nbgroups.core.units import parse_size
 from pytest_nbgroups.execution.failures import death_failure
 from pytest_nbgroups.kernels.holding import Neighbour
 from pytest_nbgroups.monitoring.death import (
-    Circumstances,
+    Evidence,
     LostChild,
     explained,
     lost_child_warnings,
@@ -43,7 +43,7 @@ BOX_RAN_OUT = "what ran out is memory.max of cgroup /box, 4 GiB"
 def explain(failure: Failure = DIED, **seen: object) -> Failure:
     """With the counts of a quiet machine, unless others are given."""
     values = {"returncode": -9, "before": QUIET, "after": QUIET, **seen}
-    found = explained(failure, Circumstances(**values))  # type: ignore[arg-type]
+    found = explained(failure, Evidence(**values))  # type: ignore[arg-type]
     assert found is not None
     return found
 
@@ -276,7 +276,7 @@ def test_a_child_was_killed_and_a_cell_failed() -> None:
 )
 def test_a_child_was_killed_and_all_passed(child: LostChild, where: str, beside: str) -> None:
     """That is a warning, no surer than possible: it may have been of another experiment."""
-    seen = Circumstances(lost_children=(child,))
+    seen = Evidence(lost_children=(child,))
     assert explained(None, seen) is None
     (warning,) = lost_child_warnings(seen)
     assert warning.startswith(
@@ -304,7 +304,7 @@ def test_more_than_its_ram() -> None:
 def test_more_than_its_ram_at_the_end_of_the_last_cell() -> None:
     """Its tree was killed, so it has not passed."""
     excess = Excess(used_bytes=5 * GIB, processes=1, largest_bytes=5 * GIB, limit=parse_size("4GB"))
-    found = explained(None, Circumstances(excess=excess))
+    found = explained(None, Evidence(excess=excess))
     assert found is not None
     assert (found.kind, found.evidence) == (FailureKind.RAM_LIMIT, ())
     assert found.message.startswith("the notebook used 5.4GB, more than")

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_nbgroups.monitoring import shared_pages as module
 from pytest_nbgroups.monitoring.process_memory import Portion, ProcessMemory
-from pytest_nbgroups.monitoring.shared_pages import Allowance, SharedPages, Total
+from pytest_nbgroups.monitoring.shared_pages import CpuAllowance, SharedPages, Total
 
 SHARE = 0.01
 
@@ -64,7 +64,7 @@ def sharers(clocks: Clocks) -> Sharers:
 
 @pytest.fixture
 def pages(sharers: Sharers) -> SharedPages:
-    return SharedPages(sharers, Allowance(share=SHARE, at_first_s=0.1, most_s=1))
+    return SharedPages(sharers, CpuAllowance(share=SHARE, at_first_s=0.1, most_s=1))
 
 
 def total(pages: SharedPages, sharers: Sharers, pids: Iterable[int], *, matters: bool) -> Total:
@@ -150,7 +150,7 @@ def test_what_ends_meanwhile_makes_a_look_incomplete(pages: SharedPages, sharers
 
 def test_an_allowance_is_saved_up_to_a_limit() -> None:
     """What is overdrawn has to be earned before there is more."""
-    allowance = Allowance(share=0.01, at_first_s=0.1, most_s=0.5)
+    allowance = CpuAllowance(share=0.01, at_first_s=0.1, most_s=0.5)
     assert allowance.left_s(100.0) == pytest.approx(0.1)
     allowance.spend(0.3)
     assert allowance.left_s(110.0) == pytest.approx(-0.1)

@@ -23,7 +23,7 @@ from pytest_nbgroups.reports.plan import (
     time_text,
 )
 from pytest_nbgroups.scheduling.backlog import Unit
-from pytest_nbgroups.scheduling.outlook import Circumstances, Outlook, outlook
+from pytest_nbgroups.scheduling.outlook import Conditions, Outlook, outlook
 from pytest_nbgroups.scheduling.planning import Job, Parallelism
 
 DEFAULT_RAM = Size(2 * GB, "2GB")
@@ -59,7 +59,7 @@ def looking_out(*experiments: PlannedExperiment) -> Outlook:
         if e.need and not e.obstacle
     ]
     units = [Unit(indices=[index], job=job) for index, job in enumerate(jobs)]
-    around = Circumstances(budget=budget(gpus=(80,)), schedule="longest")
+    around = Conditions(budget=budget(gpus=(80,)), schedule="longest")
     fits = Parallelism(fit=len(jobs), experiments=len(jobs), limit="")
     return outlook(units, around, fits=fits, asked=2)
 

@@ -27,7 +27,7 @@ from pytest_nbgroups.core.model import (
     NotebookResult,
 )
 from pytest_nbgroups.reports.progress import Running
-from pytest_nbgroups.reports.record import Attempt, ExperimentRecord, SessionRecord
+from pytest_nbgroups.reports.record import ExperimentRecord, RecordedAttempt, SessionRecord
 
 
 def fed(*events: Event, worker: str = "gw1", into: SessionRecord | None = None) -> SessionRecord:
@@ -37,7 +37,7 @@ def fed(*events: Event, worker: str = "gw1", into: SessionRecord | None = None) 
     return record
 
 
-def attempts(record: SessionRecord) -> tuple[Attempt, ...]:
+def attempts(record: SessionRecord) -> tuple[RecordedAttempt, ...]:
     (experiment,) = record.experiments()
     return experiment.attempts
 
@@ -105,7 +105,7 @@ def test_a_finished_experiment_runs_no_more() -> None:
     record = fed(*IN_SECOND, finished(result()))
     assert record.running() == ()
     assert record.experiments() == (
-        ExperimentRecord(nodeid=NODEID, attempts=(Attempt(worker="gw1", result=result()),)),
+        ExperimentRecord(nodeid=NODEID, attempts=(RecordedAttempt(worker="gw1", result=result()),)),
     )
     assert record.experiments()[0].worker == "gw1"
 
@@ -123,8 +123,8 @@ def test_a_rerun_adds_an_attempt() -> None:
     fed(started(3000.0), finished(again), worker="gw2", into=record)
     (experiment,) = record.experiments()
     assert attempts(record) == (
-        Attempt(worker="gw1", result=result()),
-        Attempt(worker="gw2", result=again),
+        RecordedAttempt(worker="gw1", result=result()),
+        RecordedAttempt(worker="gw2", result=again),
     )
     assert (experiment.result, experiment.worker) == (again, "gw2")
 
@@ -195,7 +195,7 @@ def test_a_crash_fails_the_experiment_and_keeps_what_ran() -> None:
         ),
     )
     assert record.running() == ()
-    assert attempts(record) == (Attempt(worker="gw1", result=crashed),)
+    assert attempts(record) == (RecordedAttempt(worker="gw1", result=crashed),)
 
 
 def test_a_crash_between_notebooks_interrupts_none() -> None:
@@ -221,7 +221,7 @@ def test_a_crash_before_any_event_is_an_experiment_too() -> None:
             NotebookResult(name=name, outcome=NotebookOutcome.NOT_RUN) for name in NAMES
         ),
     )
-    assert attempts(record) == (Attempt(worker="gw1", result=crashed),)
+    assert attempts(record) == (RecordedAttempt(worker="gw1", result=crashed),)
 
 
 def test_a_crash_of_a_test_fails_only_what_it_ran() -> None:
@@ -247,7 +247,7 @@ def test_a_crash_after_the_end_fails_what_had_passed() -> None:
     assert (crashed.outcome, crashed.reason) == ("failed", "worker gw1 crashed")
     assert crashed.notebooks == result("passed").notebooks
     assert crashed.resumable == len(NAMES)
-    assert attempts(record) == (Attempt(worker="gw1", result=crashed),)
+    assert attempts(record) == (RecordedAttempt(worker="gw1", result=crashed),)
 
 
 def test_a_crash_of_a_rerun_leaves_the_first_attempt() -> None:
@@ -381,7 +381,7 @@ def test_the_end_of_the_session_interrupts_what_waits() -> None:
             NotebookResult(name=name, outcome=NotebookOutcome.NOT_RUN) for name in NAMES
         ),
     )
-    assert attempts(record) == (Attempt(worker="gw1", result=interrupted),)
+    assert attempts(record) == (RecordedAttempt(worker="gw1", result=interrupted),)
     assert record.running() == ()
 
 

@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nbgroups.core.resources import Estimate
-from pytest_nbgroups.scheduling.estimates import WINDOW, Run, estimate
+from pytest_nbgroups.scheduling.estimates import WINDOW, PastRun, estimate
 
 
-def run(at: float, *, complete: bool = True, **measured: Any) -> Run:
-    return Run(started_at=at, is_complete=complete, **measured)
+def run(at: float, *, complete: bool = True, **measured: Any) -> PastRun:
+    return PastRun(started_at=at, is_complete=complete, **measured)
 
 
-def complete(*peaks: int) -> list[Run]:
+def complete(*peaks: int) -> list[PastRun]:
     """Runs one after the other, from these peaks."""
     return [run(at, peak_bytes=peak) for at, peak in enumerate(peaks)]
 
 
-def partial(*peaks: int, since: float = 1000) -> list[Run]:
+def partial(*peaks: int, since: float = 1000) -> list[PastRun]:
     return [run(since + at, complete=False, peak_bytes=peak) for at, peak in enumerate(peaks)]
 
 
@@ -29,7 +29,7 @@ seconds = st.floats(0.001, 1e6)
 
 
 @st.composite
-def measured_runs(draw: st.DrawFn, *, least: int) -> list[Run]:
+def measured_runs(draw: st.DrawFn, *, least: int) -> list[PastRun]:
     """Complete runs of which everything is known."""
     values = st.tuples(seconds, sizes, seconds, sizes)
     return [
@@ -39,7 +39,11 @@ def measured_runs(draw: st.DrawFn, *, least: int) -> list[Run]:
 
 
 @given(measured_runs(least=2), measured_runs(least=1), st.booleans())
-def test_one_outlier_changes_little(rest: list[Run], outliers: list[Run], whole: bool) -> None:  # noqa: FBT001
+def test_one_outlier_changes_little(
+    rest: list[PastRun],
+    outliers: list[PastRun],
+    whole: bool,  # noqa: FBT001  drawn
+) -> None:
     """Among three or more, one run moves an estimate by no more than the others differ."""
     outlier = outliers[0]._replace(started_at=100.0, is_complete=whole)
     before, after = estimate(rest), estimate([*rest, outlier])
@@ -56,7 +60,7 @@ def test_one_outlier_changes_little(rest: list[Run], outliers: list[Run], whole:
 
 
 @given(measured_runs(least=1))
-def test_an_estimate_lies_among_what_was_measured(runs: list[Run]) -> None:
+def test_an_estimate_lies_among_what_was_measured(runs: list[PastRun]) -> None:
     """Whatever the number of runs; at most one run needed more memory than is expected."""
     found = estimate(runs)
     peaks = [r.peak_bytes for r in runs if r.peak_bytes is not None]
@@ -68,7 +72,7 @@ def test_an_estimate_lies_among_what_was_measured(runs: list[Run]) -> None:
 
 
 @given(measured_runs(least=2), st.randoms(use_true_random=False))
-def test_the_order_of_rows_does_not_matter(runs: list[Run], random: Any) -> None:
+def test_the_order_of_rows_does_not_matter(runs: list[PastRun], random: Any) -> None:
     """A database gives them in any order."""
     shuffled = list(runs)
     random.shuffle(shuffled)
@@ -103,7 +107,7 @@ def test_nothing_is_known_of_nothing() -> None:
         (partial(9, *[1] * WINDOW), 1),
     ],
 )
-def test_memory(runs: list[Run], expected: int) -> None:
+def test_memory(runs: list[PastRun], expected: int) -> None:
     """Rather too much than too little, but one run that went astray decides nothing."""
     assert estimate(runs).peak_bytes == expected
     of_gpu = [r._replace(gpu_bytes=r.peak_bytes, peak_bytes=None) for r in runs]

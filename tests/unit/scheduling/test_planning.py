@@ -12,9 +12,9 @@ from machines import GB, budget, need
 from pytest_nbgroups.core.resources import Budget, Need
 from pytest_nbgroups.core.settings import Schedule
 from pytest_nbgroups.scheduling.planning import (
-    Ground,
     Job,
     Queue,
+    SimulatedMachine,
     dominant_share,
     most_at_once,
     ordered,
@@ -127,7 +127,7 @@ def test_no_more_can_run_at_once(asked: list[Need]) -> None:
 
 def runs_together(some: tuple[Need, ...], machine: Budget) -> bool:
     """Whether all of them are admitted, one after the other."""
-    ground = Ground(machine)
+    ground = SimulatedMachine(machine)
     return all(ground.start(each) is not None for each in some)
 
 
@@ -135,7 +135,7 @@ def runs_together(some: tuple[Need, ...], machine: Budget) -> bool:
 def test_nothing_that_would_start_is_passed_over(asked: list[Need], running: int) -> None:
     """To try only what asks for less than what was refused starts the same ones."""
     machine = budget(gpus=(8, 8))
-    careful, plain = Ground(machine), Ground(machine)
+    careful, plain = SimulatedMachine(machine), SimulatedMachine(machine)
     for each in asked[:running]:
         careful.start(each)
         plain.start(each)
@@ -176,7 +176,7 @@ def test_a_queue_keeps_its_order() -> None:
 
 def test_what_has_ended_makes_room() -> None:
     """The number that a start gives is what ends it."""
-    ground = Ground(budget(cpus=1))
+    ground = SimulatedMachine(budget(cpus=1))
     first = ground.start(need())
     assert first is not None
     assert ground.start(need()) is None

@@ -21,7 +21,7 @@ from pytest_nbgroups.reports.plan import Plan, PlannedExperiment
 from pytest_nbgroups.resume.checkpoint import Reuse
 from pytest_nbgroups.scheduling.backlog import Unit
 from pytest_nbgroups.scheduling.families import experiment_directories, family_of
-from pytest_nbgroups.scheduling.outlook import Circumstances, Outlook, outlook, tried
+from pytest_nbgroups.scheduling.outlook import Conditions, Outlook, outlook, tried
 
 _ORDERS: Mapping[Schedule, str] = {
     "longest": "longest first",
@@ -192,8 +192,8 @@ def _collected_order(asked: AskedWorkers) -> str:
     return f"{how}, {_ORDERS['collection']}"
 
 
-def _circumstances(planner: Planner) -> Circumstances:
-    return Circumstances(
+def _circumstances(planner: Planner) -> Conditions:
+    return Conditions(
         budget=planner.budget,
         schedule=planner.settings.schedule,
         max_parallel=planner.settings.max_parallel,
