@@ -13,7 +13,7 @@ from pytest_nbgroups.core.text import plain_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit with 0, with 1 where it cannot be done, with 2 for a bad command line."""
+    """Exit with 0, with 1 if it cannot be done, with 2 for a bad command line."""
     arguments = _parser().parse_args(argv)
     try:
         told = merge(arguments.folders, arguments.output)
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def merge(folders: Sequence[Path], output: Path) -> str:
-    """Write the joined record and history of shards; say what was done. Raises NbgroupsError."""
+    """Write the joined record and history of shards; report what was done. Raises NbgroupsError."""
     from pytest_nbgroups.history.merge_databases import merge_histories
     from pytest_nbgroups.history.store import FILE_NAME
     from pytest_nbgroups.reports.merge_records import merge_sessions, read_shard

@@ -45,7 +45,7 @@ def pytest_experiment_resources(
 ) -> Resources | None:
     """Change what the experiment in the directory ``path`` declares it needs.
 
-    Called when and where `pytest_experiment_notebooks` is. ``resources`` are those of
+    Called together with `pytest_experiment_notebooks`. ``resources`` are those of
     experiment.toml over pyproject.toml. The first result that is not None wins and has the last
     word.
 

@@ -1,4 +1,4 @@
-"""The pytest11 entry point. Each hook dispatches; what is heavy is imported where it is needed."""
+"""The pytest11 entry point. Each hook dispatches; what is heavy is imported when it is needed."""
 
 from __future__ import annotations
 

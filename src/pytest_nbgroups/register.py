@@ -1,6 +1,6 @@
 """Registers the plugin from a root conftest.py: ``pytest_plugins = ["pytest_nbgroups.register"]``.
 
-Harmless where the entry point has registered it already.
+Harmless if the entry point has registered it already.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Cancellation:
-    """Set once, with a reason; tells whoever listens at that moment, or at once if it is set."""
+    """Set once, with a reason; calls each listener at that moment, or at once if it is set."""
 
     def __init__(self) -> None:
         # Held while listeners are called, so that none is called once its context has ended. A

@@ -52,7 +52,7 @@ def python_lines(source: str) -> list[str]:
 
 @dataclass(frozen=True)
 class CellText:
-    """The source of a cell, and where the lines that a kernel numbers are in it."""
+    """The source of a cell, and the place of the lines that a kernel numbers."""
 
     source: str
 
@@ -93,8 +93,8 @@ class CellText:
     def _origins(self) -> Sequence[Sequence[int]]:
         """The source line of each of the kernel's lines, for each way in which commands may be joined.
 
-        Only a tokenizer could tell a command that goes on from a text that looks like one. The first has all
-        joined. If there are too many ways they end there, and nothing is said of the lines behind.
+        Only a tokenizer could distinguish a command that goes on from a text that looks like one. The first has all
+        joined. If there are too many ways they end there, and the lines behind are not counted.
         """
         if (
             "\\\n" not in self.source or "\r" in self.source

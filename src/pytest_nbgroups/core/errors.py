@@ -1,4 +1,4 @@
-"""Every error that a user may meet. A message says what, where, and what to do next."""
+"""Every error that a user may meet. A message has the fault, its place, and the remedy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HistoryError(NbgroupsError):
 
 
 class CheckpointError(NbgroupsError):
-    """A checkpoint cannot be read, or what a notebook depends on cannot be told."""
+    """A checkpoint cannot be read, or what a notebook depends on is not known."""
 
 
 class LeaseError(NbgroupsError):

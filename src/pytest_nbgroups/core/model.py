@@ -231,12 +231,12 @@ class ExperimentResult:
 
     @property
     def failed_notebook(self) -> NotebookResult | None:
-        """The notebook that ended the experiment, where one did."""
+        """The notebook that ended the experiment, if one did."""
         return next((n for n in self.notebooks if n.failure is not None), None)
 
     @property
     def failure(self) -> Failure | None:
-        """The one failure to tell of: the experiment's own, else its notebook's."""
+        """The one failure to report: the experiment's own, else its notebook's."""
         if self.error is not None:
             return self.error
         notebook = self.failed_notebook

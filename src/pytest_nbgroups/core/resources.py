@@ -63,7 +63,7 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The part of the machine that this session may use, and where each limit comes from."""
+    """The part of the machine that this session may use, and the source of each limit."""
 
     cpus: float
     """CPUs that the session may use."""
@@ -139,7 +139,7 @@ class Need:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A need, who has it, and what it has got: what a ticket of the lease pool says.
+    """A need, who has it, and what it has got: the content of a ticket of the lease pool.
 
     Domains are compared as text; GPUs, locks and ``exclusive`` hold for the whole machine.
     """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlace:
-    """A place where memory can run out: a cgroup that limits a process, or the machine."""
+    """A place in which memory can run out: a cgroup that limits a process, or the machine."""
 
     name: str = "the machine"
     """For people: ``cgroup /job``."""
@@ -63,7 +63,7 @@ def shortage(before: KillCounts, after: KillCounts) -> Shortage | None:
     """Return the kills in between in the process's own cgroup; on the machine if only the machine counts.
 
     The count of a cgroup covers those below it in version 2, in version 1 itself alone. So the own
-    cgroup's tells for sure, while that of a parent may have risen for another of its children.
+    cgroup's count is certain, while that of a parent may have risen for another of its children.
     """
     if before.own_kills is not None and after.own_kills is not None:
         kills, where, is_ours = after.own_kills - before.own_kills, after.cgroups[0], True

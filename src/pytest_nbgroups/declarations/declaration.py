@@ -107,7 +107,7 @@ def read_declaration(data: Mapping[str, object], *, source: str, prefix: str = "
     """Check parsed TOML against the table.
 
     ``source`` names the file and ``prefix`` the enclosing table, written as in TOML, in messages.
-    Raises DeclarationError that lists every fault: where, the value given, and what is accepted.
+    Raises DeclarationError that lists every fault: the place, the value given, and what is accepted.
     """
     faults: list[str] = []
     tables = {name: _table(data, name, prefix, faults) for name in TABLES}

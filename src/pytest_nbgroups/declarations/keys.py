@@ -39,7 +39,7 @@ _NUMBER_LIMIT = 2**31
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of value: how it is read (ValueError says what is accepted) and its JSON schema."""
+    """A kind of value: how it is read (ValueError names what is accepted) and its JSON schema."""
 
     read: Callable[[object], Any]
     schema: JsonSchema

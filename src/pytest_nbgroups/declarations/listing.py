@@ -27,7 +27,7 @@ def listed_notebooks(directory: Path) -> list[str]:
 
 
 def _is_notebook(entry: os.DirEntry[str]) -> bool:
-    """Return whether it is a file, or a link that leads nowhere: a step that is gone must be told of."""
+    """Return whether it is a file, or a link that leads nowhere: a step that is gone must be reported."""
     return _is(entry.is_file) or (entry.is_symlink() and not _is(entry.is_dir))
 
 

@@ -1,1 +1,1 @@
-"""Places where experiments run."""
+"""Places for experiments to run."""

@@ -1,4 +1,4 @@
-"""The seam between a session and the place where its experiments run.
+"""The seam between a session and the place of its experiments.
 
 A session hands over an `Order` and gets events and a result. It does not know about leases, kernel hosts or
 GPU readers: those belong to the engine.
@@ -50,7 +50,7 @@ class Order:
 
 
 class Engine(Protocol):
-    """A place where experiments run."""
+    """A place for experiments to run."""
 
     def run(
         self,

@@ -1,4 +1,4 @@
-"""The nbclient that executes cells: quick where they print much, and unmoved by messages that are not in order."""
+"""The nbclient that executes cells: quick if they print much, and unmoved by messages that are not in order."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _murmur2(data: bytes) -> int:
 
 
 def with_cell_names(failure: Failure, notebook: NotebookNode, folder: Path) -> Failure:
-    """Name cells by their position where the failure's texts name their pseudo files.
+    """Name cells by their position if the failure's texts name their pseudo files.
 
     ``folder`` is the working directory, in which ``%run`` looks for other notebooks.
     """

@@ -95,7 +95,7 @@ async def execute_cell(
     until: Limit | None,
     error_outputs: ErrorOutputs = "warn",
 ) -> None:
-    """Execute one cell. Raises `NotebookEnded` where the notebook cannot go on."""
+    """Execute one cell. Raises `NotebookEnded` if the notebook cannot go on."""
     kernel.outputs.begin_cell()
     client.taken_errors = []
     missing = MissingAnswer(kernel)
@@ -254,7 +254,7 @@ async def _refuse_early_exit(run: _CellRun) -> None:
 
 
 async def _kernel_ends(run: _CellRun) -> bool:
-    """Return whether the cell has brought its kernel to an end: the reply says so, or it has ended."""
+    """Return whether the cell has brought its kernel to an end: the reply shows it, or it has ended."""
     if run.client.kernel_ends:
         return True
     if _ENDS_UNSAID.search(run.client.nb.cells[run.index].source):

@@ -70,7 +70,7 @@ def failing_line(source: str, traceback: str, execution_count: int | None) -> in
 
 
 def with_lines_of_cell(traceback: str, source: str, execution_count: int | None) -> str:
-    """The traceback with the line of the cell where it names one without showing numbered lines.
+    """The traceback with the line of the cell if it names one without showing numbered lines.
 
     So IPython does for a SyntaxError, and for every frame with ``%xmode Plain``.
     """

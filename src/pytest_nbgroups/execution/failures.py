@@ -1,4 +1,4 @@
-"""Turns what ended a notebook into a `Failure` that can be told and stored."""
+"""Turns what ended a notebook into a `Failure` that can be reported and stored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LOG_LINES = 20
 def cell_reference(
     notebook: NotebookNode, index: int, *, traceback: str = "", execution_count: int | None = None
 ) -> CellReference:
-    """Refer to ``notebook.cells[index]``, with the failing line where the traceback names it."""
+    """Refer to ``notebook.cells[index]``, with the failing line if the traceback names it."""
     cell = notebook.cells[index]
     return CellReference(
         number=index + 1,

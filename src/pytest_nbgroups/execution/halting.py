@@ -32,7 +32,7 @@ OnHalt: TypeAlias = Callable[[Halted], None]
 
 
 class Halts:
-    """Calls ``on_halt`` in the thread that waits for the experiment, where a terminal can be asked.
+    """Calls ``on_halt`` in the thread that waits for the experiment, which may ask at a terminal.
 
     The experiment runs in a thread and an event loop of its own; there ``halt`` is awaited, while
     the caller's thread is in ``serve``.

@@ -65,7 +65,7 @@ def shown_by(cell: NotebookNode) -> Shown:
 
 
 def _pieces(errors: Iterable[NotebookNode]) -> Iterator[str]:
-    """The frames of all errors; those of one that says nothing new, or less than a later one, are left out.
+    """The frames of all errors; those without news, or less than a later one, are left out.
 
     ipykernel publishes two errors for an exception whose ``__str__`` raises, and IPython one for each notebook or file
     that ``%run`` has come through.

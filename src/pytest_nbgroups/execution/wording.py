@@ -1,4 +1,4 @@
-"""Errors that say little to who did not write them: what they mean, and what to do."""
+"""Errors whose text is not enough for the user: what they mean, and what to do."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _GIVE_ARGUMENTS = "argparse read the command line of the kernel: give it the arg
 
 
 def reworded(ename: str, evalue: str, cell: NotebookNode) -> str | None:
-    """Say in one line what went wrong in a cell; None if the kernel's own words do."""
+    """Return the error of a cell in one line; None if the kernel's own words do."""
     if not ename and re.fullmatch(r"\d+", evalue.strip()):  # as kernels of shells have it
         return f"exit code {evalue.strip()}{_last_words(cell)}"
     if ename == "CalledProcessError" and (ended := _SCRIPT.fullmatch(evalue.strip())):

@@ -16,9 +16,9 @@ _SEVERAL_CPUS = 1.5
 def hint_lines(
     experiment: Experiment, hints: Hints, estimate: Estimate | None, *, toml_path: str
 ) -> tuple[str, ...]:
-    """A line for each resource that is used but not declared, with what to put where.
+    """A line for each resource that is used but not declared, with the key and the file for it.
 
-    Where history knows what was used, that decides, whatever the source says.
+    History decides if it knows the use, even against the source.
     """
     return tuple(
         f"{experiment.name}: {found}; put {key} into [resources] of {toml_path}"

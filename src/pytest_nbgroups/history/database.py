@@ -34,7 +34,7 @@ _THINGS = "SELECT count(*), count(*) FILTER (WHERE ifnull(rootpage, 0) = 0) FROM
 
 
 def open_for_writing(path: Path, *, timeout_s: float, wal: bool) -> Connection:
-    """Open a history, which is made or brought up to date first where that is needed.
+    """Open a history, which is made or brought up to date first if that is needed.
 
     ``timeout_s`` is how long each statement waits for other processes. The connection may be used by
     several threads, one at a time. Raises HistoryError for a file that is not for us, sqlite3.Error.
@@ -80,7 +80,7 @@ def copy_of(path: Path) -> Connection:
 
 
 def _read_into(copy: Connection, path: Path) -> None:
-    """In a folder where SQLite cannot make what goes with a WAL, nobody else writes either."""
+    """If SQLite cannot make what goes with a WAL, nobody else writes either."""
     try:
         _read_as(copy, path, "mode=ro")
     except sqlite3.OperationalError:
@@ -143,7 +143,7 @@ def bring_up_to_date(
 
 
 def _set_journal(connection: Connection, mode: str, timeout_s: float) -> None:
-    """Choose how commits are made safe. Where WAL is not possible SQLite keeps what it has.
+    """Choose how commits are made safe. Without WAL, SQLite keeps what it has.
 
     To change it, SQLite wants the file to itself, and of two that wait for that one is refused at
     once.
@@ -193,7 +193,7 @@ def is_unwritable(error: Exception) -> bool:
 
 
 def _code(error: Exception) -> int | None:
-    """SQLite's primary result code; the higher bits say more."""
+    """SQLite's primary result code; the higher bits add detail."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 

@@ -62,7 +62,7 @@ def usual_size(count: int) -> int:
 
 
 def _cpu_model(proc: Path) -> str:
-    """Empty if nothing tells."""
+    """Empty if it is not known."""
     try:
         text = (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

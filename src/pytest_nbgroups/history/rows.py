@@ -33,7 +33,7 @@ class Session:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredAttempt:
-    """One run of an experiment: its name and ``started_at`` tell it from others of the session."""
+    """One run of an experiment: its name and ``started_at`` distinguish it from others of the session."""
 
     name: str
     started_at: float

@@ -88,7 +88,7 @@ class History:
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
         """Record notebooks and experiments as they finish.
 
-        A run that ended without telling is to be given to `record_experiment`.
+        A run that ended without a report is to be given to `record_experiment`.
         """
         match event:
             case ExperimentStarted():

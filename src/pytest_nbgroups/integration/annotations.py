@@ -1,4 +1,4 @@
-"""One annotation for a failed experiment, where another plugin annotates failed tests too."""
+"""One annotation for a failed experiment, if another plugin annotates failed tests too."""
 
 from __future__ import annotations
 

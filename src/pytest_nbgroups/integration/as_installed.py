@@ -1,6 +1,6 @@
 """Imports what runs experiments, and is imported in its place by the hooks that need it.
 
-pytest rewrites the assertions of every module of a plugin. Nothing here needs that, and where Python may write no
+pytest rewrites the assertions of every module of a plugin. Nothing here needs that, and if Python may write no
 bytecode, as in many containers, it takes each process half a second. So these modules are found before pytest finds
 them, with the bytecode that was made when they were installed.
 """

@@ -135,7 +135,7 @@ def _as_result(experiment: Experiment, halted: Halted) -> ExperimentResult:
 
 @contextmanager
 def _terminal(config: pytest.Config) -> Generator[Callable[[str], None]]:
-    """Stop capturing, stdin included, and tell plugins, as pytest does for its own prompt."""
+    """Stop capturing, stdin included, and notify plugins, as pytest does for its own prompt."""
     capture = config.pluginmanager.getplugin("capturemanager")
     debugger = pdb.Pdb(nosigint=True, readrc=False)
     if capture is not None:

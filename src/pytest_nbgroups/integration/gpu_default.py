@@ -12,7 +12,7 @@ from pytest_nbgroups.integration.facts import SessionFacts
 
 
 class GpuDefault:
-    """Declares a GPU for each that uses one, before anyone is told what was collected."""
+    """Declares a GPU for each that uses one, before the collection is reported."""
 
     def __init__(self, facts: SessionFacts) -> None:
         self._facts = facts

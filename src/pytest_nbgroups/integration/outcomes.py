@@ -22,7 +22,7 @@ _COMMON = ("--experiment-artifacts", "--experiment-kernel")
 
 
 class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
-    """An experiment failed; everything that is to be told is in the result."""
+    """An experiment failed; the result has everything to report."""
 
     def __init__(self, result: ExperimentResult) -> None:
         super().__init__(failure_headline(result))
@@ -64,7 +64,7 @@ def raise_outcome(result: ExperimentResult) -> None:
 def text_of_failure(
     config: pytest.Config, result: ExperimentResult, *, nodeid: str, gpus_visible: bool
 ) -> list[str]:
-    """The lines that tell of a failure, with the command that reruns the item."""
+    """The lines that report a failure, with the command that reruns the item."""
     short = config.getoption("tbstyle", "auto") in {"short", "line", "no"}
     return failure_lines(
         result,
@@ -86,7 +86,7 @@ def _rerun_command(config: pytest.Config, nodeid: str, *, resumes: bool) -> str:
 
 
 def shown(config: pytest.Config, path: Path) -> str:
-    """A path as it is told: relative to where pytest was called, if it lies below."""
+    """A path as it is shown: relative to the directory of the call, if it lies below."""
     directory = config.invocation_params.dir
     return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
 

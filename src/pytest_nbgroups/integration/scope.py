@@ -41,7 +41,7 @@ class Scope:
     """What pytest leaves out below that."""
 
     def claims(self, path: Path) -> bool:
-        """Tell whether a directory is an experiment, should it hold a selected notebook."""
+        """Return whether a directory is an experiment, should it hold a selected notebook."""
         if path.name.startswith(".") or self.is_artifacts(path):
             return False
         if path == self.settings.rootdir:
@@ -65,7 +65,7 @@ def find_scope(
     customization: Customization,
     added: Sequence[Path] = (),
 ) -> Scope:
-    """Read ``config.args``: the directories that they name, or none where no path was given."""
+    """Read ``config.args``: the directories that they name, or none if no path was given."""
     named: set[Path] = set()
     starts = [_path_of(config, argument) for argument in config.args]
     if config.args_source == pytest.Config.ArgsSource.ARGS:
@@ -197,7 +197,7 @@ def read(
 def customize(
     config: pytest.Config, hook: pluggy.HookRelay, patterns: Mapping[str, Declaration]
 ) -> Customization:
-    """Let pyproject's patterns and the hooks seen by ``hook`` have their say."""
+    """Let pyproject's patterns and the hooks seen by ``hook`` customize it."""
 
     def notebooks(path: Path, names: Sequence[Path]) -> Sequence[Path] | None:
         chosen: Sequence[Path] | None = hook.pytest_experiment_notebooks(

@@ -26,7 +26,7 @@ def is_taken(text: str) -> bool:
 
 
 def arguments_for(config: pytest.Config, nodeid: str) -> list[str]:
-    """Return the item as an argument, relative to where pytest was called.
+    """Return the item as an argument, relative to the directory of the call.
 
     If pytest cannot take it: the nearest folder above, and ``-k`` with the words of the rest.
     """

@@ -71,7 +71,7 @@ class _Split:
     nodeid_of: NodeIdOf
 
     def shard_of(self, item: pytest.Item) -> int:
-        """A test beside notebooks needs their files, so it runs where they do."""
+        """A test beside notebooks needs their files, so it runs on the same machine."""
         if (nodeid := self.nodeid_of(item)) is not None:
             return self.experiments[nodeid]
         family = family_of(item.nodeid, self.directories)

@@ -13,7 +13,7 @@ def shared_names(
 ) -> Iterator[tuple[str, str]]:
     """Node id and problem of what cannot run beside an earlier one, or has notebooks that cannot.
 
-    ``experiments`` come with their node ids. ``ignores_case`` says whether the filesystem of the artifacts does.
+    ``experiments`` come with their node ids. ``ignores_case`` is True if the filesystem of the artifacts ignores case.
     """
     owners: dict[str, tuple[str, str]] = {}
     places: dict[str, str] = {}
@@ -48,7 +48,7 @@ def _twins(experiment: Experiment, *, ignores_case: bool) -> tuple[str, str] | N
 
 
 def find_ignores_case(folder: Path) -> bool:
-    """Return whether a file there, or where the folder would be made, is found in other letters too."""
+    """Return whether a file there, or in the folder to be made, is found in other letters too."""
     for place in (folder, *folder.parents):
         other = place.with_name(place.name.swapcase()) if place.name else place
         try:

@@ -41,7 +41,7 @@ class Summary:
     _warnings: dict[str, None] = field(default_factory=dict)
 
     def warn(self, *texts: str) -> None:
-        """Remember a warning; each is told once, at the end."""
+        """Remember a warning; each is reported once, at the end."""
         self._warnings.update(dict.fromkeys(texts))
 
     def save(self, record: SessionRecord, *, finished_at: float | None = None) -> None:

@@ -72,7 +72,7 @@ class ExperimentReporter:
         return RecordKeeping(lambda: self.summary.save(self.record), self._lock)
 
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
-        """Take an event in: record it, say it, and hand it to the hook."""
+        """Take an event in: record it, print it, and hand it to the hook."""
         with self._lock:
             self.record.add(event, worker=worker, nodeid=nodeid)
             self._say(self._lines(event, worker))

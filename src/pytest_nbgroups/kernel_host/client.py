@@ -101,7 +101,7 @@ class KernelHost:
         return process
 
     async def prepare(self, wanted: Wanted, *, timeout_s: float | None) -> ForkReadiness:
-        """Have a server ready from which such a kernel can be forked, or tell what is in the way.
+        """Have a server ready from which such a kernel can be forked, or return the obstacle.
 
         Raises TimeoutError if that takes longer than ``timeout_s``, KernelHostError.
         """
@@ -140,7 +140,7 @@ class KernelHost:
             self._connection.request("kill_tree", deadline_s=_KILL_S)
 
     def kill_tree_now(self, *, deadline_s: float = _KILL_S) -> tuple[str, ...]:
-        """``kill_tree`` for where no event loop runs. Raises KernelHostError if the host is mute."""
+        """``kill_tree`` without an event loop. Raises KernelHostError if the host is mute."""
         if self._connection is None:
             return ()
         future = self._connection.request("kill_tree", deadline_s=deadline_s)

@@ -28,7 +28,7 @@ _MODULE = "pytest_nbgroups.kernel_host.host"
 
 
 class NotForkedError(Exception):
-    """A kernel could not be forked. It can still be started plainly; the text says why it has to be."""
+    """A kernel could not be forked. It can still be started plainly; the text has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class HostConnection:
         return future
 
     def give_up(self) -> None:
-        """Kill a host that is mute, and its kernel with it; whoever waits is told."""
+        """Kill a host that is mute, and its kernel with it; waiting calls get an error."""
         self._is_given_up = True
         self.process.kill()
 

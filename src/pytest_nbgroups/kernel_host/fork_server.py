@@ -2,7 +2,7 @@
 
 Run as a file, ``python fork_server.py SOCKET MODULE...``, by the interpreter of the kernels, with their flags and in
 their environment. It imports nothing of this package, as its kernels have what it has imported. It writes {path, files}
-first, which is where Python looks for modules and what it has read, {importing} before each module, and {files,
+first, which are the module search path and the files it has read, {importing} before each module, and {files,
 folders} once all are there, the folders being those in which top-level modules were found, or {error}. Then the kernel host writes requests, one line each, {module,
 arguments, cwd, env}, which bring the kernel's standard output and the descriptors that it inherits; the answer is {pid} or
 {error, errno, filename}. It ends with its socket.
@@ -217,7 +217,7 @@ def serve(channel: socket.socket, host_pid: int) -> Mapping[str, Any] | None:
 
 
 def fork(request: Mapping[str, Any]) -> bytes | None:
-    """None in the kernel; in the server what to say of it."""
+    """None in the kernel; in the server the message about it."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that others have threads: those of OpenBLAS survive it
@@ -234,7 +234,7 @@ def fork(request: Mapping[str, Any]) -> bytes | None:
 
 
 def _fork_again(cwd: str, writer: int) -> int:
-    """0 in the kernel. The process between it and the server tells what became of it and ends here."""
+    """0 in the kernel. The process between it and the server reports its outcome and ends here."""
     try:
         os.chdir(cwd)
         pid = os.fork()

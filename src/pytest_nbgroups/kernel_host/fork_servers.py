@@ -57,7 +57,7 @@ class _Server:
     """The module that it imports."""
 
     def received(self) -> list[Message]:
-        """One message at least. Raises OSError at its end, and where it says nothing for too long."""
+        """One message at least. Raises OSError at its end, and if it is silent for too long."""
         messages: list[Message] = []
         while not messages:
             if not (data := self.channel.recv(_RECEIVE_BYTES)):
@@ -119,7 +119,7 @@ class ForkServers:
         return pid
 
     def end(self, reason: str) -> None:
-        """End the server; whoever waits for it is told why."""
+        """End the server; waiting calls get the reason."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -151,7 +151,7 @@ class ForkServers:
         return server
 
     def _hear(self, server: _Server) -> None:
-        """Take what it says unasked: that it is ready, or has failed, or its end."""
+        """Take its messages that answer no request: that it is ready, or has failed, or its end."""
         if server is not self._server:  # it was ended between its word and this call
             return
         try:

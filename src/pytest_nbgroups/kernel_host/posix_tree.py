@@ -109,7 +109,7 @@ class PosixTree:
         channel: int,
         output: KernelOutput,
     ) -> None:
-        """Start the server that kernels are forked from. Raises OSError as Popen does, and where that cannot be."""
+        """Start the server that kernels are forked from. Raises OSError as Popen does, and if it cannot be started."""
         if not (self._subreaper and lists_children()):
             raise OSError("the operating system does not tell whose child a process becomes")
         try:
@@ -119,7 +119,7 @@ class PosixTree:
         self._childless = False
 
     def end_server(self) -> None:
-        """Kill it and wait for its end. One that does not end is from now on of the tree, and told of there."""
+        """Kill it and wait for its end. One that does not end is from now on of the tree, and reported there."""
         pid, self.server_pid = self.server_pid, None
         if pid is None:  # it has been reaped
             return
@@ -296,7 +296,7 @@ def _higher_oom_score() -> bytes | None:
 
 
 def _write_oom_score(score: bytes) -> None:
-    """Between fork and exec, so with system calls alone. Where it is forbidden it stays as it is."""
+    """Between fork and exec, so with system calls alone. If it is forbidden it stays as it is."""
     try:
         descriptor = os.open(_OOM_SCORE, os.O_WRONLY)
     except OSError:

@@ -56,7 +56,7 @@ def _stamp(path: str) -> Stamp:
 
 
 def read_at_start(folders: Iterable[str]) -> Iterator[str]:
-    """Paths that decide where Python looks for modules, and what it runs at its start, whether they are there or not.
+    """Paths that decide the module search path, and what Python runs at its start, whether they are there or not.
 
     ``folders`` are those in which it looks. A package that comes or goes changes the folder of its kind.
     """

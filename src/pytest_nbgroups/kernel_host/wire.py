@@ -1,6 +1,6 @@
 """Messages between the kernel host and its pytest process: one JSON object a line.
 
-A request is ``{"id", "op", ...}``; its answer repeats the id. What the host says unasked is an ``event``.
+A request is ``{"id", "op", ...}``; its answer repeats the id. A message of the host that answers no request is an ``event``.
 """
 
 from __future__ import annotations

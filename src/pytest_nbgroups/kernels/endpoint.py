@@ -47,7 +47,7 @@ def open_endpoint(wanted: Transport, argv: Sequence[str]) -> Iterator[Endpoint]:
     """Make the private folder; remove it in the end.
 
     ``auto`` takes IPC for ipykernel on POSIX. Raises KernelStartError if ``ipc`` is wanted and no folder can hold
-    a socket, and where the umask makes all files unusable.
+    a socket, and if the umask makes all files unusable.
     """
     bases = [Path(base) for base in folder_candidates(os.environ)]
     endpoint = _ipc(bases) if _prefers_ipc(wanted, argv) else None

@@ -252,7 +252,7 @@ def _check_count(content: dict[str, Any]) -> None:
 
 
 class AnswerChannel(AsyncZMQSocketChannel):
-    """Tells the channel of the outputs when a cell is done.
+    """Notifies the channel of the outputs when a cell is done.
 
     Whoever waits for a message while another is sent, as widgets do within a cell, is woken up to look again: sending
     takes away the one sign that a message has come.

@@ -40,7 +40,7 @@ class HostProvisioner(KernelProvisionerBase):
     ) -> None:
         """``scratch`` is a folder that goes with the kernel, whatever becomes of this process.
 
-        With ``preload`` a kernel is forked where that is possible, with these modules imported.
+        With ``preload`` a kernel is forked if that is possible, with these modules imported.
         """
         super().__init__(**traits)
         self._preload = preload

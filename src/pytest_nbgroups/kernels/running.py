@@ -96,11 +96,11 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
     ``holding``, whose descriptors its processes inherit. Its raw output is appended to
     ``log_path``. In the end it is asked to end, so that its exit handlers run, for ``shutdown_grace`` seconds or
     up to ``ends_at``. Then what is left of its tree is killed; a cancelled task or ``abandon`` skips the asking. Of what its cells show, ``output_limit`` is kept.
-    With ``preload`` it is forked where that is possible, from a process that has these modules imported; that they
+    With ``preload`` it is forked if that is possible, from a process that has these modules imported; that they
     are is waited for up to ``ends_at``, a moment of `time.monotonic`, and for its answer no longer than that.
 
     Raises KernelStartError if there is no such kernel or it does not come up, with the last lines of its log
-    (StartTimeoutError, also a TimeoutError, where it is mute), and KernelHostError if the host ends or cannot
+    (StartTimeoutError, also a TimeoutError, if it is mute), and KernelHostError if the host ends or cannot
     get rid of a process.
     """
     launch = _Launch(
@@ -122,7 +122,7 @@ async def running_kernel(  # noqa: PLR0913  each is a fact of its own
 
 
 async def _enter(stack: AsyncExitStack, host: KernelHost, launch: _Launch) -> RunningKernel:
-    """Try again where a port was taken between its choice and its use."""
+    """Try again if a port was taken between its choice and its use."""
     for _ in range(_TCP_ATTEMPTS - 1):
         with contextlib.suppress(PortClashError):
             return await stack.enter_async_context(_kernel(host, launch))

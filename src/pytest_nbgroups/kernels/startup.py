@@ -1,4 +1,4 @@
-"""The time between a kernel's start and its first answer, and what to say where none comes."""
+"""The time between a kernel's start and its first answer, and the message if none comes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StartTimeoutError(KernelStartError, TimeoutError):
 async def await_ready(
     client: AsyncKernelClient, process: KernelProcess, timeout_s: float
 ) -> dict[str, Any] | int:
-    """Wait until the kernel has answered on shell and iopub; give what it says of itself.
+    """Wait until the kernel has answered on shell and iopub; return its description of itself.
 
     Gives the exit code if it ended instead. Raises TimeoutError, KernelHostError.
     """

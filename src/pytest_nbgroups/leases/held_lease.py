@@ -48,7 +48,7 @@ class HeldLease:
     def descriptors(self) -> tuple[int, ...]:
         """Return the descriptors for ``pass_fds``: a process that inherits them holds the lease too.
 
-        Empty on Windows, where a lock is its process's alone.
+        Empty on Windows, because a lock belongs to its process alone.
         """
         return () if os.name == "nt" or self.released_at else (self._ticket.descriptor,)
 
@@ -65,9 +65,9 @@ class HeldLease:
         )
 
     def update(self, used_bytes: int, gpu_used_bytes: Mapping[str, int] | None = None) -> None:
-        """Tell the other sessions what is used now. Cheap, so it may be called often; never raises.
+        """Report the present use to the other sessions. Cheap, so it may be called often; never raises.
 
-        Not told where it has hardly changed, or another is at the gate: the next call will do.
+        Not reported if it has hardly changed, or another is at the gate: the next call will do.
         """
         gpu_used_bytes = gpu_used_bytes or {}
         usage = {"": used_bytes, **gpu_used_bytes}

@@ -69,7 +69,7 @@ def write(descriptor: int, content: bytes, *, at: int = 0) -> None:
 
 
 def read(descriptor: int) -> bytes:
-    """The contents, cut where no file of ours is so long. Raises OSError."""
+    """The contents, cut at a length that no file of ours reaches. Raises OSError."""
     os.lseek(descriptor, _CONTENT_START, os.SEEK_SET)
     return os.read(descriptor, _READ_LIMIT)
 

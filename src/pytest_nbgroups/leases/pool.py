@@ -65,7 +65,7 @@ class LeasePool:
     ) -> Iterator[HeldLease]:
         """Wait until the claim is granted; hold the lease while the context lasts.
 
-        ``on_wait`` is told in a line why it waits, when that has lasted a moment and whenever the
+        ``on_wait`` gets the reason in one line, when that has lasted a moment and whenever the
         reason changes. Raises LeaseCancelledError soon after ``cancelled()``, LeaseTimeoutError
         after ``wait_s`` seconds, and LeaseError if the pool cannot be used.
         """

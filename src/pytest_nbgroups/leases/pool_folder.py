@@ -20,7 +20,7 @@ _MODE = 0o1777  # everyone writes, nobody removes what is another's
 def default_folder(env: Mapping[str, str], *, platform: str = sys.platform) -> Path:
     """The folder that ``NBGROUPS_POOL`` names, else one in memory, else in a shared folder for temp files.
 
-    Never the user's own temporary folder where the platform has one that all share: the pool of
+    Never the user's own temporary folder if the platform has one that all share: the pool of
     one user would know nothing of another's GPUs.
     """
     if env.get(VARIABLE):
@@ -32,7 +32,7 @@ def default_folder(env: Mapping[str, str], *, platform: str = sys.platform) -> P
 
 
 def prepare(folder: Path) -> None:
-    """Create the folder where there is none. Raises LeaseError if it is not one to be trusted."""
+    """Create the folder if there is none. Raises LeaseError if it is not one to be trusted."""
     with usable(folder):
         if not os.path.lexists(folder):
             _create(folder)
@@ -45,7 +45,7 @@ def prepare(folder: Path) -> None:
 
 @contextmanager
 def usable(folder: Path) -> Iterator[None]:
-    """Turn what the operating system says against the folder into a LeaseError."""
+    """Turn an error of the operating system about the folder into a LeaseError."""
     try:
         yield
     except OSError as exc:

@@ -1,6 +1,6 @@
 """Tickets: one file for each claim that waits or holds, alive for as long as it is locked.
 
-A ticket is created, read and removed as dead under the pool's gate alone. It says the claim in its
+A ticket is created, read and removed as dead under the pool's gate alone. It has the claim in its
 first line and in its second what is used, which is written again and again: should a process die
 in the midst of that, what it holds is still known.
 """
@@ -51,7 +51,7 @@ class OwnTicket:
     descriptor: int
 
     def write_usage(self, used_bytes: int, gpu_used_bytes: Mapping[str, int]) -> None:
-        """Tell what is used now. Raises OSError."""
+        """Report the present use. Raises OSError."""
         usage = json.dumps(dict(zip(_USAGE, (used_bytes, dict(gpu_used_bytes)), strict=True)))
         locked_file.write(self.descriptor, f"{usage}\n".encode(), at=len(_first_line(self.claim)))
 
@@ -119,13 +119,13 @@ def _first_line(claim: Claim) -> bytes:
 
 @lru_cache(maxsize=256)  # a ticket is read again and again while it lives
 def _named(content: bytes, name: str) -> Claim | None:
-    """The claim with the file's name as its ticket, whatever it says itself: no two are called the same."""
+    """The claim with the file's name as its ticket, whatever its content: no two are called the same."""
     claim = decode(content)
     return None if claim is None else replace(claim, ticket=name)
 
 
 def decode(content: bytes) -> Claim | None:
-    """The claim with what it was last said to use; None if it cannot be made out."""
+    """The claim with the last reported use; None if it cannot be made out."""
     first, _, rest = content.partition(b"\n")
     said = _object(first)
     usage = _object(rest.partition(b"\n")[0])

@@ -28,7 +28,7 @@ def choose_cpus(
 
 
 def apply(pid: int, cpus: Iterable[int], *, proc: Path = Path("/proc")) -> str | None:
-    """Bind all threads of a process, and so what it starts from then on; else say why not.
+    """Bind all threads of a process, and so what it starts from then on; else return the reason.
 
     Called in the process that runs the experiment as soon as its kernel is started.
     """

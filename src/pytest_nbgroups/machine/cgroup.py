@@ -73,8 +73,8 @@ def find_cgroup(
 ) -> Cgroup | None:
     """Find the cgroup that limits ``controller`` for a process.
 
-    On a hybrid host, where version 2 is mounted without controllers, it is that of version 1.
-    ``None`` if there is no cgroup (macOS, Windows) or nothing readable tells of it; never raises.
+    On a hybrid host, on which version 2 is mounted without controllers, it is that of version 1.
+    ``None`` if there is no cgroup (macOS, Windows) or nothing readable describes it; never raises.
     ``root`` stands before each mount point.
     """
     memberships = parse_memberships(read_text(proc / pid / "cgroup"))

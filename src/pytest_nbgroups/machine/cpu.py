@@ -35,7 +35,7 @@ def find_cpus(
 ) -> CpuLimit:
     """The tightest limit; of equal ones affinity, then the cgroup nearest to the process.
 
-    ``affinity`` is asked of the operating system where it is not given.
+    ``affinity`` is asked of the operating system if it is not given.
     """
     cgroup = find_cgroup("cpu", proc=proc, root=root)
     limits = [affinity or affinity_limit()]

@@ -18,7 +18,7 @@ _OUTDATED = "driver and NVML library differ in version; restart after a driver u
 
 @dataclass(frozen=True, kw_only=True)
 class GpuFindings:
-    """The usable GPUs and what is to be said about the others."""
+    """The usable GPUs and the notes about the others."""
 
     gpus: tuple[Gpu, ...] = ()
     reason: str = ""
@@ -30,7 +30,7 @@ def find_gpus(env: Mapping[str, str]) -> GpuFindings:
     """Every GPU that this process may use, in CUDA's order; a GPU in MIG mode as its MIG devices.
 
     Never raises for what NVML answers: without a library or driver there are none, and a GPU that
-    fails is left out with a note. Can take a second where the driver is not in persistence mode.
+    fails is left out with a note. Can take a second if the driver is not in persistence mode.
     """
     try:
         import pynvml
@@ -120,7 +120,7 @@ def mig_handles(nvml: ModuleType, handle: Handle) -> list[Handle] | None:
 
 
 def _describe(nvml: ModuleType, handle: Handle, *, index: int, parent: Handle | None) -> Gpu:
-    """Raises NVMLError for a device that cannot tell its UUID or its memory."""
+    """Raises NVMLError for a device that does not report its UUID or its memory."""
     total, free, unified = _memory(nvml, handle)
     rates = ask(nvml, None, nvml.nvmlDeviceGetUtilizationRates, handle)
     mode = ask(nvml, None, nvml.nvmlDeviceGetComputeMode, handle if parent is None else parent)

@@ -19,7 +19,7 @@ _FIRST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO in Linux's include/li
 
 
 class GpuReader:
-    """Asks NVML, from any thread. Errors end in an answer that says less, never in an exception."""
+    """Asks NVML, from any thread. Errors end in an answer with less in it, never in an exception."""
 
     def __init__(self, *, pid_namespace: str | None = None) -> None:
         self._process = os.getpid()
@@ -28,7 +28,7 @@ class GpuReader:
         self._sees_pids = (pid_namespace or _pid_namespace()) == _FIRST_NAMESPACE
 
     def read(self, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
-        """Those of the GPUs that NVML can still tell about, with their memory and utilization now."""
+        """Those of the GPUs that NVML still reports, with their memory and utilization now."""
         wanted = {gpu.uuid for gpu in gpus}
         if not wanted:
             return ()
@@ -41,7 +41,7 @@ class GpuReader:
     ) -> Mapping[str, int] | None:
         """UUID -> bytes that these processes hold, on every GPU or on the given ones.
 
-        A GPU on which that is not known is absent. None if NVML cannot tell: in a container it
+        A GPU on which that is not known is absent. None if NVML does not report it: in a container it
         lists no processes, or those of the host under other numbers.
         """
         none: dict[str, list[tuple[int, int | None]]] = {}
@@ -64,7 +64,7 @@ class GpuReader:
             self._shut(pynvml)
 
     def _asked(self, question: Callable[[ModuleType], T], nothing: T) -> T:
-        """An answer, from a second attempt where the driver has been restarted since the first."""
+        """An answer, from a second attempt if the driver has been restarted since the first."""
         try:
             import pynvml
         except ImportError:
@@ -100,7 +100,7 @@ class GpuReader:
 
 
 def _processes(nvml: ModuleType) -> dict[str, list[tuple[int, int | None]]]:
-    """UUID -> (pid, bytes or None) of what computes there; a GPU that cannot tell is absent."""
+    """UUID -> (pid, bytes or None) of what computes there; a GPU that does not report is absent."""
     found: dict[str, list[tuple[int, int | None]]] = {}
     for handle in _handles(nvml):
         with suppress(nvml.NVMLError, UnicodeError):

@@ -41,7 +41,7 @@ def find_ram(
     """The capacity: the tightest limit, the physical memory being the first of equal ones.
 
     Version 1 of cgroups writes a huge number for "unlimited", which is above every physical memory.
-    ``physical_bytes`` is asked of the operating system where it is not given.
+    ``physical_bytes`` is asked of the operating system if it is not given.
     """
     total = physical_bytes or _physical_bytes()
     limits = [RamLimit(bytes=total, source="physical memory", allotted=False)]

@@ -25,10 +25,10 @@ def read_memory_use(  # the machine's own, or a test's
     root: Path = Path("/"),
     available_bytes: int | None = None,
 ) -> MemoryUse:
-    """The use of what ``limit`` limits, which `find_ram` is asked for where it is not given.
+    """The use of what ``limit`` limits, which `find_ram` is asked for if it is not given.
 
     In a container or an allocation that has room, the machine itself can be full: what it has not
-    got available counts as used. That is all that can be told where SLURM's word is the limit.
+    got available counts as used. No more is known if SLURM's word is the limit.
     ``available_bytes`` is asked of the operating system where it is not given.
     """
     limit = limit or find_ram(env=env, proc=proc, root=root)

@@ -16,7 +16,7 @@ _RESERVED_STEPS = 0xFFFFFFF0  # from here on: batch script, interactive shell, e
 
 
 def slurm_cpus(env: Mapping[str, str]) -> tuple[int, str] | None:
-    """CPUs for this process on this node, and the variable that says so; ``None`` outside a job.
+    """CPUs for this process on this node, and the variable it comes from; ``None`` outside a job.
 
     ``SLURM_CPUS_ON_NODE`` is what the job or step has on the node. A step that ``srun`` starts as
     several tasks gives each ``SLURM_CPUS_PER_TASK``; the batch script also has that variable, but
@@ -30,7 +30,7 @@ def slurm_cpus(env: Mapping[str, str]) -> tuple[int, str] | None:
 
 
 def slurm_ram(env: Mapping[str, str]) -> tuple[int, str] | None:
-    """Bytes of RAM on this node, and the variable that says so; ``None`` if SLURM sets no limit.
+    """Bytes of RAM on this node, and the variable it comes from; ``None`` if SLURM sets no limit.
 
     ``--mem=0`` asks for all of the node, so a zero is no limit.
     """
@@ -55,7 +55,7 @@ def _ram_limits(env: Mapping[str, str]) -> Iterator[tuple[int, str]]:
 
 
 def _count(env: Mapping[str, str], name: str) -> int:
-    """Zero where the variable is unset, says nothing, or there is no job."""
+    """Zero if the variable is unset, is empty, or there is no job."""
     return (parse_count(env.get(name, "")) or 0) if "SLURM_JOB_ID" in env else 0
 
 

@@ -56,8 +56,8 @@ def container_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
     """Leave out what ``NVIDIA_VISIBLE_DEVICES`` does not grant; never raises.
 
     A privileged container sees every GPU of its host but owns only these. Only a list of UUIDs, or
-    of their beginnings, says so: indices are the host's, and ``all``, ``none`` and ``void`` tell
-    the container runtime what to mount.
+    of their beginnings, is certain: indices are the host's, and ``all``, ``none`` and ``void`` name
+    for the container runtime what to mount.
 
     https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
     """
@@ -75,7 +75,7 @@ def container_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
 
 
 def order_remark(gpus: Sequence[Gpu], env: Mapping[str, str]) -> str:
-    """A warning where indices in ``CUDA_VISIBLE_DEVICES`` may not be NVML's; else empty.
+    """A warning if indices in ``CUDA_VISIBLE_DEVICES`` may not be NVML's; else empty.
 
     CUDA's default order is "fastest first", which is NVML's only if all GPUs are alike.
     """
@@ -110,7 +110,7 @@ def _physical_uuid(gpu: Gpu) -> str:
 
 
 def _ended(text: str, entry: str) -> str:
-    """Nothing is to be said where ``-1`` ends a list on purpose."""
+    """No note is needed if ``-1`` ends a list on purpose."""
     return "" if entry == "-1" else f"{_setting(text)} ends for CUDA before {entry[:_SHOWN]!r}"
 
 

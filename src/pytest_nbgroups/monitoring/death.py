@@ -71,7 +71,7 @@ def death_message(cell: CellReference | None, cause: str) -> str:
 
 
 def explained(failure: Failure | None, seen: Evidence) -> Failure | None:
-    """The failure with its cause, as far as it can be told, and the evidence for it.
+    """The failure with its cause, as far as it is known, and the evidence for it.
 
     None stays None, unless the tree was killed for what it had.
     """

@@ -94,7 +94,7 @@ def _number(text: bytes, label: bytes) -> int | None:
 
 
 class PsutilReader:
-    """Elsewhere nothing tells shared pages apart, and only Windows remembers peaks."""
+    """Elsewhere nothing distinguishes shared pages, and only Windows remembers peaks."""
 
     tells_shared_pages = False
 

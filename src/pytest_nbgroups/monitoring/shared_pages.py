@@ -1,6 +1,6 @@
 """Memory of several processes, with each shared page counted once.
 
-PSS tells, but a look at everything that a few large processes have takes seconds of CPU time, so it is taken only
+PSS counts them once, but a look at everything that a few large processes have takes seconds of CPU time, so it is taken only
 where it matters and as often as an allowance permits. In between the total is estimated from the last look.
 """
 

@@ -77,7 +77,7 @@ class Peak:
 
     @property
     def highest(self) -> Peak | _Estimate:
-        """The estimate stands where its processes ended before they could be looked at closely."""
+        """The estimate stands if its processes ended before they could be looked at closely."""
         return self._estimate if self._estimate.used_bytes > self.used_bytes else self
 
 
@@ -209,7 +209,7 @@ class MemoryWatch:
             pause_s = max(_INTERVAL_S, (took_s - looks_s) / _LOOKLESS_CPU_SHARE)
 
     def sample(self, *, is_last: bool = False) -> None:
-        """Take one sample, and tell of it about once a second and when more is used than ever before."""
+        """Take one sample, and report it about once a second and when more is used than ever before."""
         found = self._found()
         if not found:
             return
@@ -254,7 +254,7 @@ class MemoryWatch:
                 self._on_excess()
 
     def _certain_bytes(self, found: Mapping[int, ProcessMemory], total: Total) -> int:
-        """No estimate, and no page twice: where that cannot be told, what the largest process has."""
+        """No estimate, and no page twice: if that is not known, what the largest process has."""
         exact = total if total.is_exact else self._shared_pages.look_closely(found)
         if exact is None:
             return 0
@@ -272,7 +272,7 @@ class MemoryWatch:
     def _risen(self, pid: int, memory: ProcessMemory) -> int:
         """Return the memory that was in use between two samples and is free again.
 
-        A peak that has changed at all is a new one: it falls where a process executes another program.
+        A peak that has changed at all is a new one: it falls when a process executes another program.
         """
         before_bytes, self._peaks[pid] = self._peaks.get(pid), memory.peak_rss_bytes
         self._living.add(pid)

@@ -62,7 +62,7 @@ class Witness:
         sources: Sequence[str],
         reaped: Reaped | None = None,
     ) -> tuple[Failure | None, tuple[str, ...]]:
-        """The failure with its cause, and the warnings that take its place where there is none.
+        """The failure with its cause, and the warnings that take its place if there is none.
 
         Called when the tree is gone and ``reaped``. ``sources`` are the texts of the cells, empty for one that is no code.
         """
@@ -83,7 +83,7 @@ class Witness:
         return failure, () if failure else lost_child_warnings(seen)
 
     def _faults_of_ended_children(self) -> str:
-        """Rises whenever the kernel has taken note of the end of a child; empty if nothing tells."""
+        """Rises whenever the kernel has taken note of the end of a child; empty if it is not known."""
         try:
             text = self._stat.read_text("utf-8", errors="replace")
         except OSError:

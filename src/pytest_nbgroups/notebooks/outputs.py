@@ -57,7 +57,7 @@ def error_outputs(cell: NotebookNode) -> list[NotebookNode]:
 
 
 def mark_left_out(cell: NotebookNode, left_out: LeftOut, limit: Size, last_printed: str) -> None:
-    """Say at the end of what a cell printed how much of it is missing, and give its last lines."""
+    """Add to the end of a cell's output how much is missing, and give its last lines."""
     from nbformat.v4 import new_output
 
     errors = error_outputs(cell)

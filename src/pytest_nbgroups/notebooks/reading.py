@@ -32,7 +32,7 @@ _CORRECT = "correct it in a text editor, or restore it"
 def read_notebook(path: Path) -> NotebookNode:
     """Read and upgrade a notebook, with the outputs of earlier runs removed.
 
-    Cells tagged ``skip-execution`` keep theirs. Raises NotebookError that says what is wrong with
+    Cells tagged ``skip-execution`` keep theirs. Raises NotebookError that names what is wrong with
     the file and what to do.
     """
     text = _text(path)

@@ -44,7 +44,7 @@ class ExecutedCopy:
 
     @asynccontextmanager
     async def kept_up_to_date(self, *, every_s: float = EVERY_S) -> AsyncIterator[None]:
-        """Write it now and then while the context lasts. What cannot be written is told in the end."""
+        """Write it now and then while the context lasts. A failed write is reported in the end."""
         keeper = asyncio.ensure_future(self._keep(every_s))
         try:
             yield
@@ -74,7 +74,7 @@ class ExecutedCopy:
         write_atomically(self.path, text, "\n")
 
     def _state(self) -> object:
-        """Something that differs where there is more to write, or something else in the last place."""
+        """Something that differs if there is more to write, or something else in the last place."""
         return [
             (cell.execution_count, len(cell.outputs), _content(cell.outputs[-1:]))
             for cell in self._notebook.cells

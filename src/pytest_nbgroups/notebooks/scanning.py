@@ -28,7 +28,7 @@ _BLANK_LINES = re.compile(r"(?:[ \t]*\n)*")
 
 
 def scan(experiment: Experiment) -> Hints:
-    """The hints in the notebooks that would run. Never raises: running them tells what is wrong."""
+    """The hints in the notebooks that would run. Never raises: running them reports what is wrong."""
     found: list[Hint] = []
     for notebook in experiment.notebooks:
         if notebook.skip is None:
@@ -54,7 +54,7 @@ def code_sources(experiment: Experiment) -> Iterator[str]:
 def to_python(source: str) -> str:
     """The Python in a cell with IPython's magics; empty if another program runs the cell.
 
-    Lines stay where they are, unless a magic goes over several.
+    Lines keep their place, unless a magic goes over several.
     """
     magic = _CELL_MAGIC.match(source)
     if magic and magic[1] not in _TRANSPARENT:

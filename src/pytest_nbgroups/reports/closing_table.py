@@ -64,7 +64,7 @@ def table_rows(
 ) -> tuple[Row, ...]:
     """One row for each experiment, in the order given: that of the record is the order of start.
 
-    ``gpus`` are those of the budget, by whose indices the leased ones are told.
+    ``gpus`` are those of the budget, by whose indices the leased ones are named.
     """
     return tuple(_row(experiment, gpus) for experiment in experiments)
 

@@ -20,7 +20,7 @@ def _character_width(character: str) -> int:
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """The text in at most ``width`` columns, with ``...`` for its middle where it is longer."""
+    """The text in at most ``width`` columns, with ``...`` for its middle if it is longer."""
     if display_width(text) <= width:
         return text
     room = width - len(GAP)
@@ -31,7 +31,7 @@ def shorten_middle(text: str, width: int) -> str:
 
 
 def shorten_end(text: str, width: int) -> str:
-    """The text in at most ``width`` columns, with ``...`` for its end where it is longer."""
+    """The text in at most ``width`` columns, with ``...`` for its end if it is longer."""
     if display_width(text) <= width:
         return text
     room = width - len(GAP)

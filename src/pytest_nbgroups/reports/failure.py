@@ -32,7 +32,7 @@ _MENTIONS_GPU = re.compile(r"cuda|cudnn|gpu|nvidia|nvml", re.IGNORECASE)
 def failure_headline(result: ExperimentResult) -> str:
     """Return the failure in one line; empty for an experiment that passed.
 
-    ``2-fit.ipynb, cell 5: ValueError: bad value``; the reason where it was skipped or interrupted.
+    ``2-fit.ipynb, cell 5: ValueError: bad value``; the reason if it was skipped or interrupted.
     """
     if result.error is not None:
         return _message(result.error)
@@ -46,7 +46,7 @@ def failure_headline(result: ExperimentResult) -> str:
 
 
 def notebook_headline(notebook: NotebookResult) -> str:
-    """The notebook, the cell where it failed, and the message; the name alone without a failure."""
+    """The notebook, the failed cell, and the message; the name alone without a failure."""
     failure, name = notebook.failure, one_line(notebook.name)
     if failure is None:
         return name
@@ -72,7 +72,7 @@ def _is_in_cell(failure: Failure) -> bool:
 
 
 def _bare_line(failure: Failure) -> str:
-    """The line that failed, where the message is no more than the name of an exception."""
+    """The line that failed, if the message is no more than the name of an exception."""
     cell = failure.cell
     if cell is None or cell.line is None or not re.fullmatch(r"[\w.]+", failure.message):
         return ""
@@ -94,7 +94,7 @@ def failure_lines(
 ) -> list[str]:
     """Everything that helps to understand a failure, as lines without escapes or control characters.
 
-    ``gpus_visible`` says whether the session has any GPU to lease, None if that is not known.
+    ``gpus_visible`` is True if the session has any GPU to lease, None if that is not known.
     Paragraphs are parted by empty lines.
     """
     notebook = result.failed_notebook

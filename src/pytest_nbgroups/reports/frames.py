@@ -29,7 +29,7 @@ _OF_MAGIC = re.compile(r"File (<[\w -]+>):(\d+)(?:, in (?:<module>|inner\(.*\)))
 def split_traceback(failure: Failure, *, short: bool) -> tuple[list[str], list[str]]:
     """The frames below the failing cell's own, and the lines of the error itself.
 
-    The error is the message where the traceback does not end in it. ``short`` keeps a location and
+    The error is the message if the traceback does not end in it. ``short`` keeps a location and
     a line of source for each frame.
     """
     lines = plain_lines(failure.traceback)

@@ -33,7 +33,7 @@ def plain_lines(text: str) -> list[str]:
 
 
 def without_middle(lines: Sequence[str], *, head: int, tail: int) -> list[str]:
-    """At most the first ``head`` and the last ``tail`` lines, with a line that says what is missing."""
+    """At most the first ``head`` and the last ``tail`` lines, with a line about what is missing."""
     missing = len(lines) - head - tail
     if missing <= 1:
         return list(lines)

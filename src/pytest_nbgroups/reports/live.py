@@ -1,4 +1,4 @@
-"""Lines that tell of a session while it runs."""
+"""Lines about a session while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_nbgroups.reports.usage import peak_text
 
 
 def notebook_line(event: NotebookFinished, *, worker: str = "") -> str:
-    """``[gw1] Heart 2/7 2-fit.ipynb passed in 3.21s, 1.2 GiB``, with the reason where it did not."""
+    """``[gw1] Heart 2/7 2-fit.ipynb passed in 3.21s, 1.2 GiB``, with the reason if it did not."""
     result = event.result
     where = f"{event.experiment} {event.number}/{event.count}"
     return one_line(f"{_prefix(worker)}{where} {result.name} {_became(result)}")

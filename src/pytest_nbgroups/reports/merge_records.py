@@ -94,7 +94,7 @@ def _implausible(data: dict[str, Any]) -> str | None:
 
 
 def merge_sessions(sessions: Sequence[ShardSession]) -> dict[str, Any]:
-    """Join the records of all shards of one run. Raises NbgroupsError that tells all that is amiss."""
+    """Join the records of all shards of one run. Raises NbgroupsError that names all faults."""
     if problems := list(_disagreements(sessions)) or list(_gaps_and_doubles(sessions)):
         raise NbgroupsError("\n".join(problems))
     return _joined(sorted(sessions, key=lambda session: session.shard.index))
@@ -150,7 +150,7 @@ def _missing(present: Collection[int], count: int, absent: int) -> str:
 
 
 def _repeated(sessions: Sequence[ShardSession]) -> Iterator[str]:
-    """A shard that is there twice is told of as such."""
+    """A shard that is there twice is reported as such."""
     owners: dict[tuple[str, str], ShardSession] = {}
     for session in sessions:
         for experiment in session.experiments:
@@ -186,7 +186,7 @@ def _token(records: Iterable[dict[str, Any]]) -> str:
 
 
 def _highest(values: Iterable[Any]) -> Any:  # noqa: ANN401  a number or None
-    """None if one shard was killed before it could tell."""
+    """None if one shard was killed before it could report."""
     told = list(values)
     return None if None in told else max(told)
 

@@ -105,7 +105,7 @@ class Progress:
         )
 
     def cut_off(self, at: float) -> ExperimentResult:
-        """The result of a run that ended without telling: it and what was running are ``interrupted``."""
+        """The result of a run that ended without a report: it and what was running are ``interrupted``."""
         return ExperimentResult(
             name=self.started.experiment,
             directory=self.started.directory,

@@ -12,11 +12,11 @@ def properties(result: ExperimentResult) -> list[tuple[str, str]]:
     * ``nbgroups_experiment``: its name
     * ``nbgroups_notebooks``: how many notebooks it has
     * ``nbgroups_notebooks_passed``: how many of them passed or were reused
-    * ``nbgroups_notebooks_reused``: how many were reused, where any was
+    * ``nbgroups_notebooks_reused``: how many were reused, if any was
     * ``nbgroups_duration_s:<notebook>``: seconds, for each notebook that ran
-    * ``nbgroups_failed_notebook``: the notebook that failed, where one did
+    * ``nbgroups_failed_notebook``: the notebook that failed, if one did
     * ``nbgroups_failed_cell``: 1-based position of the cell that failed, where one did
-    * ``nbgroups_failure_kind``: what kind of failure it is, as in ``session.json``, where one is
+    * ``nbgroups_failure_kind``: what kind of failure it is, as in ``session.json``, if one is
     """
     passed = sum(notebook.outcome.is_done for notebook in result.notebooks)
     return [

@@ -179,7 +179,7 @@ def _texts(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _path(path: Path, rootdir: Path) -> str:
-    """Relative to the rootdir with forward slashes where it lies inside, else as it is."""
+    """Relative to the rootdir with forward slashes if it lies inside, else as it is."""
     return path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else path.as_posix()
 
 

@@ -10,8 +10,8 @@ from pytest_nbgroups.reports.lines import plain_lines
 def source_lines(cell: CellReference, *, around: int) -> list[str]:
     """Numbered lines of a cell, an arrow at the one that failed.
 
-    At most ``around`` lines stand before and after it, or twice as many from the start where the
-    failing line is not known; a line tells of those left out.
+    At most ``around`` lines stand before and after it, or twice as many from the start if the
+    failing line is not known; a line counts those left out.
     """
     lines = _numbered(cell.source)
     marked = cell.line if cell.line is not None and cell.line <= len(lines) else 0

@@ -12,7 +12,7 @@ _WORTH_TELLING_SHARE = 0.01
 
 
 def waited_text(result: ExperimentResult) -> str:
-    """``waited 3m00s: needs 1 gpu; held by Lung``; empty if it is not worth telling."""
+    """``waited 3m00s: needs 1 gpu; held by Lung``; empty if it is not worth a line."""
     lease = result.lease
     least_s = max(_WORTH_TELLING_S, _WORTH_TELLING_SHARE * result.duration_s)
     if lease is None or lease.waited_s < least_s:

@@ -31,7 +31,7 @@ def with_reading(failure: Failure, spent_s: float) -> Failure:
 
 
 def is_for_want_of_a_file(failure: Failure) -> bool:
-    """Return whether something says that there is no file."""
+    """Return whether a message is about a missing file."""
     return _MISSING.search(_told(failure)) is not None
 
 
@@ -42,7 +42,7 @@ def with_lost(failure: Failure, lost: Sequence[str]) -> Failure:
 
 
 def lost_files(steps: Sequence[Step], directory: str, failure: Failure) -> tuple[str, ...]:
-    """Say which files that reused notebooks had left are gone now.
+    """Name the files that reused notebooks had left are gone now.
 
     Of those that a later reused one has removed itself, only what the failure mentions.
     """

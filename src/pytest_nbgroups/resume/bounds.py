@@ -24,7 +24,7 @@ class ReadingStoppedError(Exception):
 
 
 class ReadingCutError(CheckpointError):
-    """Not all files can be read within the bounds; the text says where and why."""
+    """Not all files can be read within the bounds; the text has the place and the reason."""
 
 
 def _never() -> bool:

@@ -15,7 +15,7 @@ _NAMED = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileState:
-    """A file's content, and what tells without reading it that it is still the same."""
+    """A file's content, and what shows without reading it that it is still the same."""
 
     size: int
     mtime_ns: int
@@ -139,7 +139,7 @@ def reusable(
 ) -> Reuse:
     """Choose the longest prefix whose notebooks and files are as they were recorded.
 
-    A prefix stands where every file that was there after its last notebook has its content of
+    A prefix stands if every file that was there after its last notebook has its content of
     then. Later files do not count. ``planned`` is read no further than needed. ``suspect`` gives
     the other experiment that may have written a file, empty if there is none.
     """
@@ -251,7 +251,7 @@ def _updated(name: str, then: str, now: str) -> str:
 
 
 def _version(text: str) -> str:
-    """Without the digest of where it comes from."""
+    """Without the digest of its source."""
     return text.partition(" ")[0]
 
 

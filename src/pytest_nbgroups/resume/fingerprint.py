@@ -47,7 +47,7 @@ def read_fingerprint(
 ) -> Fingerprint:
     """Read a notebook's fingerprint as it is now; ``data`` is what `read_data` gives.
 
-    Raises NbgroupsError if a part of it cannot be told.
+    Raises NbgroupsError if a part of it is not known.
     """
     content = read_notebook(notebook.path)
     kernel = choose_kernel(content, notebook.kernel, settings)
@@ -77,7 +77,7 @@ def _tags(cell: NotebookNode) -> list[str]:
 
 
 def _folder(spec: KernelSpec) -> str | None:
-    """The kernelspec's own folder, where what starts the kernel speaks of it."""
+    """The kernelspec's own folder, if what starts the kernel speaks of it."""
     spoken = [*spec.argv, *spec.env.values()]
     return spec.resource_dir if any("{resource_dir}" in str(text) for text in spoken) else None
 

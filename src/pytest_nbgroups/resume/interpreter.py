@@ -88,7 +88,7 @@ def _modified(path: str) -> int:
 def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installation:
     """Start a Python to find out.
 
-    Raises CheckpointError, and ReadingStoppedError soon after ``is_stopped`` says so: a Python may hang.
+    Raises CheckpointError, and ReadingStoppedError soon after ``is_stopped`` returns True: a Python may hang.
     """
     try:
         output = _output(executable, is_stopped)
@@ -105,7 +105,7 @@ def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installatio
 
 
 def _watched(folders: Iterable[str]) -> Iterator[str]:
-    """The folders, and the files by which an editable package says where it is: a folder does not show a change in them."""
+    """The folders, and the files with the place of an editable package: a folder does not show a change in them."""
     for folder in folders:
         yield folder
         yield from map(str, Path(folder).glob("*.pth"))

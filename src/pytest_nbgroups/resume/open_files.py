@@ -11,7 +11,7 @@ _PROC = Path("/proc")
 
 
 def open_for_writing(paths: Collection[str], proc: Path = _PROC) -> set[str]:
-    """Those of some files that a process of this user writes; none if that cannot be told.
+    """Those of some files that a process of this user writes; none if that is not known.
 
     Such as the log of pytest itself, or the file that its output is sent to.
     """

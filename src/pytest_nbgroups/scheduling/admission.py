@@ -79,7 +79,7 @@ def admit(
     gpus: Sequence[Gpu],
     memory: MemoryUse | None,
 ) -> Grant | Obstacle:
-    """Grant a claim, or say what it lacks.
+    """Grant a claim, or return what it lacks.
 
     What is ``ahead`` counts as if it held what it needs, so that nobody is passed by one who would
     delay him. ``gpus`` are those of the claim's session as they are now; ``memory`` is None if

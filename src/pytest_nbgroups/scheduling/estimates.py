@@ -82,7 +82,7 @@ def _peak(complete: list[int], partial: list[int]) -> int | None:
     """The second largest of three or more, else the largest.
 
     Too little is worse than too much, so not the median; but one run that went astray must not
-    count until it has left the window. A run that did not get to its end counts where it needed more
+    count until it has left the window. A run that did not get to its end counts if it needed more
     than the complete ones let expect: perhaps it was killed for that.
     """
     if not complete:

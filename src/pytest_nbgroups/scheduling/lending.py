@@ -37,7 +37,7 @@ def within(budget: Budget, lender: Claim) -> Budget:
 
 
 def lent(gpus: Iterable[Gpu], lender: Claim) -> tuple[Gpu, ...]:
-    """Return the lender's GPUs, as large and as free as its lease says.
+    """Return the lender's GPUs, as large and as free as in its lease.
 
     What the lender itself has put there does not count: a borrower would wait for its own end.
     """
@@ -114,7 +114,7 @@ def are_kin(one: Claim, other: Claim, holders: Sequence[Claim]) -> bool:
 
 
 def lacking(resources: Resources, lender: Claim, *, default_ram_bytes: int) -> str | None:
-    """Say what is declared and is more than the lender holds; None if it holds all of it.
+    """Name what is declared and is more than the lender holds; None if it holds all of it.
 
     An undeclared need is reduced to what the lender holds, as it is to a budget. Memory that the
     lender has not declared is an estimate, and one that follows from what ran inside it: only what is
@@ -158,7 +158,7 @@ def _lacks(resources: Resources, lender: Claim, default_ram_bytes: int) -> Itera
 
 
 def lacking_gpus(resources: Resources, lender: Claim) -> str | None:
-    """Say which GPUs are declared and not held by the lender; None if it holds them."""
+    """Name the GPUs that are declared and not held by the lender; None if it holds them."""
     lack = _lack_of_gpus(resources, lender)
     return None if lack is None else lack.text(lender)
 
@@ -228,5 +228,5 @@ def _awaited(user: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> s
 
 
 def name_of(claim: Claim) -> str:
-    """The experiment's name for a message: what a ticket says may hold terminal escapes."""
+    """The experiment's name for a message: the text of a ticket may hold terminal escapes."""
     return first_line(plain_text(claim.experiment))

@@ -41,7 +41,7 @@ def describe(obstacle: Obstacle, *, now: float) -> str:
 
 
 def is_same_reason(one: Obstacle, other: Obstacle) -> bool:
-    """Return whether there is nothing new to say: the same is lacking, and the same hold it."""
+    """Return whether there is no news: the same is lacking, and the same hold it."""
     return (one.lacking, _identities(one)) == (other.lacking, _identities(other))
 
 
@@ -59,7 +59,7 @@ def _names(claims: Sequence[Claim], now: float) -> str:
 
 
 def _name(claim: Claim, now: float) -> str:
-    """Another user's ticket may say anything, terminal escapes included."""
+    """Another user's ticket may have any text, terminal escapes included."""
     about = (
         f"pid {claim.pid}" if claim.pid else "",
         first_line(plain_text(claim.user)),

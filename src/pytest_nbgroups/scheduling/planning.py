@@ -116,7 +116,7 @@ class Queue(Generic[T]):
     def worth_trying(self) -> Iterator[tuple[T, Refuse]]:
         """Go through it, passing over what asks for no less than what was refused already.
 
-        Each comes with a function to call where it is refused. Only itself may be removed meanwhile.
+        Each comes with a function to call if it is refused. Only itself may be removed meanwhile.
         """
         limits, index = [math.inf] * len(self._shapes), 0
         while index < len(self._waiting):
@@ -200,7 +200,7 @@ def idle(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
 
 
 class SimulatedMachine:
-    """A machine on paper, where nothing but what is planned uses anything."""
+    """A machine on paper, on which nothing but what is planned uses anything."""
 
     def __init__(self, budget: Budget) -> None:
         self.running: dict[int, Claim] = {}

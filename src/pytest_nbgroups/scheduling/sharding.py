@@ -90,7 +90,7 @@ def _balanced(loads: Mapping[str, int], count: int) -> dict[str, int]:
 
 
 def shard_record(shard: Shard, assignment: Mapping[str, int]) -> ShardRecord:
-    """Sum up the experiments that were selected, and where they run."""
+    """Sum up the experiments that were selected, and their machines."""
     return ShardRecord(
         index=shard.index,
         count=shard.count,
@@ -102,7 +102,7 @@ def shard_record(shard: Shard, assignment: Mapping[str, int]) -> ShardRecord:
 
 
 def weights_digest(weights: Mapping[str, float]) -> str:
-    """Tells two weights files apart where they could split experiments in two ways."""
+    """Distinguishes two weights files if they could split experiments in two ways."""
     return _digest(sorted((nodeid, _milliseconds(w)) for nodeid, w in weights.items()))
 
 

@@ -75,8 +75,8 @@ def sequence(
     """The order in which to try them: by priority, then bettered on paper.
 
     First fit by priority comes within a tenth of the lower bound on average, and at times a quarter
-    above it, where large needs meet. So a few hundred times one job is moved elsewhere, which is
-    kept where the run gets no longer. Not where durations are unknown, or there are so many jobs
+    above it, if large needs meet. So a few hundred times one job is moved elsewhere, which is
+    kept if the run gets no longer. Not if durations are unknown, or there are so many jobs
     that they level each other out. The same jobs always give the same order.
     """
     queue = ordered(items, job_of=job_of, schedule=schedule, budget=budget, workers=workers)

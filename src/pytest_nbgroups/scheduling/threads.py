@@ -141,12 +141,12 @@ def thread_variables(
 ) -> dict[str, str]:
     """The variables to add to a kernel's environment; never one that is set there, be it empty.
 
-    Where the user has set one that a library falls back on, such as ``OMP_NUM_THREADS``, that number
+    If the user has set one that a library falls back on, such as ``OMP_NUM_THREADS``, that number
     is passed on, as the library's own variable would hide it.
 
     With ``visible_cpus``, the size of the kernel's affinity, nothing is added for what would start no
     more threads anyway: joblib and dask then give their workers one thread each, which they leave
-    undone where a variable is set.
+    undone if a variable is set.
     """
     needed = [
         variable

@@ -52,7 +52,7 @@ def _error(path: Path, told: str, remedy: str) -> DeclarationError:
 def kept_weights(path: Path, *, rootdir: Path) -> dict[str, float]:
     """Return the weights in a file for the experiments whose directories still exist.
 
-    Empty if it says nothing that can be used.
+    Empty if it has nothing usable.
     """
     try:
         earlier = read_weights(path)

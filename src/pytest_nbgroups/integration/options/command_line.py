@@ -2,7 +2,7 @@
 
 pytest accepts an option once: whoever declares it again gets a ValueError, and a conftest.py always comes after the
 plugins. So ours are not declared to pytest's parser. They are taken from the arguments after each initial conftest.py
-has declared its own; options that pytest knows by then stay where they are.
+has declared its own; options that pytest knows by then stay in place.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def _artifacts(config: pytest.Config, value: str) -> Path:
 
 
 def _weighted(shard: Shard | None, weights: Path | None) -> Shard | None:
-    """Read the file here, where a bad one ends the session before any worker starts."""
+    """Read the file here, because a bad one then ends the session before any worker starts."""
     if shard is None or weights is None:
         return shard
     from pytest_nbgroups.core.errors import DeclarationError

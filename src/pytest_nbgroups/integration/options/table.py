@@ -65,7 +65,7 @@ class Option:
         return self.default or default_text(getattr(DEFAULTS, self.field))
 
     def parse(self, text: str) -> Any:  # noqa: ANN401  what the option reads
-        """Read a text; of a list, each text in it. Raises ValueError that says what is accepted."""
+        """Read a text; of a list, each text in it. Raises ValueError that names what is accepted."""
         return self.read(text) if self.read else read_choice(text, choices=self.choices)
 
 

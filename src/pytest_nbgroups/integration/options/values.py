@@ -1,4 +1,4 @@
-"""The values of options and ini keys, from text and as text. ValueError says what is accepted."""
+"""The values of options and ini keys, from text and as text. ValueError names what is accepted."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Controller:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """End the session at once where ``-x`` or ``--maxfail`` says so.
+        """End the session at once for ``-x`` or ``--maxfail``.
 
         xdist would wait for what runs, then run what is queued behind it, and it counts no crash.
         """
@@ -219,7 +219,7 @@ class WorkerLink:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Called before xdist tells what was collected."""
+        """Called before xdist reports the collection."""
         items = replace(describe(session.items), shard=record_of(session.config))
         self._tell({"items": plain(items)})
 
@@ -230,7 +230,7 @@ class WorkerLink:
         return _encodable(data)
 
     def _tell(self, message: dict[str, Any]) -> None:
-        """The controller may be gone: then nobody is left to be told."""
+        """The controller may be gone: then there is no receiver."""
         try:
             self._channel.send(json.dumps(message))
         except OSError:

@@ -1,4 +1,4 @@
-"""The idle item: what each worker is told to run after every unit, so that the unit starts at once.
+"""The idle item: sent to each worker after every unit, so that the unit starts at once.
 
 xdist's worker starts an item when it knows the next one, since fixtures are torn down according to
 that. The idle item is a next one that does nothing and shares no fixture with anything.
@@ -28,7 +28,7 @@ class IdleWorker:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Called after xdist has told the controller what was collected."""
+        """Called after xdist has sent the collection to the controller."""
         session.items.append(IdleItem.from_parent(session, name=IDLE, nodeid=IDLE))
 
     @pytest.hookimpl(tryfirst=True)
