@@ -391,7 +391,7 @@ def test_it_says_what_it_needs(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--experiment-plan")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --experiment-plan tells what --run-experiments would run: give both"]
+        ["ERROR: --experiment-plan shows what --run-experiments would run: give both"]
     )
 
 

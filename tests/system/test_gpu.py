@@ -88,7 +88,7 @@ def test_variables(find: Find) -> None:
         ({"CUDA_VISIBLE_DEVICES": "0,0"}, "CUDA_VISIBLE_DEVICES='0,0' names a GPU twice"),
         (
             {"NVIDIA_VISIBLE_DEVICES": "GPU-x"},
-            "NVIDIA_VISIBLE_DEVICES grants none of those found",
+            "NVIDIA_VISIBLE_DEVICES grants none of the GPUs found",
         ),
     ],
 )

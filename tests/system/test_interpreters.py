@@ -26,7 +26,7 @@ def test_a_python_tells_what_it_has() -> None:
 def test_a_python_that_is_not_there_does_not_tell() -> None:
     """The reason is the system's."""
     with pytest.raises(
-        CheckpointError, match=r"^/no/such/python does not tell what is installed: "
+        CheckpointError, match=r"^/no/such/python does not report what is installed: "
     ):
         ask("/no/such/python")
 
@@ -51,7 +51,7 @@ def test_a_python_that_does_not_tell(
     python.chmod(0o700)
     with pytest.raises(CheckpointError) as caught:
         ask(str(python))
-    assert str(caught.value) == f"{python} does not tell what is installed: {reason}"
+    assert str(caught.value) == f"{python} does not report what is installed: {reason}"
 
 
 def test_a_python_that_greets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

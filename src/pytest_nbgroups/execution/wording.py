@@ -31,7 +31,7 @@ _NO_TRACEBACK = "_last_traceback"
 """In the log of an ipykernel whose cell with a top-level ``await`` has raised what IPython only prints."""
 _STREAM = re.compile(r"\bsys\.std(?:out|err)\.flush\(\)|\bstream\.write\b|, in _tee$", re.MULTILINE)
 
-_NO_ANSWER = "nobody answers questions while a notebook runs as a test: "
+_NO_ANSWER = "questions cannot be answered while a notebook runs as a test: "
 _SKIP = (
     "a cell cannot skip its notebook: set skip or requires in experiment.toml, in [run] for all notebooks or in "
     "[notebooks] for one, or declare gpus in [resources]"

@@ -111,7 +111,7 @@ class PosixTree:
     ) -> None:
         """Start the server that kernels are forked from. Raises OSError as Popen does, and if it cannot be started."""
         if not (self._subreaper and lists_children()):
-            raise OSError("the operating system does not tell whose child a process becomes")
+            raise OSError("the operating system does not report the parent of an orphan")
         try:
             self.server_pid = self._spawn(argv, cwd, env, output, [channel])
         finally:

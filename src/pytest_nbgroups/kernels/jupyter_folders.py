@@ -31,7 +31,7 @@ def kernel_folders() -> list[str]:
         folders = [*jupyter_path("kernels"), str(_ipython_folder() / "kernels")]
     except (OSError, RuntimeError) as exc:  # no HOME, and a user without an entry in passwd
         raise KernelStartError(
-            f"Jupyter cannot tell where kernels are installed: {exc}; set HOME"
+            f"Jupyter cannot find the folders of kernels: {exc}; set HOME"
         ) from exc
     return [folder for folder in folders if _is_readable(folder)]
 

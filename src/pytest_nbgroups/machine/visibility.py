@@ -70,7 +70,7 @@ def container_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
         for gpu in gpus
         if gpu.uuid.startswith(granted) or _physical_uuid(gpu).startswith(granted)
     )
-    remark = "" if owned else "NVIDIA_VISIBLE_DEVICES grants none of those found"
+    remark = "" if owned else "NVIDIA_VISIBLE_DEVICES grants none of the GPUs found"
     return Visible(gpus=owned, remark=remark)
 
 

@@ -135,7 +135,7 @@ def _out_of_memory(failure: Failure, seen: Evidence, found: Shortage) -> Failure
         kind=FailureKind.OUT_OF_MEMORY,
         message=death_message(failure.cell, cause),
         evidence=(
-            f"{_kills(found)} meanwhile",
+            f"{_kills(found)} while it ran",
             _what_ran_out(found.ran_out),
             *_use(seen),
             *_beside(seen.neighbours, found.ran_out),
@@ -154,7 +154,7 @@ def _over_cpu_limit(failure: Failure, seen: Evidence, limit_s: float) -> Failure
             f"it had used up its hard limit of {limit_s:g} s of CPU time when it was killed",
             *limit_calls(seen.sources),
         ),
-        remedy="raise the limit where it is set: the shell (ulimit -t), a job scheduler, the notebook itself",
+        remedy="raise the limit at its source: the shell (ulimit -t), a job scheduler, the notebook itself",
     )
 
 
@@ -187,7 +187,7 @@ def _not_the_killer(seen: Evidence, *, counted: bool) -> Iterator[str]:
         yield "this system does not count what it ends for lack of memory"
         return
     where = seen.after.cgroups[0].name if seen.after.own_kills is not None else "the machine"
-    yield f"{_KILLER} ended no process of {where} meanwhile"
+    yield f"{_KILLER} ended no process of {where} while it ran"
     if elsewhere := machine_kills(seen.before, seen.after):
         yield f"elsewhere on the machine it ended {_processes(elsewhere)}"
 
@@ -223,8 +223,8 @@ def _use(seen: Evidence) -> Iterator[str]:
     if not seen.recent_bytes:
         return
     more = seen.peak_bytes > _SAME * seen.recent_bytes
-    peak = f", and had {format_size(seen.peak_bytes)} at most" if more else ""
-    yield f"its processes were last seen with {format_size(seen.recent_bytes)}{peak}"
+    peak = f", peak {format_size(seen.peak_bytes)}" if more else ""
+    yield f"its processes: last sample {format_size(seen.recent_bytes)}{peak}"
 
 
 def _beside(neighbours: Sequence[Neighbour], place: MemoryPlace | None) -> Iterator[str]:

@@ -41,7 +41,7 @@ def _found(kernel: int, proc: Path) -> Iterator[Standstill]:
     for process in (proc / str(pid) for pid in below):
         if _reads_terminal(process):
             yield Standstill(
-                reason=f"{_named(process)} waits for input on a terminal, and nobody types there",
+                reason=f"{_named(process)} waits for input on a terminal, but there is no user at it",
                 remedy="let the command ask nothing, as with --yes, or end its input with < /dev/null",
             )
     for process in (proc / str(pid) for pid in below):

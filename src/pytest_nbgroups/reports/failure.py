@@ -137,7 +137,7 @@ def _told(failure: Failure, tb_style: TracebackStyle) -> Iterator[list[str]]:
         yield frames
     yield [f"E   {line}".rstrip() for line in error]
     if failure.evidence:
-        yield ["what was seen:", *(f"    {one_line(line)}" for line in failure.evidence)]
+        yield ["evidence:", *(f"    {one_line(line)}" for line in failure.evidence)]
     if output := plain_lines(failure.output):
         shown = without_middle(output, head=0, tail=3 if short else 20)
         yield ["last lines of its output:", *(f"    {line}".rstrip() for line in shown)]

@@ -87,7 +87,7 @@ def _installation(name: str, spec: KernelSpec, installation: InstallationOf) -> 
         return _NO_PYTHON
     executable = executable_of(spec.argv[0])
     if executable is None or "{" in executable or not runs_ipykernel(spec.argv):
-        raise CheckpointError(f"what the kernel {name} has installed cannot be told")
+        raise CheckpointError(f"what the kernel {name} has installed is not known")
     return installation(executable)
 
 

@@ -95,7 +95,7 @@ def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installatio
         last = output.splitlines()[-1:]  # a start-up file may print something before
         interpreter, folders, distributions = json.loads(b"".join(last))
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
-        told = f"{executable} does not tell what is installed: {_reason(exc)}"
+        told = f"{executable} does not report what is installed: {_reason(exc)}"
         raise CheckpointError(told) from exc
     return Installation(
         interpreter=interpreter,

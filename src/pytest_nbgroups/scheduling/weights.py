@@ -23,19 +23,19 @@ def read_weights(path: Path) -> dict[str, float]:
     except OSError as exc:
         raise DeclarationError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
     except (ValueError, RecursionError) as exc:
-        raise _error(path, f"is not JSON: {exc}", "write it anew") from exc
+        raise _error(path, f"is not JSON: {exc}", "write it again") from exc
     return _checked(path, content)
 
 
 def _checked(path: Path, content: Any) -> dict[str, float]:  # noqa: ANN401  what JSON holds
     if not isinstance(content, dict) or not isinstance(content.get("experiments"), dict):
-        raise _error(path, 'expected {"schema": 1, "experiments": {…}}', "write it anew")
+        raise _error(path, 'expected {"schema": 1, "experiments": {…}}', "write it again")
     if (version := content.get("schema")) != VERSION:
-        raise _error(path, f"schema is {version!r}, expected {VERSION}", "write it anew")
+        raise _error(path, f"schema is {version!r}, expected {VERSION}", "write it again")
     for nodeid, weight in content["experiments"].items():
         if not _is_weight(weight):
             told = f"{nodeid} = {weight!r}: expected seconds, at least 0 and below {DURATION_LIMIT}"
-            raise _error(path, told, "correct it, or write the file anew")
+            raise _error(path, told, "correct it, or write the file again")
     return dict(content["experiments"])
 
 

@@ -80,12 +80,12 @@ def test_nobody_answers() -> None:
     """``input()`` and a debugger need different things."""
     asked = remedy_of("StdinNotImplementedError", "Cell In[1], line 1\n----> 1 input()", "")
     assert asked == (
-        "nobody answers questions while a notebook runs as a test: read the value from a file or an "
+        "questions cannot be answered while a notebook runs as a test: read the value from a file or an "
         "environment variable, or take a default if NBGROUPS is set in os.environ"
     )
     stopped = remedy_of("StdinNotImplementedError", "File /usr/lib/python3.11/pdb.py:369, in f", "")
     assert stopped == (
-        "nobody answers questions while a notebook runs as a test: remove the breakpoint; "
+        "questions cannot be answered while a notebook runs as a test: remove the breakpoint; "
         "pytest --pdb keeps the kernel of a failed notebook for you to look into"
     )
 

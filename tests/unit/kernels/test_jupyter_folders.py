@@ -53,7 +53,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("IPYTHONDIR", raising=False)
     monkeypatch.setattr(Path, "home", refuse)
-    with pytest.raises(KernelStartError, match=r"kernels are installed: Could not .*; set HOME$"):
+    with pytest.raises(KernelStartError, match=r"folders of kernels: Could not .*; set HOME$"):
         kernel_folders()
 
 

@@ -58,9 +58,9 @@ def test_out_of_memory() -> None:
         output="epoch 1",
         traceback="last words",
         evidence=(
-            f"{KILLER} ended 1 process of cgroup /box meanwhile",
+            f"{KILLER} ended 1 process of cgroup /box while it ran",
             BOX_RAN_OUT,
-            "its processes were last seen with 3 GiB, and had 4 GiB at most",
+            "its processes: last sample 3 GiB, peak 4 GiB",
             "no other experiment ran beside it",
         ),
         remedy="let it use less, or raise memory.max of cgroup /box",
@@ -73,7 +73,7 @@ def test_the_victim_is_not_always_the_culprit() -> None:
     found = explain(after=KILLED, recent_bytes=GIB, neighbours=(small, ELSEWHERE, LUNG))
     assert found.message == VERY_LIKELY
     assert found.evidence[2:] == (
-        "its processes were last seen with 1 GiB",
+        "its processes: last sample 1 GiB",
         "beside it ran Lung (3 GiB), Small (512 MiB)",
         "Lung had more: this one may be the victim rather than the cause",
     )
@@ -110,9 +110,9 @@ def test_only_the_machine_counts() -> None:
     assert found.kind is FailureKind.OUT_OF_MEMORY
     assert found.message == VERY_LIKELY
     assert found.evidence == (
-        f"{KILLER} ended 2 processes of the machine meanwhile",
+        f"{KILLER} ended 2 processes of the machine while it ran",
         "what ran out is physical memory of the machine, 16 GiB",
-        "its processes were last seen with 1 GiB",
+        "its processes: last sample 1 GiB",
         "beside it ran Elsewhere (9 GiB)",
         "Elsewhere had more: this one may be the victim rather than the cause",
     )
@@ -128,8 +128,8 @@ def test_killed_from_outside(returncode: int) -> None:
         f"the kernel died in cell 2 of 3: SIGKILL{code}, sent from outside or by the notebook itself",
     )
     assert found.evidence == (
-        f"{KILLER} ended no process of cgroup /box meanwhile",
-        "its processes were last seen with 1 GiB",
+        f"{KILLER} ended no process of cgroup /box while it ran",
+        "its processes: last sample 1 GiB",
     )
     assert found.remedy == (
         "find out who sent it: a person, a job scheduler, a guard such as systemd-oomd or earlyoom, "
@@ -143,7 +143,7 @@ def test_a_kill_elsewhere_on_the_machine() -> None:
     found = explain(after=after)
     assert found.kind is FailureKind.KERNEL_DIED
     assert found.evidence == (
-        f"{KILLER} ended no process of cgroup /box meanwhile",
+        f"{KILLER} ended no process of cgroup /box while it ran",
         "elsewhere on the machine it ended 1 process",
     )
 
@@ -220,7 +220,7 @@ def test_a_signal_that_a_cell_may_have_sent(
 def test_a_kill_that_a_cell_may_have_sent() -> None:
     """It stands below what is known of the memory."""
     assert explain(sources=["os.kill(os.getpid(), 9)"]).evidence == (
-        f"{KILLER} ended no process of cgroup /box meanwhile",
+        f"{KILLER} ended no process of cgroup /box while it ran",
         "cell 1 calls os.kill()",
     )
 
@@ -241,7 +241,7 @@ def test_the_limit_on_cpu_time() -> None:
             "it had used up its hard limit of 60 s of CPU time when it was killed",
             "cell 2 calls resource.setrlimit()",
         ),
-        remedy="raise the limit where it is set: the shell (ulimit -t), a job scheduler, the notebook itself",
+        remedy="raise the limit at its source: the shell (ulimit -t), a job scheduler, the notebook itself",
     )
 
 

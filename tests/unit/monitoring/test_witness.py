@@ -85,9 +85,9 @@ def test_a_kernel_that_was_killed(scene: Scene) -> None:
     failure, warnings = scene.witness.explain(death_failure(-9, cell=cell), usage, ["", "x"])
     assert failure is not None
     assert failure.kind is FailureKind.OUT_OF_MEMORY
-    assert failure.evidence[0].endswith("ended 1 process of cgroup /box meanwhile")
+    assert failure.evidence[0].endswith("ended 1 process of cgroup /box while it ran")
     assert failure.evidence[2:4] == (
-        "its processes were last seen with 100 B, and had 150 B at most",
+        "its processes: last sample 100 B, peak 150 B",
         "beside it ran Lung (200 B)",
     )
     assert warnings == ()

@@ -157,7 +157,7 @@ def test_what_was_seen_of_a_death(kind: FailureKind) -> None:
     assert (
         "\n\nlast lines of the kernel's log:\n    last words\n\n"
         "E   the kernel died in cell 5 of 12: out of memory\n\n"
-        "what was seen:\n    1 process was ended\n    beside it ran Lung (3 GiB)\n\n"
+        "evidence:\n    1 process was ended\n    beside it ran Lung (3 GiB)\n\n"
     ) in told
     assert "\nremedy: declare ram\n" in told
 

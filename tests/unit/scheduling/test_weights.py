@@ -81,7 +81,7 @@ def test_a_directory(path: Path) -> None:
 
 
 REMEDY = (
-    "; write it anew with: pytest --run-experiments --experiment-plan --experiment-weights FILE"
+    "; write it again with: pytest --run-experiments --experiment-plan --experiment-weights FILE"
 )
 
 

@@ -23,7 +23,7 @@ def refuse_plan_alone(config: pytest.Config) -> None:
     """Explain the option in a session that runs no experiments. Raises pytest.UsageError."""
     if value_of(config, PLAN):
         raise pytest.UsageError(
-            "--experiment-plan tells what --run-experiments would run: give both"
+            "--experiment-plan shows what --run-experiments would run: give both"
         )
 
 
