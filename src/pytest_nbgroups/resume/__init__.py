@@ -1,1 +1,1 @@
-"""Everything that an attempt leaves to the next."""
+"""Reuse of an experiment's earlier attempt."""

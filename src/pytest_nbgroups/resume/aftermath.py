@@ -1,4 +1,4 @@
-"""Effect of recording and reuse on the failure of a later notebook."""
+"""Evidence in a failure that comes from recording files or from reusing notebooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_nbgroups.resume.checkpoint import Step
 from pytest_nbgroups.resume.file_contents import absolute
 
 _NAMED = 3
-"""How many files a failure names; the others it counts."""
+"""Number of files that a failure names; it only counts the others."""
 _NOTABLE_S = 1.0
 _MISSING = re.compile(r"FileNotFoundError|No such file|does not exist|cannot find", re.IGNORECASE)
 _RERUN_ALL = (
@@ -23,7 +23,7 @@ _RERUN_ALL = (
 
 
 def with_reading(failure: Failure, spent_s: float) -> Failure:
-    """Add to a deadline's evidence what went to files: no cell took that time."""
+    """Add the time spent on files to the evidence of a deadline: no cell took that time."""
     if failure.kind is not FailureKind.DEADLINE or spent_s < _NOTABLE_S:
         return failure
     fact = f"{format_duration(spent_s)} of the experiment went to recording its files for --experiment-resume"
@@ -31,20 +31,20 @@ def with_reading(failure: Failure, spent_s: float) -> Failure:
 
 
 def is_for_want_of_a_file(failure: Failure) -> bool:
-    """Return whether a message is about a missing file."""
+    """Return True if the failure mentions a missing file."""
     return _MISSING.search(_told(failure)) is not None
 
 
 def with_lost(failure: Failure, lost: Sequence[str]) -> Failure:
-    """Add which files are gone, and that the notebooks before it have to run again."""
+    """Add the files that are gone, and the advice to run the earlier notebooks again."""
     evidence = (*failure.evidence, *lost)
     return replace(failure, evidence=evidence, remedy=failure.remedy or _RERUN_ALL)
 
 
 def lost_files(steps: Sequence[Step], directory: str, failure: Failure) -> tuple[str, ...]:
-    """Name the files that reused notebooks had left are gone now.
+    """List the files that reused notebooks had left and that are gone now.
 
-    Of those that a later reused one has removed itself, only what the failure mentions.
+    A file that a later reused notebook removed counts only if the failure mentions it.
     """
     told = _told(failure)
     left = {path: step.name for step in reversed(steps) for path in step.files}

@@ -1,4 +1,4 @@
-"""Work that reads files, in a thread that can be left behind when a file does not answer."""
+"""Work that reads files, in a thread that can be abandoned if a file does not answer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Value = TypeVar("Value")
 
 
 async def aside(work: Callable[[], Value], bounds: ReadingBounds) -> Value:
-    """Wait for work in a thread of its own, as long as ``bounds`` allows it.
+    """Run work in a separate thread and wait for it as long as ``bounds`` allows.
 
-    Raises what the work raises, ReadingCutError if it was left behind, and CancelledError at once.
+    Raises the errors of the work, ReadingCutError if it was left behind, and CancelledError at once.
     """
     future = asyncio.wrap_future(_start(work, bounds))
     try:
@@ -28,11 +28,11 @@ async def aside(work: Callable[[], Value], bounds: ReadingBounds) -> Value:
                 bounds.watch()
         return future.result()
     finally:
-        future.cancel()  # nothing is to reach the loop later, which may be closed by then
+        future.cancel()  # the loop may be closed by the time that the thread ends
 
 
 def aside_blocking(work: Callable[[], Value], bounds: ReadingBounds) -> Value:
-    """As `aside` for a caller without an event loop, which stays open to signals."""
+    """Do as `aside` for a caller without an event loop; signals still get through."""
     future = _start(work, bounds)
     while not wait([future], timeout=_LOOK_S).done:
         bounds.watch()
@@ -40,7 +40,7 @@ def aside_blocking(work: Callable[[], Value], bounds: ReadingBounds) -> Value:
 
 
 def _start(work: Callable[[], Value], bounds: ReadingBounds) -> Future[Value]:
-    """A daemon thread: the threads of an executor are joined before Python ends."""
+    """Start a daemon thread: Python joins the threads of an executor before it ends."""
     future: Future[Value] = Future()
     future.set_running_or_notify_cancel()
 

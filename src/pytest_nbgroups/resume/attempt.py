@@ -1,4 +1,4 @@
-"""One attempt of an experiment: what it may reuse of the last one, and what it leaves to the next."""
+"""One attempt of an experiment: it reuses notebooks of the last one, and records for the next."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from pytest_nbgroups.resume.written import WrittenFiles
 SAME_SESSION = "it has been tried in this session already"
 
 _INTERPRETERS = Interpreters()
-"""Of all attempts in this process."""
+"""Shared by all attempts in this process."""
 
 
 class Attempt:
     """Reads the checkpoint of the last attempt and writes that of this one.
 
-    ``env`` is what the notebooks' requirements are looked for in. Its methods block while they read
-    the experiment's files: call them through `aside`, with ``bounds``. None raises if something
-    cannot be read or written, which costs a warning or a notebook that runs once more. What reads
-    files raises ReadingStoppedError once the run is being cancelled.
+    The notebooks' requirements are looked up in ``env``. The methods block while they read the
+    experiment's files: call them through `aside`, with ``bounds``. No method raises if a file
+    cannot be read or written: that costs a warning, or a notebook that runs once more. Methods
+    that read files raise ReadingStoppedError once the run is being cancelled.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Attempt:
 
     @property
     def warnings(self) -> list[str]:
-        """Return the warnings so far, including one about reading that was cut."""
+        """Problems so far, including reading that was cut."""
         return [*self._warnings, *([self._cut_warning] if self.bounds.reason else [])]
 
     @property
@@ -101,18 +101,18 @@ class Attempt:
 
     @property
     def count(self) -> int:
-        """Return how many notebooks are recorded."""
+        """Number of notebooks recorded."""
         return len(self._steps)
 
     @property
     def is_whole(self) -> bool:
-        """Return whether nothing is left to run, as was last looked."""
+        """True if the last `look` left no notebook to run."""
         return self.reuse is not None and self.reuse.is_whole(len(self._experiment.notebooks))
 
     def look(self) -> Reuse | None:
-        """Find what can be reused as things are now; None if that was not asked for.
+        """Find the notebooks that can be reused now; None if ``--experiment-resume`` is off.
 
-        What an attempt in the same session has left is for the next session.
+        The record of an attempt in the same session is for the next session.
         """
         self._warnings.clear()
         self._unreadable = ""
@@ -125,13 +125,13 @@ class Attempt:
         return self.reuse
 
     def unlooked(self) -> Reuse | None:
-        """Return the value of `look` if the files could not be read."""
+        """Return the result of `look` for files that could not be read."""
         if self._settings.resume:
             self.reuse = Reuse(reason=self.bounds.reason)
         return self.reuse
 
     def _recorded(self) -> Checkpoint | None:
-        """The last attempt. Its digests are of use even if nothing is to be reused."""
+        """Return the last attempt. Its digests save reading even if no notebook is reused."""
         try:
             recorded = self._file.read()
         except CheckpointError as exc:
@@ -171,7 +171,7 @@ class Attempt:
             yield self._plan(notebook, fault)
 
     def _plan(self, notebook: Notebook, fault: str) -> Planned:
-        """``fault`` is what `_read_data` gives."""
+        """Plan one notebook; ``fault`` is the result of `_read_data`."""
         skip = notebook_skip(notebook, self._env)
         if skip is not None:
             return Planned(name=notebook.name, skip=skip)
@@ -194,7 +194,7 @@ class Attempt:
         return False
 
     def _read_data(self) -> str:
-        """Look at the files of ``[run] data`` as they are; why that cannot be done, else empty."""
+        """Read the files of ``[run] data`` as they are now; return the error, or an empty text."""
         try:
             left_out = [self._settings.artifacts]
             self._data = read_data(self._experiment, self._contents, left_out=left_out)
@@ -205,29 +205,29 @@ class Attempt:
     # What this attempt leaves
 
     def begin(self, steps: tuple[Step, ...]) -> None:
-        """Forget of the last attempt all that is not reused, before a file changes.
+        """Forget the steps of the last attempt that are not reused, before a file changes.
 
-        That there is an attempt, and what it names, is recorded before its first notebook runs.
+        The attempt and the paths that it names are recorded before its first notebook runs.
         """
         self._steps = steps
         self.written.take_over(self._recorded_steps, steps)
         self._write()
 
     def before(self, notebook: Notebook) -> Planned:
-        """Note what a notebook depends on that is about to run, or to be skipped."""
+        """Note the dependencies of a notebook that is about to run or to be skipped."""
         known = self._data
         fault = self._read_data()
         if self._data != known:
-            self._write()  # to read it may have taken long, and the notebook may fail
+            self._write()  # keep the digests even if the notebook fails: reading can take long
         planned = self._plan(notebook, fault)
-        with suppress(ReadingCutError):  # told by what comes after
+        with suppress(ReadingCutError):  # `after` records it as a doubt
             self.written.before()
         return planned
 
     def after(self, result: NotebookResult, planned: Planned) -> None:
-        """Record that a notebook has passed or was skipped; ``planned`` is what `before` gave.
+        """Record that a notebook has passed or was skipped; ``planned`` is the result of `before`.
 
-        If not all files can be read, that is a doubt.
+        If not all files can be read, the step records a doubt.
         """
         state = self._state(result.name)
         step = Step(
@@ -249,7 +249,7 @@ class Attempt:
         try:
             inside = read_directory(experiment.directory, self._contents, left_out=left_out)
             outside = self.written.after(notebook)
-            self.bounds.check()  # who was left behind meanwhile must not record it a second time
+            self.bounds.check()  # an abandoned thread must not record the step a second time
         except ReadingCutError as exc:
             return DirectoryState(doubt=str(exc))
         return DirectoryState(
@@ -273,7 +273,7 @@ class Attempt:
         )
 
     def left(self) -> int:
-        """Return how many notebooks the next attempt would reuse, were it made now."""
+        """Return the number of notebooks that the next attempt would reuse now."""
         if not self._is_written:
             return 0
         try:
@@ -300,7 +300,7 @@ class Attempt:
 
 
 def looked(attempt: Attempt) -> Reuse | None:
-    """`Attempt.look` for a caller without an event loop; it can be interrupted."""
+    """Call `Attempt.look` without an event loop; it can be interrupted."""
     try:
         return aside_blocking(attempt.look, attempt.bounds)
     except ReadingCutError:

@@ -14,7 +14,7 @@ from pytest_nbgroups.resume.naming import UNNAMED, Names
 
 
 class OtherExperiments:
-    """Reads what the other experiments of the same artifacts folder name. Nothing raises."""
+    """Reads the paths that other experiments of the same artifacts folder name. Never raises."""
 
     def __init__(self, artifacts: Artifacts, experiment: str, root: str) -> None:
         self._folder = artifacts.folder
@@ -23,9 +23,9 @@ class OtherExperiments:
         self._root = root
 
     def beside(self, since_ns: int, running: Collection[str]) -> dict[str, Names]:
-        """Those that run, and those whose checkpoint was written since, by name.
+        """Return the experiments that run, or wrote their checkpoint since, by name.
 
-        An experiment that runs has a checkpoint: it is written before its first notebook starts.
+        A running experiment has a checkpoint: it is written before its first notebook starts.
         """
         names = {}
         for name, path in self._others():
@@ -35,7 +35,7 @@ class OtherExperiments:
         return {name: each for name, each in names.items() if each is not None}
 
     def suspect(self, path: str, directory: str) -> str:
-        """Return the experiments that may have written a file: they name it, or share its directory."""
+        """Return another experiment that may have written a file: it names the file or shares its directory."""
         is_inside = path.startswith(f"{directory}{os.sep}")
         for name, other in self._others():
             names = self._names(other)
@@ -53,7 +53,7 @@ class OtherExperiments:
                     yield path.relative_to(self._checkpoints).with_suffix("").as_posix(), path
 
     def _names(self, path: Path) -> Names | None:
-        """None for a checkpoint that is damaged, or of another version."""
+        """Read the names in a checkpoint; None if it is damaged or of another version."""
         try:
             directory, texts = decode_names(path.read_text("ascii"))
         except (OSError, UnicodeDecodeError, CheckpointError):

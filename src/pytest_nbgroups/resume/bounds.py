@@ -12,11 +12,11 @@ from pytest_nbgroups.core.errors import CheckpointError
 from pytest_nbgroups.core.units import SIZE_LIMIT, Size, format_duration, format_size
 
 STALL_S = 30.0
-"""A read or a look that takes longer gets no answer: a hard NFS mount waits for its server for ever."""
+"""A read that takes longer counts as unanswered: a hard NFS mount waits for its server for ever."""
 LONGEST_S = 300.0
-"""For all the files that are read after one notebook, if no deadline says less."""
+"""Limit for all the files read after one notebook, unless a deadline is closer."""
 GRACE_S = 1.0
-"""Between the moment when a reader has to stop and the one when it is left behind."""
+"""Time from the moment when a reader has to stop until it is left behind."""
 
 
 class ReadingStoppedError(Exception):
@@ -24,7 +24,7 @@ class ReadingStoppedError(Exception):
 
 
 class ReadingCutError(CheckpointError):
-    """Not all files can be read within the bounds; the text has the place and the reason."""
+    """Not all files can be read within the bounds; the text names the file and the reason."""
 
 
 def _never() -> bool:
@@ -34,8 +34,8 @@ def _never() -> bool:
 class ReadingBounds:
     """Ends the reading of files that are too large, too slow, or do not answer.
 
-    The thread that reads calls `at`, `expect`, `count` and `check`, which raise; the one that waits
-    for it calls `watch`. Once cut, reading stays cut: the attempt records no more files.
+    The reading thread calls `at`, `expect`, `count` and `check`, which raise; the waiting thread
+    calls `watch`. Once cut, reading stays cut: the attempt records no more files.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class ReadingBounds:
         is_stopped: Callable[[], bool] = _never,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Paths are shown relative to ``folder``; ``limit`` counts what is read, not what is known."""
+        """Show paths relative to ``folder``; ``limit`` counts bytes read, not files already known."""
         self.ends_at: float | None = None
         """Deadline of the experiment, on ``clock``."""
         self.reason = ""
-        """Why reading was cut; empty if it was not."""
+        """Reason why reading was cut; empty if it was not."""
         self.spent_s = 0.0
-        """How long readers have taken."""
+        """Time that readers have taken, in seconds."""
         self._folder = folder
         self._limit = limit or Size(SIZE_LIMIT)
         self._is_stopped = is_stopped
@@ -64,7 +64,7 @@ class ReadingBounds:
 
     @contextmanager
     def reader(self) -> Iterator[None]:
-        """Make this thread the one that reads; an earlier one that still does is left behind."""
+        """Make this thread the reader; an earlier one that still reads is left behind."""
         own = self._reader = threading.get_ident()
         self._began = self._progress = self._clock()
         try:
@@ -75,12 +75,12 @@ class ReadingBounds:
                 self.spent_s += self._clock() - self._began
 
     def at(self, path: str) -> None:
-        """Note which file or folder is looked at next, so that a message can name it."""
+        """Note the file or folder that is read next, so that a message can name it."""
         self._path = path
         self.check()
 
     def expect(self, size: int) -> None:
-        """Refuse a file that is too large before it is read in vain."""
+        """Refuse a file that is too large before reading it."""
         if self._read_bytes + size > self._limit.bytes:
             before = f" after {format_size(self._read_bytes)}" if self._read_bytes else ""
             self._cut(
@@ -89,7 +89,7 @@ class ReadingBounds:
             )
 
     def count(self, size: int) -> None:
-        """Note that so many bytes were read."""
+        """Count the bytes that were read."""
         self._read_bytes += size
         if self._read_bytes > self._limit.bytes:
             self._cut(f"{self._so_far}, more than experiment_checkpoint_limit = {self._limit}")
@@ -119,7 +119,7 @@ class ReadingBounds:
         longest = self._began + LONGEST_S
         if self.ends_at is None:
             return longest
-        # Half of what is left: the verdict on the notebooks still to come is theirs.
+        # Half of the time left: the other half is for the notebooks that still have to run.
         return min(longest, (self._began + max(self._began, self.ends_at)) / 2)
 
     def _cut_for_time(self) -> None:

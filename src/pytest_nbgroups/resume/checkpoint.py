@@ -1,4 +1,4 @@
-"""The record of an attempt, and the part that a later one may reuse. Pure."""
+"""The record of an experiment's attempt, and the part that a later one can reuse. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pytest_nbgroups.core.model import NotebookOutcome
 
 NO_CHECKPOINT = "no earlier attempt is recorded"
 _NAMED = 3
-"""How many changes a sentence names; the others it counts."""
+"""Number of changes that a sentence names; it only counts the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileState:
-    """A file's content, and what shows without reading it that it is still the same."""
+    """A file's digest, and the values that show without reading that it is unchanged."""
 
     size: int
     mtime_ns: int
@@ -23,33 +23,33 @@ class FileState:
     inode: int
     sha256: str
     settled: bool
-    """Whether it was old enough when it was read that any later change shows in its times."""
+    """True if the file was old enough when it was read for any later change to show in its times."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """Everything that a notebook's result depends on, beside the files of its experiment's directory."""
+    """The dependencies of a notebook's result, except the files of its experiment's directory."""
 
     code: str
     """Digest of the sources of its code cells."""
     tags: str
-    """Digest of their tags."""
+    """Digest of the tags of its code cells."""
     kernel: str
-    """Its name."""
+    """Name of the kernel."""
     kernelspec: str
-    """Digest of what starts it."""
+    """Digest of the command, variables and folder that start the kernel."""
     resources: Mapping[str, str] = field(default_factory=dict)
-    """Of what the experiment declares, that which its kernels notice."""
+    """The declared resources that its kernels notice."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Digest of each declared variable."""
     interpreter: str = ""
-    """Empty, as are the distributions, where it is no Python."""
+    """Python version and prefix. Empty, like the distributions, if the kernel is not a Python kernel."""
     distributions: Mapping[str, str] = field(default_factory=dict)
-    """Versions."""
+    """Version of each installed distribution."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Digest of each file that ``[run] data`` names."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    """The patterns of ``[run] outputs``: what counts with the files of the directory."""
+    """The patterns of ``[run] outputs``: they decide which files outside count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +62,13 @@ class Step:
     kernel: str | None = None
     cells_total: int = 0
     fingerprint: Fingerprint | None = None
-    """None for one that was skipped, and where there is a doubt."""
+    """None if the notebook was skipped or there is a doubt."""
     files: Mapping[str, FileState] = field(default_factory=dict)
-    """Of the directory, and those outside that it or an earlier notebook wrote, as far as that was seen.
+    """Files of the directory, and those outside that this or an earlier notebook was seen to write.
 
     By path relative to the directory, with forward slashes."""
     doubt: str = ""
-    """Why it cannot be known whether all is as it was then; empty if it can."""
+    """Reason why the notebook cannot be reused safely; empty if it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Checkpoint:
     """Id of the session of the attempt."""
     steps: tuple[Step, ...] = ()
     known: Mapping[str, FileState] = field(default_factory=dict)
-    """Files that need not be read again, besides those of the steps, by path as there."""
+    """More files that need not be read again, with the same kind of path as in the steps."""
     names: tuple[str, ...] = ()
     """The texts of the experiment's sources and outputs that may be paths, as `path_texts` gives them."""
 
@@ -94,7 +94,7 @@ class Planned:
     skip: str | None = None
     fingerprint: Fingerprint | None = None
     doubt: str = ""
-    """Why it has no fingerprint."""
+    """Reason for a missing fingerprint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,19 +103,19 @@ class Reuse:
 
     steps: tuple[Step, ...] = ()
     reason: str = ""
-    """Why it is not longer; empty if nothing is left to run."""
+    """Reason why the prefix is not longer; empty if no notebook is left to run."""
 
     @property
     def reused(self) -> int:
-        """Return how many of them passed then; the others are skipped again."""
+        """Number of steps that passed; the others are skipped again."""
         return sum(step.outcome is NotebookOutcome.PASSED for step in self.steps)
 
     def is_whole(self, count: int) -> bool:
-        """Return whether none of ``count`` notebooks is left to run, and one at least is reused."""
+        """Return True if no notebook of ``count`` is left to run, and at least one is reused."""
         return self.reused > 0 and len(self.steps) == count
 
     def text(self, count: int, verb: str) -> str:
-        """``reuses 2 of 5 notebooks (3-fit.ipynb: its code has changed)``; ``verb`` is ``reuses``."""
+        """Return ``reuses 2 of 5 notebooks (3-fit.ipynb: its code has changed)``; ``verb`` is ``reuses``."""
         if self.is_whole(count):
             return f"{verb} all its notebooks" if count > 1 else f"{verb} its notebook"
         told = f"{self.reused} of {count} notebooks" if self.reused else "nothing"
@@ -123,7 +123,7 @@ class Reuse:
 
 
 ContentOf: TypeAlias = Callable[[str], str | None]
-"""Digest of a file as it is now, by its path; None if there is none, empty if it cannot be read."""
+"""Return the digest of a file now, by path: None if it is missing, empty if it cannot be read."""
 
 
 def _unsuspected(_path: str) -> str:
@@ -139,20 +139,20 @@ def reusable(
 ) -> Reuse:
     """Choose the longest prefix whose notebooks and files are as they were recorded.
 
-    A prefix stands if every file that was there after its last notebook has its content of
-    then. Later files do not count. ``planned`` is read no further than needed. ``suspect`` gives
-    the other experiment that may have written a file, empty if there is none.
+    A prefix is reusable if every file that existed after its last notebook still has the same
+    content. Later files do not count. ``planned`` is read no further than needed. ``suspect``
+    gives the other experiment that may have written a file, empty if there is no other.
     """
     matching, reason = _matching(recorded.steps, planned)
     for count in range(len(matching), 0, -1):
         if not (fault := _fault(matching[count - 1], content_of, suspect)):
             return Reuse(steps=matching[:count], reason=reason)
-        reason = fault  # in the end that of the shortest that does not stand
+        reason = fault  # the last one kept is that of the shortest prefix that fails
     return Reuse(reason=reason)
 
 
 def _matching(steps: Sequence[Step], planned: Iterable[Planned]) -> tuple[tuple[Step, ...], str]:
-    """The first steps that would be made alike now, and why the next would not."""
+    """Return the first steps that are unchanged now, and the reason why the next has changed."""
     matching: list[Step] = []
     for now in planned:
         if len(matching) == len(steps):
@@ -184,7 +184,7 @@ def _other_skip(step: Step, now: Planned) -> str:
 
 
 def _fault(step: Step, content_of: ContentOf, suspect: Callable[[str], str]) -> str:
-    """Return why the files are not as they were after a step; empty if they are."""
+    """Return how the files differ from those after a step; empty if they are the same."""
     if step.doubt:
         return f"{step.name}: {step.doubt}"
     for path, state in step.files.items():
@@ -204,7 +204,7 @@ def _fault(step: Step, content_of: ContentOf, suspect: Callable[[str], str]) -> 
 
 
 def changes(then: Fingerprint, now: Fingerprint) -> Iterator[str]:
-    """Yield each change as a clause, the most important first."""
+    """Yield each change as part of a sentence, the most important first."""
     if then.code != now.code:
         yield "its code has changed"
     if then.tags != now.tags:
@@ -251,7 +251,7 @@ def _updated(name: str, then: str, now: str) -> str:
 
 
 def _version(text: str) -> str:
-    """Without the digest of its source."""
+    """Return a version without the digest of its origin."""
     return text.partition(" ")[0]
 
 

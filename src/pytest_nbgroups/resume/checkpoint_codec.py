@@ -14,9 +14,10 @@ from pytest_nbgroups.core.model import NotebookOutcome
 from pytest_nbgroups.resume.checkpoint import Checkpoint, FileState, Fingerprint, Step
 
 VERSION = 3
-"""1: without the files outside of the directory, and with other digests of files full of zeros.
+"""Version of the format. An older checkpoint is refused, and its notebooks run again.
 
-2: with the keys of the tables in the fingerprint."""
+1 had no files outside of the directory, and other digests of files full of zeros.
+2 had the keys of the tables in the fingerprint."""
 
 T = TypeVar("T")
 
@@ -28,13 +29,13 @@ _State: TypeAlias = tuple[int, int, int, int, str, bool]
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """A step, apart from what it has in common with other steps."""
+    """A step without the parts that it shares with other steps."""
 
     step: Step
     shared: Mapping[str, str]
-    """Part of its fingerprint -> key in the tables: long, and mostly the same for all notebooks."""
+    """Part of the fingerprint -> key in the tables: long parts, mostly equal in all notebooks."""
     files: Mapping[str, _State]
-    """Those that differ from the step before."""
+    """The files that differ from the step before."""
     gone: tuple[str, ...]
 
 
@@ -56,7 +57,7 @@ class _Document(_Named):
 
 
 def encode(checkpoint: Checkpoint) -> str:
-    """Write one line of ASCII. A step has only those files that differ from the step before."""
+    """Write one line of ASCII. A step holds only the files that differ from the step before."""
     tables: dict[str, Mapping[str, str]] = {}
     document = _Document(
         directory=checkpoint.directory,
@@ -86,7 +87,7 @@ def _entries(checkpoint: Checkpoint, tables: dict[str, Mapping[str, str]]) -> It
 def _parted(
     fingerprint: Fingerprint | None, tables: dict[str, Mapping[str, str]]
 ) -> tuple[Fingerprint | None, Mapping[str, str]]:
-    """A fingerprint without its long parts, and their keys in the tables."""
+    """Return a fingerprint without its long parts, and their keys in the tables."""
     if fingerprint is None:
         return None, {}
     parts = {"distributions": fingerprint.distributions, "data": fingerprint.data}
@@ -107,7 +108,7 @@ def _states(files: Mapping[str, FileState]) -> dict[str, _State]:
 
 
 def decode(text: str) -> Checkpoint:
-    """Read what `encode` gave. Raises CheckpointError for anything else."""
+    """Read the text that `encode` wrote. Raises CheckpointError for any other text."""
     document = _read(text, _Document)
     return Checkpoint(
         directory=document.directory,
@@ -119,7 +120,7 @@ def decode(text: str) -> Checkpoint:
 
 
 def decode_names(text: str) -> tuple[str, tuple[str, ...]]:
-    """Read no more than the directory and the names. Raises CheckpointError."""
+    """Read only the directory and the names. Raises CheckpointError."""
     named = _read(text, _Named)
     return named.directory, named.names
 

@@ -1,4 +1,4 @@
-"""The file that an experiment's checkpoint is kept in."""
+"""The file of an experiment's checkpoint."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ class CheckpointFile:
 
     @property
     def directory(self) -> str:
-        """Return the experiment's directory, because two roots may hold experiments of one name."""
+        """Path of the experiment: two rootdirs can hold experiments with the same name."""
         with suppress(ValueError):  # on another drive
             relative = os.path.relpath(self._experiment.directory, self._artifacts.folder)
             return Path(relative).as_posix()
         return self._experiment.directory.as_posix()
 
     def read(self) -> Checkpoint | None:
-        """None if there is none of this experiment. Raises CheckpointError for one that is damaged."""
+        """Read the checkpoint; None if this experiment has no checkpoint.
+
+        Raises CheckpointError for a damaged one.
+        """
         try:
             recorded = decode(self.path.read_text("ascii"))
         except FileNotFoundError:
@@ -40,7 +43,7 @@ class CheckpointFile:
         return recorded if recorded.directory == self.directory else None
 
     def write(self, checkpoint: Checkpoint) -> str:
-        """Return why it cannot be written; empty if it was."""
+        """Write the checkpoint; return the error, or an empty text."""
         try:
             self._artifacts.prepare()
             self._artifacts.make_room(self.path)

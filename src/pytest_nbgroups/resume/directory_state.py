@@ -17,15 +17,15 @@ FOREIGN_FOLDERS = frozenset(
         *(".ipynb_checkpoints", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"),
     }
 )
-"""Of tools, which write there at times of their own; no notebook's result depends on them."""
+"""Folders of tools, which write there at any time; no notebook's result depends on them."""
 _FOREIGN_FILES = frozenset({".DS_Store", "Thumbs.db"})
-_FOREIGN_PREFIX = ".nfs"  # what NFS makes of a file that is removed while open
+_FOREIGN_PREFIX = ".nfs"  # NFS renames a file that is removed while open
 _ENVIRONMENT_FILE = "pyvenv.cfg"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectoryState:
-    """The files that count, and why that may not be all."""
+    """The files that count, and the reason why some may be missing."""
 
     files: dict[str, FileState] = field(default_factory=dict)
     """By path relative to the directory, with forward slashes."""
@@ -37,9 +37,9 @@ def read_directory(
 ) -> DirectoryState:
     """Read every file in or below a directory that a notebook may have read or written.
 
-    These do not count: notebooks, the directory's experiment.toml, what lies in ``left_out``,
-    virtual environments, the folders of version control and caches of tools. A link counts with
-    what it leads to. What vanishes meanwhile was not there.
+    These do not count: notebooks, the directory's experiment.toml, files in ``left_out``, virtual
+    environments, the folders of version control and caches of tools. A link counts with the
+    content of its target. A file that vanishes during the walk does not count.
     """
     walk = Walk(left_out, look=contents.look)
     files = {}
@@ -56,27 +56,27 @@ def read_directory(
 
 
 class Walk:
-    """Finds the files in and below a folder, links followed, less what tools leave there."""
+    """Finds the files in and below a folder, without those of tools. Follows links."""
 
     def __init__(
         self, left_out: Collection[Path] = (), *, look: Callable[[str], None] = lambda _path: None
     ) -> None:
-        """``look`` is called with each folder before it is listed; it may raise."""
+        """Call ``look`` with each folder before listing it; it may raise."""
         self.doubts: list[str] = []
-        """Why it may not have found all."""
+        """Reasons why files may be missing."""
         self._left_out = {os.path.realpath(path) for path in left_out}
         self.look = look
 
     def enters(self, shown: str, names: Collection[str]) -> bool:
-        """Return whether what lies in a folder counts; ``names`` is its listing."""
+        """Return True if the files of a folder count; ``names`` is its listing."""
         return not shown or _ENVIRONMENT_FILE not in names
 
     def files(
         self, folder: str, shown: str = "", *, above: frozenset[str] = frozenset()
     ) -> Iterator[tuple[str, str]]:
-        """Path of each file, and the path below ``shown`` by which it is known.
+        """Yield the path of each file, and its path below ``shown``.
 
-        A link to a folder that it lies in, which is one of those ``above``, is passed over.
+        A link to a folder that contains it, one of ``above``, is skipped: it would never end.
         """
         self.look(folder)
         real = os.path.realpath(folder)

@@ -18,26 +18,27 @@ _ZEROS = bytes(_BLOCK)
 _SECTOR = 512
 """Unit of ``st_blocks``, whatever the file system."""
 _SETTLED_AFTER_NS = 3 * 10**9
-"""What was written more recently than this may be written again without a change of its times:
-file systems count in up to two seconds."""
+"""A file written more recently can change again and keep its times: some file systems count in
+steps of two seconds."""
 
 
 class FileContents:
-    """Reads files within bounds; remembers what it has read, and what earlier runs have."""
+    """Reads files within bounds; remembers the digests of this run and of earlier ones."""
 
     def __init__(self, bounds: ReadingBounds | None = None) -> None:
         self._known: dict[str, FileState] = {}
         self._bounds = bounds or ReadingBounds()
 
     def know(self, folder: str, files: Mapping[str, FileState]) -> None:
-        """Take over what was known of files, by their paths relative to a folder."""
+        """Take over known states of files, by their paths relative to a folder."""
         self._known |= {absolute(folder, path): state for path, state in files.items()}
 
     def state(self, path: str) -> FileState:
-        """The file as it is, links followed. Raises OSError, also for what is no regular file.
+        """Return the state of a file now; follow links.
 
-        A file whose size, times and inode are those of a settled state has its content. A link
-        that leads nowhere has a content of its own. Raises ReadingCutError, ReadingStoppedError.
+        A file with the size, times and inode of a settled state is not read again. A link without
+        a target has a separate digest. Raises OSError, also if it is not a regular file,
+        ReadingCutError and ReadingStoppedError.
         """
         self._bounds.at(path)
         try:
@@ -52,16 +53,16 @@ class FileContents:
         return known
 
     def look(self, path: str) -> None:
-        """Note that something is looked at. Raises ReadingCutError, ReadingStoppedError."""
+        """Note the path that is read next. Raises ReadingCutError, ReadingStoppedError."""
         self._bounds.at(path)
 
     def content(self, path: str) -> str | None:
-        """Digest of the file as it is; None if there is none, empty if it cannot be read."""
+        """Return the digest of a file now: None if it is missing, empty if it cannot be read."""
         try:
             return self.state(path).sha256
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError):  # the second for what can be no path
+        except (OSError, ValueError):  # ValueError: the text cannot be a path
             return ""
 
     def _read(self, path: str, status: os.stat_result) -> FileState:
@@ -81,9 +82,9 @@ class FileContents:
         )
 
     def _digest(self, file: BinaryIO, *, has_holes: bool) -> str:
-        """Of the content alone: holes count as the zeros that they are read as, and cost nothing."""
+        """Return the digest of the content. Holes count as zeros and are not read."""
         digest = hashlib.sha256()
-        kept: list[int] = []  # where runs of blocks that are not all zeros begin and end
+        kept: list[int] = []  # start and end of each run of blocks that are not all zeros
         for index, block in self._blocks(file, has_holes=has_holes):
             if block == (_ZEROS if len(block) == _BLOCK else bytes(len(block))):
                 continue
@@ -97,7 +98,7 @@ class FileContents:
         return hashlib.sha256(f"{size} {kept} {digest.hexdigest()}".encode()).hexdigest()
 
     def _blocks(self, file: BinaryIO, *, has_holes: bool) -> Iterator[tuple[int, bytes]]:
-        """Number and content of each block, less those that lie in holes."""
+        """Yield number and content of each block, except those in holes."""
         index = 0
         while True:
             if has_holes:
@@ -118,7 +119,7 @@ class FileContents:
 
 
 def _data_from(file: BinaryIO, position: int) -> int:
-    """Return the offset of the next data; the end of the file if there is none."""
+    """Return the position of the next data; the end of the file if only holes follow."""
     try:
         return os.lseek(file.fileno(), position, os.SEEK_DATA)
     except OSError as exc:
@@ -139,7 +140,7 @@ def _is_same(known: FileState, status: os.stat_result) -> bool:
 
 
 def _dangling(path: str) -> FileState:
-    """A link that leads nowhere. Raises OSError for what is not there at all."""
+    """Return the state of a link without a target. Raises OSError if there is no link."""
     target = os.readlink(path)  # noqa: PTH115  as above
     digest = hashlib.sha256(os.fsencode(f"link to nowhere: {target}"))
     return FileState(

@@ -1,4 +1,4 @@
-"""Fingerprint of everything that a notebook's result depends on, from its file, kernel and experiment."""
+"""Dependencies of a notebook's result, read from its file, its kernel and its experiment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 NO_FILE = "none"
-"""Content of a pattern that no file matches."""
+"""Digest of a pattern without a matching file."""
 
 _NO_PYTHON = Installation(interpreter="")
 
@@ -45,9 +45,9 @@ def read_fingerprint(
     installation: InstallationOf,
     data: Mapping[str, FileState],
 ) -> Fingerprint:
-    """Read a notebook's fingerprint as it is now; ``data`` is what `read_data` gives.
+    """Read a notebook's fingerprint as it is now; ``data`` is the result of `read_data`.
 
-    Raises NbgroupsError if a part of it is not known.
+    Raises NbgroupsError if a part cannot be found out.
     """
     content = read_notebook(notebook.path)
     kernel = choose_kernel(content, notebook.kernel, settings)
@@ -77,7 +77,7 @@ def _tags(cell: NotebookNode) -> list[str]:
 
 
 def _folder(spec: KernelSpec) -> str | None:
-    """The kernelspec's own folder, if what starts the kernel speaks of it."""
+    """Return the kernelspec's folder if the command or variables of the kernel mention it."""
     spoken = [*spec.argv, *spec.env.values()]
     return spec.resource_dir if any("{resource_dir}" in str(text) for text in spoken) else None
 
@@ -92,9 +92,9 @@ def _installation(name: str, spec: KernelSpec, installation: InstallationOf) -> 
 
 
 def _noticed(experiment: Experiment) -> dict[str, str]:
-    """The CPUs are the number of threads, and what declares no GPU sees none.
+    """Return the resources that kernels notice: CPUs set the threads, and GPUs are visible.
 
-    An assumed GPU depends on the machine.
+    An assumed GPU does not count: it depends on the machine.
     """
     resources = experiment.resources
     gpus = 0 if experiment.has_assumed_gpu else resources.gpu_count
@@ -105,11 +105,11 @@ def _noticed(experiment: Experiment) -> dict[str, str]:
 def read_data(
     experiment: Experiment, contents: FileContents, *, left_out: Collection[Path] = ()
 ) -> dict[str, FileState]:
-    """The files that ``[run] data`` names, by path relative to the experiment's directory.
+    """Read the files that ``[run] data`` names, by path relative to the experiment's directory.
 
-    A folder that a pattern matches counts with all that is in it, less the folders in ``left_out``
-    and what tools leave there. A pattern that matches no file stands for itself. Raises
-    CheckpointError for what cannot be read.
+    A matching folder counts with all its files, except the folders in ``left_out`` and the files
+    of tools. A pattern without a match has an entry, too: a file that appears later is a change.
+    Raises CheckpointError if a file cannot be read.
     """
     found: dict[str, FileState] = {}
     folder = str(experiment.directory)
@@ -138,7 +138,7 @@ def _matches(pattern: str, folder: str, walk: Walk) -> Iterator[str]:
 
 
 def _has_all(pattern: str) -> bool:
-    """Return whether it ends in ``**``: it is all that is in a folder, which a walk finds without circles."""
+    """Return True if a pattern ends in ``**``: a walk finds all files in a folder without circles."""
     return Path(pattern).name == "**"
 
 

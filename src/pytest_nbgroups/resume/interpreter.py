@@ -1,4 +1,4 @@
-"""The Python of a kernel, and its installed packages."""
+"""The Python of a kernel, and its installed distributions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from pytest_nbgroups.resume.bounds import ReadingStoppedError
 _PATIENCE_S = 60.0
 _LOOK_S = 0.2
 
-# For any Python that ipykernel runs on. Of two distributions of one name imports find the first.
+# Works in any Python that ipykernel runs on. The first of two distributions with the same name
+# counts: imports find that one.
 _PROGRAM = """
 import hashlib, importlib.metadata, json, platform, re, sys
 sys.path[:] = [entry for entry in sys.path if entry]
@@ -43,13 +44,13 @@ class Installation:
     interpreter: str
     """``CPython 3.13.1 in /usr``."""
     distributions: Mapping[str, str] = field(default_factory=dict)
-    """Normalized name -> version, with a digest of its origin where it was installed from a path or URL."""
+    """Normalized name -> version, with a digest of its origin if installed from a path or URL."""
     watched: Mapping[str, int] = field(default_factory=dict)
-    """When the folders in which they lie, and the .pth files in these, last changed."""
+    """Folder of distributions, or .pth file in one -> time of its last change, in ns."""
 
 
 InstallationOf: TypeAlias = Callable[[str], Installation]
-"""Tells what a Python has. Raises CheckpointError if it does not tell."""
+"""Return the installation of a Python. Raises CheckpointError if it cannot be found out."""
 
 
 def _never() -> bool:
@@ -60,14 +61,14 @@ class Interpreters:
     """Asks each Python once, and again when something has been installed."""
 
     def __init__(self) -> None:
-        # Without a lock: who is left behind while it looks at a folder that does not answer would
-        # keep it, and to ask a Python twice does no harm.
+        # Without a lock: a thread that is left behind at a folder that does not answer would
+        # hold it for ever, and asking a Python twice does no harm.
         self._known: dict[str, Installation] = {}
 
     def installation(
         self, executable: str, is_stopped: Callable[[], bool] = _never
     ) -> Installation:
-        """Return the installation of a Python. Raises CheckpointError if it cannot be read, ReadingStoppedError."""
+        """Return the installation of a Python. Raises CheckpointError, ReadingStoppedError."""
         known = self._known.get(executable)
         if known is None or any(_changed(*each) for each in known.watched.items()):
             known = self._known[executable] = ask(executable, is_stopped)
@@ -86,9 +87,9 @@ def _modified(path: str) -> int:
 
 
 def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installation:
-    """Start a Python to find out.
+    """Start a Python to find out its installation.
 
-    Raises CheckpointError, and ReadingStoppedError soon after ``is_stopped`` returns True: a Python may hang.
+    Raises CheckpointError, and ReadingStoppedError soon after ``is_stopped`` is true: it can hang.
     """
     try:
         output = _output(executable, is_stopped)
@@ -105,14 +106,17 @@ def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installatio
 
 
 def _watched(folders: Iterable[str]) -> Iterator[str]:
-    """The folders, and the files with the place of an editable package: a folder does not show a change in them."""
+    """Yield the folders and their .pth files.
+
+    An editable package writes its path to a .pth file; a changed file leaves the folder's time.
+    """
     for folder in folders:
         yield folder
         yield from map(str, Path(folder).glob("*.pth"))
 
 
 def _output(executable: str, is_stopped: Callable[[], bool]) -> bytes:
-    """Raises ReadingStoppedError, OSError, subprocess.SubprocessError."""
+    """Run the program. Raises ReadingStoppedError, OSError, subprocess.SubprocessError."""
     command = [executable, "-c", _PROGRAM]
     end = time.monotonic() + _PATIENCE_S
     with subprocess.Popen(  # noqa: S603  the user's own kernel
@@ -139,7 +143,7 @@ def _output(executable: str, is_stopped: Callable[[], bool]) -> bytes:
 
 
 def _reason(exc: Exception) -> str:
-    """Without the program: subprocess quotes every line of it."""
+    """Describe an error without the program: subprocess quotes all its lines."""
     match exc:
         case subprocess.CalledProcessError():
             lines = plain_text(exc.stderr.decode(errors="replace")).strip().splitlines()

@@ -1,4 +1,4 @@
-"""Paths that an experiment names, and how precisely it names one."""
+"""Paths that an experiment names, and the precision of each name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeAlias
 from pytest_nbgroups.hints.paths import ANY
 
 Precision: TypeAlias = tuple[int, int]
-"""How precisely a path is named, compared as it stands."""
+"""Precision of a path's name: a larger tuple is more precise."""
 UNNAMED: Precision = (0, 0)
 _BELOW, _TAIL, _EXACT = 1, 2, 3
 
@@ -30,7 +30,7 @@ class Names:
 
     @cached_property
     def parents(self) -> tuple[str, ...]:
-        """The folders above the directory up to the rootdir; none if that is no folder above."""
+        """The folders above the directory up to the rootdir; empty if the rootdir is not above."""
         found, folder = [], self.directory
         while folder != self.root:
             above = os.path.dirname(folder)  # noqa: PTH120  for thousands of texts
@@ -42,13 +42,13 @@ class Names:
 
     @cached_property
     def exact(self) -> frozenset[str]:
-        """The paths outside of the directory that are named, whether or not they exist."""
+        """The named paths outside of the directory, existing or not."""
         named = (path for path, is_whole in self._resolved() if is_whole)
         return frozenset(path for path in named if self._is_outside(path))
 
     @cached_property
     def beginnings(self) -> frozenset[str]:
-        """Return the beginnings of paths outside of the directory that are named in part: ``/repo/data/run_``."""
+        """Beginnings of partly named paths outside of the directory: ``/repo/data/run_``."""
         begun = {path for path, is_whole in self._resolved() if not is_whole}
         ancestors = {f"{parent}{os.sep}" for parent in self.parents}
         return frozenset(path for path in begun - ancestors if self._is_outside(path))
@@ -70,12 +70,12 @@ class Names:
 
     @cached_property
     def _tails(self) -> frozenset[str]:
-        """The last parts of what is named: ``x.csv`` of ``folder / "x.csv"``."""
+        """The last parts of named paths: ``x.csv`` of ``folder / "x.csv"``."""
         whole = (text for text in self.texts if not text.endswith(ANY))
         return frozenset(text.rpartition("/")[2] for text in whole) - {"", ".", ".."}
 
     def _resolved(self) -> Iterator[tuple[str, bool]]:
-        """Each text as a path, and whether it is the whole of it."""
+        """Yield each text as a path, and True if the text names the whole path."""
         for text in self.texts:
             is_whole = not text.endswith(ANY)
             known = text.removesuffix(ANY)
@@ -86,7 +86,7 @@ class Names:
                 yield (f"{path}{os.sep}" if ends else path), is_whole
 
     def _is_outside(self, path: str) -> bool:
-        """Below the rootdir, but neither in the directory nor a folder above it."""
+        """Return True for a path below the rootdir that is neither in the directory nor above it."""
         if not path.startswith(f"{self.root.rstrip(os.sep)}{os.sep}"):
             return False
         inside = path == self.directory or path.startswith(f"{self.directory}{os.sep}")

@@ -11,9 +11,9 @@ _PROC = Path("/proc")
 
 
 def open_for_writing(paths: Collection[str], proc: Path = _PROC) -> set[str]:
-    """Those of some files that a process of this user writes; none if that is not known.
+    """Return the files that a process of this user writes now; empty if that cannot be found out.
 
-    Such as the log of pytest itself, or the file that its output is sent to.
+    Examples are the log of pytest itself, or the file that its output is sent to.
     """
     wanted = {}
     for path in paths:
@@ -35,12 +35,12 @@ def _written(proc: Path, wanted: Collection[tuple[int, int]]) -> Iterator[tuple[
 def _key(path: Path) -> tuple[int, int]:
     try:
         status = os.stat(path)  # noqa: PTH116  thousands of times
-    except OSError:  # closed meanwhile
+    except OSError:  # closed since it was listed
         return (0, 0)
     return status.st_dev, status.st_ino
 
 
 def _writes(info: Path) -> bool:
-    """Return whether a descriptor was opened for writing: ``flags: 0100001``."""
+    """Return True if a descriptor was opened for writing: ``flags: 0100001``."""
     flags = next(line for line in info.read_text().splitlines() if line.startswith("flags:"))
     return bool(int(flags.split()[1], 8) & os.O_ACCMODE)

@@ -17,9 +17,9 @@ from pytest_nbgroups.resume.directory_state import FOREIGN_FOLDERS, Walk
 from pytest_nbgroups.resume.naming import Names
 
 ENTRIES = 50_000
-"""So many are looked at before and after a notebook, in about a second on a local disk."""
+"""Limit on the files checked before and after a notebook: about a second on a local disk."""
 PATIENCE_S = 5.0
-"""For the same on a slow one."""
+"""Time limit for the same check, for slow disks."""
 
 _TOOL_FOLDERS = frozenset({"node_modules", "site-packages"})
 
@@ -33,23 +33,23 @@ class Snapshot:
 
     files: Mapping[str, Stamp] = field(default_factory=dict)
     declared: frozenset[str] = frozenset()
-    """Those that ``[run] outputs`` names."""
+    """The files that ``[run] outputs`` names."""
     folders: frozenset[str] = frozenset()
-    """The folders that lie directly in those above the directory."""
+    """The direct subfolders of the folders above the directory."""
     doubt: str = ""
-    """Why there may be more."""
+    """Reason why files may be missing."""
 
     def changed_since(self, earlier: Snapshot) -> list[str]:
-        """The files that are new, or have changed."""
+        """Return the files that are new or have changed."""
         return sorted(p for p, stamp in self.files.items() if earlier.files.get(p) != stamp)
 
 
 class Outside:
-    """Looks at the files of the folders that an experiment names, and of those above its own.
+    """Checks the files of the folders that an experiment names, and of those above its directory.
 
-    The first with all that is in them, the others without their folders, except for those that
-    appear while a notebook runs. Neither notebooks nor hidden files nor other experiments'
-    directories count, unless they are named.
+    Named folders count with all their files. Folders above count without their subfolders, except
+    subfolders that appear while a notebook runs. Notebooks, hidden files and other experiments'
+    directories count only if they are named.
     """
 
     def __init__(
@@ -72,19 +72,19 @@ class Outside:
         self._doubt = ""
 
     def snapshot(self, since: Snapshot | None = None) -> Snapshot:
-        """Look at all of them; folders that have appeared since an earlier look are entered too."""
+        """Check all files; enter folders that have appeared since an earlier snapshot, too."""
         declared = self._stamped(self._declared_paths())
         found, folders = self._found(since) if not self._doubt else ({}, frozenset())
         return Snapshot(
             files={**found, **declared},
             declared=frozenset(declared),
             folders=folders,
-            # What is declared is all there is to know.
+            # With declared outputs no other file matters, so a cut search is no doubt.
             doubt=self._doubt if self._outputs is None else "",
         )
 
     def _found(self, since: Snapshot | None) -> tuple[dict[str, Stamp], frozenset[str]]:
-        """Return the files that the search finds; a search that finds too many is not repeated."""
+        """Search for files; a search that is too large is not repeated."""
         search = _Search(entries=self._entries, ends_at=self._clock() + PATIENCE_S)
         try:
             folders = frozenset(self._folders_above())
@@ -124,7 +124,7 @@ class Outside:
                 yield from self._below(folder)
 
     def _below(self, path: str, *, enters_all: bool = False) -> Iterator[str]:
-        """The file, or all files in the folder."""
+        """Yield the file, or all files in the folder."""
         path = os.path.normpath(path)
         if not os.path.isdir(path):  # noqa: PTH112  thousands of times
             if os.path.isfile(path):  # noqa: PTH113
@@ -136,7 +136,7 @@ class Outside:
                 yield found
 
     def _folders_of_named_files(self) -> list[str]:
-        """Count a folder with one named file as named: the code may compute the other names."""
+        """Return the folders of named files: code can compute the names of more files there."""
         named = (path for path in self._names.exact if not os.path.isdir(path))  # noqa: PTH112
         return sorted({_folder_of(path) for path in named} - set(self._names.parents))
 
@@ -148,18 +148,18 @@ class Outside:
             )
 
     def _listed(self, folder: str) -> Iterator[tuple[str, bool]]:
-        """Yield the visible entries of a folder, each with whether it is a folder."""
+        """Yield each path directly in a folder, except hidden ones, and True if it is a folder."""
         self._look(folder)
         try:
             with os.scandir(folder) as entries:
                 found = [(entry.path, entry.is_dir()) for entry in entries if entry.name[0] != "."]
-        except OSError:  # it is not there, or not for us
+        except OSError:  # missing, or not readable by this user
             return
         yield from (each for each in found if each[1] or _counts(each[0]))
 
 
 class _TooMuchError(Exception):
-    """There is more to look at than there is time for; the text is a doubt."""
+    """There are more files than can be checked in time; the text is a doubt."""
 
 
 @dataclass(kw_only=True)
@@ -170,7 +170,7 @@ class _Search:
     ends_at: float
 
     def limited(self, paths: Iterator[str], clock: Callable[[], float]) -> Iterator[str]:
-        """Raise _TooMuchError behind a bound."""
+        """Yield each path once. Raises _TooMuchError after a limit."""
         seen: set[str] = set()
         for path in paths:
             if len(seen) >= self.entries:
@@ -219,7 +219,7 @@ def _has_notebooks(folder: str) -> bool:
 
 
 def _stamp(path: str) -> Stamp | None:
-    """None for what is no file now."""
+    """Return the stamp of a file; None if the path is not a regular file now."""
     try:
         status = os.stat(path)  # noqa: PTH116  thousands of times: half as slow
     except (OSError, ValueError):

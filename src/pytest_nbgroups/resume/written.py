@@ -21,7 +21,7 @@ from pytest_nbgroups.resume.open_files import open_for_writing
 from pytest_nbgroups.resume.outside import Outside, Snapshot
 
 _CLOCK_NS = 2 * 10**9
-"""Times of files may be that much behind: some file systems count in two seconds."""
+"""Times of files can be that far behind: some file systems count in steps of two seconds."""
 
 
 def _nobody() -> Collection[str]:
@@ -29,15 +29,16 @@ def _nobody() -> Collection[str]:
 
 
 class WrittenFiles:
-    """Compares what lies outside before and after each notebook, and keeps what belongs to them.
+    """Compares the files outside before and after each notebook, and keeps the experiment's own.
 
-    A file that has changed belongs to the experiment that names it most precisely, of those that
-    ran meanwhile. If two name it alike, or none does, its owner is in doubt, for all later notebooks.
+    A changed file belongs to the experiment that names it most precisely, of those that ran at the
+    same time. If two name it alike, or no experiment names it, its owner is in doubt for all later
+    notebooks.
     """
 
     def __init__(self, experiment: Experiment, settings: Settings, contents: FileContents) -> None:
         self.running: Callable[[], Collection[str]] = _nobody
-        """Gives the names of the experiments that run on this machine now."""
+        """Return the names of the experiments that run on this machine now."""
         self._experiment = experiment
         self._directory = os.path.normpath(experiment.directory)
         self._root = os.path.normpath(settings.rootdir)
@@ -54,7 +55,7 @@ class WrittenFiles:
 
     @cached_property
     def names(self) -> Names:
-        """Return the names in the experiment's sources and its outputs; reads the notebooks."""
+        """The paths that the experiment's sources and outputs name; reads the notebooks."""
         outputs = [repr(pattern) for pattern in self._experiment.outputs or ()]
         texts = path_texts([*outputs, *code_sources(self._experiment)])
         return Names(directory=self._directory, root=self._root, texts=texts)
@@ -66,18 +67,18 @@ class WrittenFiles:
     def take_over(self, recorded: Iterable[Step], reused: Sequence[Step]) -> None:
         """Go on from the reused notebooks.
 
-        What a notebook wrote in the recorded attempt belongs to it although it only finds it now.
+        A file that a notebook wrote in the recorded attempt stays its file, even if it is unchanged.
         """
         self._earlier = {step.name: frozenset(_outside_of(step)) for step in recorded}
         self._paths = set(_outside_of(reused[-1])) if reused else set()
 
     def before(self) -> None:
-        """Look at what is there before a notebook runs, unless that was done after the last one."""
+        """Check the files before a notebook runs, unless that was done after the last one."""
         if self._seen is None:
             self._look(None)
 
     def after(self, notebook: str) -> DirectoryState:
-        """All that this and the notebooks before it have written, as it is now."""
+        """Return all files that this and earlier notebooks wrote, as they are now."""
         seen, since_ns, beside = self._seen or Snapshot(), self._since_ns, self._beside
         now = self._look(seen)
         others = self.others.beside(since_ns, beside | self._beside)
@@ -94,7 +95,7 @@ class WrittenFiles:
 
     def _own(self, changed: Sequence[str], others: Mapping[str, Names]) -> list[str]:
         unnamed = [p for p in changed if self.names.precision(p) == UNNAMED]
-        # What is still open now is written by a process that is none of the notebook's: a log.
+        # A file that is still open belongs to another process, for example a log: the kernel is gone.
         strange = {*unnamed} if self._experiment.outputs is not None else open_for_writing(unnamed)
         return [p for p in changed if p not in strange and self._is_own(p, others)]
 
@@ -127,7 +128,7 @@ class WrittenFiles:
         return DirectoryState(files=files, doubt=doubt)
 
     def suspect(self, path: str) -> str:
-        """The other experiment that may have written a file; empty if none is known."""
+        """Return the other experiment that may have written a file; empty if there is no candidate."""
         return self.others.suspect(absolute(self._directory, path), self._directory)
 
     def _relative(self, path: str) -> str:
