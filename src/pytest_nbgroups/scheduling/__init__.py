@@ -1,1 +1,1 @@
-"""Pure decisions: what fits, what runs next, how long it takes."""
+"""Pure decisions: fit, order and expected duration of experiments."""

@@ -1,7 +1,7 @@
-"""Decision whether a claim is granted beside the holders and the claims before it. Pure.
+"""Admission: grant a claim beside the holders and the claims that wait before it. Pure.
 
-The lease pool asks it under its gate, the controller of a run before it sends an experiment to a
-worker, and a simulation of a run: all three by the same rule.
+The same rule serves three callers: the lease pool under its gate, the controller before it sends
+an experiment to a worker, and the simulation of a run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9  # of CPUs: 0.1 + 0.2 fit into 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryUse:
-    """RAM of a domain that is in use, by all processes."""
+    """RAM of a domain that is in use, by any process."""
 
     used_bytes: int
     capacity_bytes: int
@@ -31,14 +31,14 @@ class MemoryUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """The claim may hold what it needs."""
+    """A claim is granted what it needs."""
 
     gpus: tuple[str, ...] = ()
-    """UUIDs."""
+    """UUIDs of the GPUs."""
     bound_cpus: tuple[int, ...] = ()
-    """The CPUs to bind its kernels to; empty binds them to none."""
+    """The CPUs to bind its kernels to; if empty, they are not bound."""
     note: str = ""
-    """Why it may although it does not fit."""
+    """Reason for a grant although the claim does not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +79,13 @@ def admit(
     gpus: Sequence[Gpu],
     memory: MemoryUse | None,
 ) -> Grant | Obstacle:
-    """Grant a claim, or return what it lacks.
+    """Grant a claim, or return the obstacle.
 
-    What is ``ahead`` counts as if it held what it needs, so that nobody is passed by one who would
-    delay him. ``gpus`` are those of the claim's session as they are now; ``memory`` is None if
-    the budget alone is to count. A domain's first claim is never refused its CPUs or RAM: those can
-    have become fewer than when the claim was made, and it would wait for ever. For a claim with a
-    lender, ``budget`` is what that one holds, and ``memory`` is None: its lease counts already.
+    Claims ``ahead`` count as if they held what they need, so that no claim overtakes another and
+    delays it. ``gpus`` are those of the claim's session as they are now; ``memory`` is None if only
+    the budget counts. A domain's first claim is never refused its CPUs or RAM: those can have
+    become fewer since the claim was made, and it would wait for ever. For a claim with a lender,
+    ``budget`` is the lender's holding, and ``memory`` is None: the lender's lease counts already.
     """
     used = in_use(claim, holders, ahead)
     holders, ahead = beside(claim, holders, ahead)
@@ -140,7 +140,7 @@ def _slow_start(claim: Claim, others: _Others) -> Obstacle | None:
 
 def _cpus(claim: Claim, others: _Others, budget: Budget) -> Obstacle | None:
     mates = others.where(lambda other: other.cpu_domain == claim.cpu_domain)
-    # One ahead whose session may use less would be passed again and again by those who may use more.
+    # Otherwise claims of sessions that may use more would overtake one that may use less for ever.
     limits = [other.cpu_limit for other in mates.ahead if other.cpu_limit is not None]
     limit = min([budget.cpus, *limits])
     free = limit - mates.sum(lambda other: other.need.cpus)
@@ -151,7 +151,7 @@ def _cpus(claim: Claim, others: _Others, budget: Budget) -> Obstacle | None:
 
 
 def _ram(claim: Claim, others: _Others, budget: Budget, memory: MemoryUse | None) -> Obstacle | str:
-    """Return the missing resource, else a note or nothing."""
+    """Return the lack of RAM, or else a note, which can be empty."""
     mates = others.where(lambda other: other.ram_domain == claim.ram_domain)
     reserved = mates.sum(lambda other: max(other.need.ram_bytes, other.used_bytes))
     limits = [other.ram_limit_bytes for other in mates.ahead if other.ram_limit_bytes is not None]
@@ -171,7 +171,7 @@ def _ram(claim: Claim, others: _Others, budget: Budget, memory: MemoryUse | None
 
 
 def _ram_limit(holders: Iterable[Claim], budget: Budget, memory: MemoryUse | None) -> int:
-    """Return the most that all leases of the domain may hold, given the memory used outside of them."""
+    """Return the limit for all leases of the domain, given the processes outside of them."""
     if memory is None:
         return budget.ram_bytes
     leased = sum(holder.used_bytes for holder in holders)

@@ -1,4 +1,4 @@
-"""Units that are still to run, and the workers that may take them. It knows neither pytest nor xdist."""
+"""The items that still have to run, and the workers that may take them. Knows neither pytest nor xdist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_nbgroups.scheduling.simulation import sequence
 W = TypeVar("W", bound=Hashable)
 
 Verdict: TypeAlias = Literal["start", "others", "no"]
-"""Start it now; it lacks what other sessions or programs hold; it lacks what this session holds."""
+"""Start it now; wait for other sessions or programs; wait for this session."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -22,11 +22,11 @@ class Unit:
     """Items that run one after the other on one worker."""
 
     indices: list[int]
-    """Positions in the collection, of those that have not finished."""
+    """Positions in the collection of the items that have not finished."""
     job: Job | None = None
-    """The experiment that its one item is or runs; None for ordinary tests."""
+    """The experiment of its single item; None for ordinary tests."""
     family: str | None = None
-    """The outermost experiment's directory that they lie in: units of one family never overlap."""
+    """The outermost experiment directory around the items: units of one family never overlap."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -35,14 +35,14 @@ class SentUnit:
 
     unit: Unit
     waits_for_others: bool = False
-    """It was sent to stand in the queue of the lease pool and has nothing yet."""
+    """It waits in the queue of the lease pool and holds no lease yet."""
 
 
 class Backlog(Generic[W]):
-    """Units that wait, in the order in which to try them, and those that run, by worker.
+    """Waiting units, in the order to try them, and running units, by worker.
 
-    Units of a family run in the order of collection. Ordinary tests hold nothing; one worker takes
-    them first as long as there are some, so that they never all wait behind long experiments.
+    Units of a family run in the order of collection. Ordinary tests hold no lease. While some
+    remain, one worker takes them first, so that they never all wait behind long experiments.
     """
 
     def __init__(self, units: Iterable[Unit]) -> None:
@@ -68,7 +68,7 @@ class Backlog(Generic[W]):
         return not self.has_waiting and not self.running
 
     def next_for(self, worker: W, verdict: Callable[[Unit], Verdict]) -> Unit | None:
-        """Return the unit that the worker should run now, marked as running; None leaves it free."""
+        """Return the next unit for the worker and mark it as running; None leaves the worker free."""
         tests = next(filter(self._eligibility(), self._tests), None)
         if tests and all(running.unit.job for running in self.running.values()):
             return self._start(worker, tests)
@@ -82,7 +82,7 @@ class Backlog(Generic[W]):
         return None
 
     def _next_job(self, verdict: Callable[[Unit], Verdict]) -> tuple[Unit | None, bool]:
-        """The first that may start; else one to stand in the pool's queue, and True."""
+        """Return the first unit that may start; else one to wait in the pool's queue, and True."""
         first: Unit | None = None
         patient: Unit | None = None
         is_eligible = self._eligibility()
@@ -97,12 +97,12 @@ class Backlog(Generic[W]):
                 patient = patient or unit
             refuse()
         if patient is None and not self.running:
-            # Nothing of ours will ever make room for it: the pool has the last word.
+            # No unit of this session will make room for it, so the pool decides.
             patient = first
         return patient, True
 
     def finish(self, worker: W, index: int) -> bool:
-        """Strike an item off; whether its worker has become free."""
+        """Remove a finished item; return True if its worker has become free."""
         unit = self.running[worker].unit
         unit.indices.remove(index)
         if unit.indices:
@@ -112,9 +112,9 @@ class Backlog(Generic[W]):
         return True
 
     def lose(self, worker: W) -> int | None:
-        """Take a worker that has died off; the item that it ran, None if it ran nothing.
+        """Remove a dead worker; return the item that it ran, or None.
 
-        What stood behind that item waits again, first of all.
+        The items behind that one wait again, before all others.
         """
         if (lost := self.running.pop(worker, None)) is None:
             return None
@@ -126,13 +126,13 @@ class Backlog(Generic[W]):
         return crashed
 
     def note_leases(self, has_lease: Callable[[W], bool]) -> None:
-        """Note which of those that were sent to stand in the queue hold their lease by now."""
+        """Note the queued units that hold their lease by now."""
         for worker, running in self.running.items():
             if running.waits_for_others and has_lease(worker):
                 running.waits_for_others = False
 
     def put_back(self, unit: Unit) -> None:
-        """Have an item run once more, before all others."""
+        """Let an item run once more, before all others."""
         self._insert_first(unit)
         if unit.family is not None:
             self._families.setdefault(unit.family, []).insert(0, unit)
@@ -156,7 +156,7 @@ class Backlog(Generic[W]):
             self._jobs.put_first(unit)
 
     def _eligibility(self) -> Callable[[Unit], bool]:
-        """Return whether one may run now: of each family the first one, as long as none of it runs."""
+        """Return a test for units that may run now: the first of each family that is not running."""
         busy = {running.unit.family for running in self.running.values()}
 
         def is_eligible(unit: Unit) -> bool:
@@ -180,9 +180,9 @@ def in_order(
     workers: int,
     max_parallel: int | None = None,
 ) -> list[Unit]:
-    """Experiments as they should be tried, then the tests.
+    """Return experiments in the order to try them, then the tests.
 
-    A family's first experiment counts for all of them, and the others stand right behind it.
+    The first experiment of a family sets the place of the family; the others follow it directly.
     """
     listed = list(units)
     families = _families(unit for unit in listed if unit.job is not None)
@@ -205,7 +205,7 @@ def in_order(
 
 
 def _families(units: Iterable[Unit]) -> list[list[Unit]]:
-    """Those of a family together; one without a family by itself."""
+    """Group units by family; a unit without a family is a group alone."""
     found: dict[object, list[Unit]] = {}
     for unit in units:
         found.setdefault(unit.family or unit, []).append(unit)

@@ -1,8 +1,8 @@
 """Estimates for the next run from recorded runs. Pure: values in, values out.
 
-Runs of one kind of machine only. Time does not carry over to another kind, and neither does memory: it
-grows with the threads and with what a GPU takes over, and reserving too little can bring a machine
-down, whereas a slow start is safe and needs one run.
+Only runs on one kind of machine count. Time does not carry over to another kind. Neither does
+memory: it depends on the threads and on the work of a GPU. Reserving too little can bring a machine
+down; a slow start is safe and needs one run.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from pytest_nbgroups.core.resources import Estimate
 T = TypeVar("T")
 
 WINDOW = 10
-"""How many complete runs count, the newest."""
+"""Number of complete runs that count, the newest ones."""
 _ENOUGH = 3
-"""From so many values on, one alone decides nothing."""
+"""From this number of values on, a single outlier does not decide."""
 
 
-class PastRun(NamedTuple):
-    """One recorded run. A plain tuple, because they come by the ten thousands.
+class Run(NamedTuple):
+    """One recorded run. A plain tuple, because there can be tens of thousands.
 
-    None stands for what was not measured.
+    None stands for a value that was not measured.
     """
 
     started_at: float
     is_complete: bool
-    """It passed and nothing of it was reused. Others show only what it takes at least."""
+    """True if it passed and reused no notebook. Other runs show only a lower bound."""
     duration_s: float | None = None
     peak_bytes: int | None = None
     cpu_s: float | None = None
     gpu_bytes: int | None = None
 
 
-def estimate(runs: Iterable[PastRun]) -> Estimate:
-    """Return the estimate from the runs of one experiment on machines of one kind, in any order.
+def estimate(runs: Iterable[Run]) -> Estimate:
+    """Estimate the next run from the runs of one experiment on one kind of machine, in any order.
 
-    Time and cores are the median of the complete runs. If there is none, the time is the longest
-    of the others. Of memory, see `_peak`.
+    Time and cores are the median of the complete runs. Without a complete run, the time is the
+    longest of the others. For memory, see `_peak`.
     """
     complete, partial = _window(runs)
     return Estimate(
@@ -56,8 +56,8 @@ def estimate(runs: Iterable[PastRun]) -> Estimate:
     )
 
 
-def _window(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[PastRun]]:
-    """The newest complete runs, and of the others the newest that are not older than those."""
+def _window(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+    """Return the newest complete runs, and the newest others that are not older than those."""
     newest = sorted(runs, reverse=True, key=lambda run: run.started_at)
     complete = [run for run in newest if run.is_complete][:WINDOW]
     since = complete[-1].started_at if len(complete) == WINDOW else float("-inf")
@@ -79,11 +79,11 @@ def _cpus(runs: Sequence[PastRun]) -> float | None:
 
 
 def _peak(complete: list[int], partial: list[int]) -> int | None:
-    """The second largest of three or more, else the largest.
+    """Return the second largest of three or more peaks, else the largest.
 
-    Too little is worse than too much, so not the median; but one run that went astray must not
-    count until it has left the window. A run that did not get to its end counts if it needed more
-    than the complete ones let expect: perhaps it was killed for that.
+    Too little is worse than too much, so the median is not enough. But one outlier must not count
+    until it has left the window. A run that did not finish counts if it needed more than the
+    complete runs suggest: perhaps it was killed for that.
     """
     if not complete:
         return max(partial, default=None)

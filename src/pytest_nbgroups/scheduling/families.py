@@ -1,4 +1,4 @@
-"""Families: an experiment and all tests in or below its directory. Pure."""
+"""Families: an experiment and all items in or below its directory. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pytest_nbgroups.core.model import WHOLE_DIRECTORY
 
 
 def experiment_directories(nodeids: Iterable[str]) -> frozenset[str]:
-    """The directories whose notebooks are one experiment each."""
+    """Return the directories of the experiments."""
     found = (nodeid.partition("::") for nodeid in nodeids)
     return frozenset(
         directory for directory, _, item in found if item.partition("@")[0] == WHOLE_DIRECTORY
@@ -16,7 +16,7 @@ def experiment_directories(nodeids: Iterable[str]) -> frozenset[str]:
 
 
 def family_of(nodeid: str, directories: frozenset[str]) -> str | None:
-    """The outermost experiment's directory that the item lies in or below; None outside of them."""
+    """Return the outermost experiment directory around the item; None outside of them."""
     if "." in directories:  # the rootdir itself
         return "."
     parts = nodeid.partition("::")[0].split("/")

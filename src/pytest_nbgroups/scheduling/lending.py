@@ -1,9 +1,8 @@
-"""A run inside an experiment takes what it needs out of the lease of that experiment. Pure.
+"""Runs inside an experiment borrow from the lease of that experiment. Pure.
 
-A claim that lends has its lender's ticket in ``Claim.lender``. Such a claim competes with the other
-borrowers of that lease alone, and everybody else sees the lender's lease, which counts once. A
-borrower never needs anything that its lender does not hold, so nobody holds one thing and waits for
-another. The directories are the exception: see `waits_for_itself`.
+A claim that lends has its lender's ticket in ``Claim.lender``. It competes only with
+the other borrowers of that lease. All others see the lender's lease, which counts once. A borrower
+never needs more than its lender holds, so no claim holds one resource and waits for another. The directories are the exception: see `waits_for_itself`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _DIRECTORY = "needs its directory"
 
 
 def within(budget: Budget, lender: Claim) -> Budget:
-    """Reduce a budget to what the lender holds, and less if it is less."""
+    """Return the smaller of a budget and the lender's holding."""
     name = name_of(lender)
     return replace(
         budget,
@@ -39,7 +38,7 @@ def within(budget: Budget, lender: Claim) -> Budget:
 def lent(gpus: Iterable[Gpu], lender: Claim) -> tuple[Gpu, ...]:
     """Return the lender's GPUs, as large and as free as in its lease.
 
-    What the lender itself has put there does not count: a borrower would wait for its own end.
+    The lender's own memory on them does not count: a borrower would wait for its own end.
     """
     share = lender.need.gpu_share_bytes
     mine = [gpu for gpu in gpus if gpu.uuid in lender.gpus]
@@ -56,7 +55,7 @@ def lent(gpus: Iterable[Gpu], lender: Claim) -> tuple[Gpu, ...]:
 def beside(
     claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
 ) -> tuple[Sequence[Claim], Sequence[Claim]]:
-    """Return the holders and those ahead that take from the same as the claim.
+    """Return the holders and claims ahead that compete with the claim.
 
     A borrower whose lender is gone, while its kernels end, counts by itself.
     """
@@ -73,7 +72,7 @@ def beside(
 
 
 def in_use(claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> Obstacle | None:
-    """Return what uses the claim's own directory, or is to use it before; None if nothing does.
+    """Return the user of the claim's directory, or an earlier claim to it; None if it is free.
 
     A borrower does not wait for one that only waits for the directory: that one may wait for the
     lender's end.
@@ -91,7 +90,7 @@ def _users(claim: Claim, others: Iterable[Claim]) -> list[Claim]:
 
 
 def ancestors(claim: Claim, holders: Iterable[Claim]) -> tuple[Claim, ...]:
-    """Return those in whose leases the claim is, the nearest first."""
+    """Return the leases around the claim, the nearest first."""
     by_ticket = {holder.ticket: holder for holder in holders if holder.ticket}
     found: dict[str, Claim] = {}
     name = claim.lender
@@ -102,7 +101,7 @@ def ancestors(claim: Claim, holders: Iterable[Claim]) -> tuple[Claim, ...]:
 
 
 def are_kin(one: Claim, other: Claim, holders: Sequence[Claim]) -> bool:
-    """Return whether two holders are the same, or one is inside the other."""
+    """Return True if two holders are the same, or one is inside the other."""
     return (
         one.ticket == other.ticket
         or one.ticket in {claim.ticket for claim in ancestors(other, holders)}
@@ -114,11 +113,11 @@ def are_kin(one: Claim, other: Claim, holders: Sequence[Claim]) -> bool:
 
 
 def lacking(resources: Resources, lender: Claim, *, default_ram_bytes: int) -> str | None:
-    """Name what is declared and is more than the lender holds; None if it holds all of it.
+    """Return the declared need that exceeds the lender's holding; None if the lender holds enough.
 
-    An undeclared need is reduced to what the lender holds, as it is to a budget. Memory that the
-    lender has not declared is an estimate, and one that follows from what ran inside it: only what is
-    also more than a first run reserves is too much, so that no later run is refused what the first had.
+    An undeclared need is reduced to the lender's holding, as it is to a budget. Memory that the
+    lender has not declared is an estimate, based on earlier runs inside it. A need is too much only
+    if it also exceeds the reserve of a first run: a later run can always have what the first had.
     """
     lacks = _lacks(resources, lender, default_ram_bytes)
     return next((lack.text(lender) for lack in lacks), None)
@@ -141,7 +140,7 @@ class _Lack:
 def _lacks(resources: Resources, lender: Claim, default_ram_bytes: int) -> Iterator[_Lack]:
     held, ram = lender.need, resources.ram
     cpus = resources.cpus or 0.0
-    if lender.cpu_limit is not None:  # more than there is was cut for the lender too
+    if lender.cpu_limit is not None:  # the lender's declaration was cut to the machine's CPUs, too
         cpus = min(cpus, lender.cpu_limit)
     if cpus > held.cpus:
         needs, holds = f"needs {_cpus(cpus)}", f"holds {_cpus(held.cpus)}"
@@ -158,7 +157,7 @@ def _lacks(resources: Resources, lender: Claim, default_ram_bytes: int) -> Itera
 
 
 def lacking_gpus(resources: Resources, lender: Claim) -> str | None:
-    """Name the GPUs that are declared and not held by the lender; None if it holds them."""
+    """Describe the declared GPUs that the lender does not hold; None if it holds them."""
     lack = _lack_of_gpus(resources, lender)
     return None if lack is None else lack.text(lender)
 
@@ -194,11 +193,11 @@ def _gpus(count: int) -> str:
 def waits_for_itself(
     claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
 ) -> tuple[Claim, Claim] | None:
-    """Return who uses the claim's directory and the ancestor for whose end that one waits.
+    """Return the user of the claim's directory, and the ancestor whose end that user awaits.
 
-    None if its directory becomes free. Directories are the one thing that a borrower may wait for
-    outside of its lender's lease, so a circle of waits leads through them alone. Of the claims that
-    wait in a circle only the last has all others among the holders and those ``ahead``: one is refused.
+    None if the directory becomes free. A directory is the only resource outside of its lender's
+    lease for which a borrower may wait, so all circles of waits lead through directories. In a
+    circle only the last claim sees all others among the holders and those ``ahead``: it is refused.
     """
     own = {ancestor.ticket: ancestor for ancestor in ancestors(claim, holders)}
     for user in _users(claim, holders) if own else ():
@@ -212,7 +211,7 @@ def waits_for_itself(
 
 
 def _awaited(user: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> set[str]:
-    """The tickets that must end before the user of a directory can: what is inside it, and so on."""
+    """Yield the tickets that must end before the user of a directory can, and those inside them."""
     seen: set[str] = set()
     waiting = {other.ticket for other in ahead if other.lender}
     left = [user]
@@ -228,5 +227,5 @@ def _awaited(user: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> s
 
 
 def name_of(claim: Claim) -> str:
-    """The experiment's name for a message: the text of a ticket may hold terminal escapes."""
+    """Return the experiment's name for a message: a ticket's text can hold terminal escapes."""
     return first_line(plain_text(claim.experiment))

@@ -1,4 +1,4 @@
-"""The need of a run, from declaration, history and machine. Pure: values in, values out."""
+"""Needs of a run, from its declaration, its history and the machine. Pure: values in, values out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pytest_nbgroups.core.units import Size, format_size
 from pytest_nbgroups.scheduling.lending import lacking_gpus
 
 _MARGIN = 1.1
-"""Over what was measured before: allocations differ a little from run to run."""
+"""Margin above the measured peak: allocations differ a little from run to run."""
 _STEP_BYTES = 16 * 2**20
-"""Estimates are rounded up to this, so that needs that hardly differ are the same need."""
+"""Unit for rounding estimates up, so that needs that hardly differ become equal."""
 _SLOW_STARTERS = 2
+"""Number of undeclared experiments that start before the first has shown its memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlowStart:
-    """RAM to reserve for experiments without a declaration and without history."""
+    """Memory to reserve for experiments without a declaration or history."""
 
     default_bytes: int
     largest_peak_bytes: int = 0
-    """Of those that this session has run, or runs."""
+    """Largest peak of the undeclared experiments that this session has run or runs."""
     finished: int = 0
 
     @property
@@ -31,16 +32,16 @@ class SlowStart:
 
     @property
     def limit(self) -> int | None:
-        """Return how many may run at once; None once the first has shown what they are like."""
+        """Number that may run at once; None as soon as the first has shown its memory."""
         return None if self.finished else _SLOW_STARTERS
 
 
 def need_of(
     resources: Resources, estimate: Estimate | None, budget: Budget, slow_start: SlowStart
 ) -> Need:
-    """Answer every question: declared, else from history, else by slow start.
+    """Return every need: as declared, else from history, else by slow start.
 
-    What is not declared is never more than the budget, so that it can be granted.
+    Undeclared needs are at most the budget, so that they can be granted.
     """
     share = _lent_share(_gpu_share(resources, estimate), budget)
     ram_bytes, source = _ram(resources, estimate, slow_start)
@@ -76,7 +77,7 @@ def _gpu_share(resources: Resources, estimate: Estimate | None) -> int | None:
 
 
 def _lent_share(share: int | None, budget: Budget) -> int | None:
-    """Cap the estimate at the lender's share, so that it can be granted."""
+    """Reduce an estimate from history to the lender's share, so that it can be granted."""
     lent = budget.lender.need.gpu_share_bytes if budget.lender else None
     return share if share is None or lent is None else min(share, lent)
 
@@ -86,7 +87,7 @@ def _with_margin(measured: int) -> int:
 
 
 def _unified_bytes(resources: Resources, share: int | None, budget: Budget) -> int:
-    """GPU memory that is the host's RAM is charged to RAM."""
+    """Return the GPU memory to charge to RAM: on unified devices it is the host's RAM."""
     if not resources.gpu_count or not all(gpu.unified for gpu in budget.gpus):
         return 0
     minimum = resources.gpu_min_memory.bytes if resources.gpu_min_memory else 0
@@ -94,12 +95,12 @@ def _unified_bytes(resources: Resources, share: int | None, budget: Budget) -> i
 
 
 def cpus_of(resources: Resources, budget: Budget) -> float:
-    """CPUs to reserve: as declared (default 1), clamped to the budget."""
+    """Return the CPUs to reserve: as declared (default 1), at most the budget."""
     return min(resources.cpus if resources.cpus is not None else 1.0, budget.cpus)
 
 
 def notes(resources: Resources, estimate: Estimate | None, budget: Budget) -> Iterable[str]:
-    """Remarks on a declaration that the machine or history contradicts."""
+    """Return remarks on a declaration that the machine or history contradicts."""
     if resources.cpus is not None and resources.cpus > budget.cpus:
         yield f"declares {resources.cpus:g} cpus, the budget has {budget.cpus:g}"
     peak = estimate.peak_bytes if estimate else None
@@ -112,9 +113,9 @@ def notes(resources: Resources, estimate: Estimate | None, budget: Budget) -> It
 
 
 def unmet(resources: Resources, budget: Budget) -> str | None:
-    """Return why this machine can never grant what is declared; None if it can.
+    """Return why this machine can never grant the declaration; None if it can.
 
-    What a lender must hold besides, see `lacking`.
+    For the limits of a lender, see `lacking`.
     """
     lender = budget.lender
     if lender is not None:

@@ -16,21 +16,21 @@ _NAMED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Obstacle:
-    """Reason why a claim must wait."""
+    """The reason why a claim must wait."""
 
     lacking: str
-    """What it lacks; the same text as long as it lacks the same."""
+    """The lacking resource; the text stays the same while the same resource is lacking."""
     blockers: tuple[Claim, ...] = ()
-    """Who holds that."""
+    """Holders of the resource."""
     ahead: tuple[Claim, ...] = ()
-    """Who waited for that before."""
+    """Claims that wait for it before this one."""
     detail: str = ""
-    """How much is missing at this moment."""
+    """Amount that is missing now."""
     relation: Relation = "held by"
 
 
 def describe(obstacle: Obstacle, *, now: float) -> str:
-    """One line for people: what is lacking, and who has it, at ``now`` (seconds since the epoch)."""
+    """Return one line for people: the lack and its holders at ``now`` (seconds since the epoch)."""
     parts = [", ".join(filter(None, [obstacle.lacking, obstacle.detail]))]
     if obstacle.blockers:
         parts.append(f"{obstacle.relation} {_names(obstacle.blockers, now)}")
@@ -41,7 +41,7 @@ def describe(obstacle: Obstacle, *, now: float) -> str:
 
 
 def is_same_reason(one: Obstacle, other: Obstacle) -> bool:
-    """Return whether there is no news: the same is lacking, and the same hold it."""
+    """Return True if there is no news: the same resource is lacking, with the same holders."""
     return (one.lacking, _identities(one)) == (other.lacking, _identities(other))
 
 
@@ -59,7 +59,7 @@ def _names(claims: Sequence[Claim], now: float) -> str:
 
 
 def _name(claim: Claim, now: float) -> str:
-    """Another user's ticket may have any text, terminal escapes included."""
+    """Clean a name: another user's ticket can hold any text, including terminal escapes."""
     about = (
         f"pid {claim.pid}" if claim.pid else "",
         first_line(plain_text(claim.user)),
@@ -70,7 +70,7 @@ def _name(claim: Claim, now: float) -> str:
 
 
 def _age(seconds: float) -> str:
-    """Coarse on purpose: ``42s``, ``12min``, ``3h05min``."""
+    """Render an age, coarse on purpose: ``42s``, ``12min``, ``3h05min``."""
     whole = max(0, round(seconds))
     if whole < 60:  # noqa: PLR2004  a minute
         return f"{whole}s"

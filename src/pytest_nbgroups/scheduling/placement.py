@@ -1,4 +1,4 @@
-"""Choice of GPUs for a claim, beside the holders and the claims before it. Pure."""
+"""Choice of GPUs for a claim, beside the holders and the claims that wait before it. Pure."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _FREE_WEIGHT, _IDLE_WEIGHT = 0.6, 0.4
 
 @dataclass(frozen=True, kw_only=True)
 class _Seat:
-    """One GPU, and what of it is leased."""
+    """One GPU and its leases."""
 
     gpu: Gpu
     taken: bool = False
-    """Leased as a whole, or kept for a claim that cannot have it yet."""
+    """True if it is leased as a whole, or kept for a claim that cannot have it yet."""
     shared: bool = False
     leased_bytes: int = 0
     sharers_bytes: int = 0
-    """What is in use on the device by those who lease a share of it."""
+    """Memory used on the device by the leases of a share, in bytes."""
 
     @property
     def room_bytes(self) -> int:
-        """Memory that is neither leased nor in use; more sharers may still grow into their leases."""
+        """Memory that is neither leased nor in use; sharers can still grow into their leases."""
         used = self.gpu.total_bytes - self.gpu.free_bytes
         foreign = max(0, used - self.sharers_bytes)
         return min(self.gpu.free_bytes, self.gpu.total_bytes - self.leased_bytes - foreign)
@@ -43,10 +43,11 @@ _Seats: TypeAlias = Mapping[str, _Seat]
 def place(
     claim: Claim, *, holders: Sequence[Claim], ahead: Sequence[Claim], gpus: Sequence[Gpu]
 ) -> tuple[str, ...] | None:
-    """UUIDs for a claim that needs GPUs; None if it cannot have all that it needs.
+    """Return UUIDs for a claim that needs GPUs; None if it cannot have all of them.
 
-    Each claim ahead takes what it could have now; one that cannot have all keeps every GPU that
-    could serve it from those behind it. The best by score: free and unleased memory, then idleness.
+    Each claim ahead takes the GPUs that it could have now. A claim that cannot have all keeps every
+    GPU that could serve it from those behind it. GPUs are chosen by score: free and unleased
+    memory, then idleness.
     """
     seats: _Seats = {gpu.uuid: _Seat(gpu=gpu) for gpu in gpus if gpu.usable}
     for holder in holders:
@@ -58,7 +59,7 @@ def place(
 
 
 def wanting(claim: Claim, others: Iterable[Claim]) -> tuple[Claim, ...]:
-    """Those that have or want a GPU that the claim may use."""
+    """Return the claims that have or want a GPU that the claim may use."""
     choices = set(claim.gpu_choices)
     return tuple(
         other
@@ -68,7 +69,7 @@ def wanting(claim: Claim, others: Iterable[Claim]) -> tuple[Claim, ...]:
 
 
 def wanted(claim: Claim) -> str:
-    """Return the GPUs of a claim as text."""
+    """Return the GPUs that a claim needs, as text for people."""
     need = claim.need
     if need.gpu_share_bytes is not None:
         return f"{size_text(need.gpu_share_bytes)} of a gpu"
@@ -77,7 +78,7 @@ def wanted(claim: Claim) -> str:
 
 
 def unleased(claim: Claim, gpus: Sequence[Gpu]) -> str:
-    """Return the text for an obstacle that is not a lease."""
+    """Return the reason if no lease is in the way."""
     usable = [gpu for gpu in gpus if gpu.usable and gpu.uuid in claim.gpu_choices]
     if len(usable) < claim.need.gpus:
         return f"{len(usable) or 'none'} can be used now"
@@ -109,7 +110,7 @@ def _fits(seat: _Seat, claim: Claim) -> bool:
 def _seated(
     seats: _Seats, claim: Claim, uuids: Iterable[str], *, started: bool = False
 ) -> dict[str, _Seat]:
-    """The seats once a claim has these; only one that has ``started`` uses anything yet."""
+    """Return the seats after a claim has taken some; only one that has ``started`` uses memory."""
     changed = dict(seats)
     for uuid in uuids:
         if uuid in changed:

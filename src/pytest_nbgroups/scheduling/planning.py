@@ -1,4 +1,4 @@
-"""In which order experiments start, and how many can run at once. Pure: values in, values out."""
+"""Order of experiments, and the number that can run at once. Pure: values in, values out."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pytest_nbgroups.scheduling.admission import Grant, admit
 T = TypeVar("T")
 
 _FEW = 8
-"""Of so many experiments each choice can be tried in no time."""
+"""Up to this number of experiments, trying each choice takes no noticeable time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Tests that run as a whole on one worker."""
+    """Work that runs as a whole on one worker."""
 
     name: str
     need: Need
     duration_s: float | None = None
-    """Expected; None if nothing is known."""
+    """Expected duration; None if it is unknown."""
     peak_bytes: int | None = None
-    """Of RAM, as ``duration_s``; what is reserved leaves a margin above it."""
+    """Expected peak of RAM; None if it is unknown. The reserve adds a margin."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parallelism:
-    """``fit``: how many of the experiments can ever run at once; at least 1."""
+    """``fit``: largest number of the experiments that can run at once; at least 1."""
 
     fit: int
     experiments: int
     limit: str
-    """What keeps one more from running beside them, empty if nothing does."""
+    """Resource that keeps one more from running beside them; empty if all fit."""
 
 
 def ordered(
@@ -50,11 +50,11 @@ def ordered(
     budget: Budget,
     workers: int,
 ) -> list[T]:
-    """The order in which to try them, equal ones as they came.
+    """Return the jobs in the order to try them; equal ones keep their order.
 
-    ``longest``: by expected duration x dominant share, since what holds most of what is scarcest
-    for longest leaves least room to be started late. What is not known yet counts as the longest
-    that is known.
+    ``longest``: by expected duration x dominant share. A job that takes most of the scarcest
+    resource for longest leaves the least room for a late start. An unknown duration counts as the
+    longest known one.
     """
     listed = list(jobs)
     known = [d for j in listed if (d := job_of(j).duration_s) is not None]
@@ -77,7 +77,7 @@ def ordered(
 
 
 def dominant_share(need: Need, budget: Budget, workers: int) -> float:
-    """The largest part that it takes of any resource, the workers being one of them; 0 to 1."""
+    """Return the largest part that a need takes of any resource, including workers; 0 to 1."""
     if need.exclusive:
         return 1.0
     shares = [1 / max(workers, 1), need.cpus / budget.cpus, need.ram_bytes / budget.ram_bytes]
@@ -90,10 +90,10 @@ def dominant_share(need: Need, budget: Budget, workers: int) -> float:
 
 
 class Queue(Generic[T]):
-    """Items that wait, each of them once, in the order in which to try them.
+    """Waiting items, each once, in the order to try them.
 
-    Who schedules goes through all of it whenever something has ended. So what an item needs is kept
-    as two numbers, its RAM and that of its *shape*, all else that it needs, of which few differ.
+    The scheduler goes through the whole queue whenever an item ends. So a need is kept as two
+    numbers: its RAM, and the index of its *shape*. A shape is all other needs; few differ.
     """
 
     def __init__(self, items: Iterable[T], *, need_of: Callable[[T], Need]) -> None:
@@ -114,9 +114,10 @@ class Queue(Generic[T]):
         self._waiting.insert(0, self._entry(item))
 
     def worth_trying(self) -> Iterator[tuple[T, Refuse]]:
-        """Go through it, passing over what asks for no less than what was refused already.
+        """Yield the items, except those that need at least as much as a refused one.
 
-        Each comes with a function to call if it is refused. Only itself may be removed meanwhile.
+        Each comes with a function to call if it is refused. Only the yielded item may be removed
+        during the loop.
         """
         limits, index = [math.inf] * len(self._shapes), 0
         while index < len(self._waiting):
@@ -142,7 +143,7 @@ Refuse = Callable[[], None]
 
 
 def _asks_no_less(need: Need, other: Need) -> bool:
-    """Return whether that is so of all but RAM."""
+    """Return True if a shape needs at least as much as another one, RAM left aside."""
     if (need.gpu_share_bytes is None) != (other.gpu_share_bytes is None) and other.gpus:
         return False
     return (
@@ -157,10 +158,10 @@ def _asks_no_less(need: Need, other: Need) -> bool:
 
 
 def most_at_once(needs: Sequence[Need], budget: Budget, *, max_parallel: int | None) -> Parallelism:
-    """Return how many can ever run at once: the smallest of them, as many as fit together.
+    """Return the largest number that can run at once: the smallest needs that fit together.
 
-    ``needs`` are those of the experiments that this machine can grant at all. Among many, another
-    choice than the smallest might hold one more; of a few, all are tried.
+    ``needs`` must be needs that this machine can grant. If there are few, all choices are tried.
+    If there are many, a choice other than the smallest could hold one more.
     """
     smallest = sorted(needs, key=lambda need: (need.exclusive, dominant_share(need, budget, 10**6)))
     ground = SimulatedMachine(budget=budget)
@@ -195,12 +196,12 @@ def _fit(needs: Iterable[Need], budget: Budget) -> bool:
 
 
 def idle(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
-    """The GPUs as they are when nobody uses them."""
+    """Return the GPUs as if no process used them."""
     return tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in gpus)
 
 
-class SimulatedMachine:
-    """A machine on paper, on which nothing but what is planned uses anything."""
+class Ground:
+    """A simulated machine that only planned work uses."""
 
     def __init__(self, budget: Budget) -> None:
         self.running: dict[int, Claim] = {}
@@ -209,7 +210,7 @@ class SimulatedMachine:
         self._numbers = count()
 
     def start(self, need: Need) -> int | None:
-        """Start what needs this, if it is admitted; its number is what ends it."""
+        """Start work with this need if it is admitted; return the number that ends it."""
         claim = Claim(
             need=need,
             experiment="",
@@ -237,7 +238,7 @@ class SimulatedMachine:
 
 
 def _limit(need: Need, running: Iterable[Claim], budget: Budget) -> str:
-    """Return which resource has no room for one more."""
+    """Return the resource that has no room for one more."""
     held = [claim.need for claim in running]
     if need.exclusive or any(other.exclusive for other in held):
         return "an exclusive experiment"

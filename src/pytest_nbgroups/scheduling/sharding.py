@@ -1,4 +1,4 @@
-"""Split of experiments over several machines: the same on each, without communication. Pure."""
+"""Split of experiments among machines. All compute the same split without communication. Pure."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ ORDINARY = 1
 """The shard that runs the tests that belong to no experiment."""
 
 _UNKNOWN_MS = 1000
-"""The weight of every experiment where the weights file has none at all."""
+"""The weight of every experiment if the weights file has no weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """Facts of the split in a shard's record, to merge shards and find gaps."""
+    """Record of a shard and of the split, used to merge shards and to find gaps."""
 
     index: Position
     """The number of the shard, from 1."""
     count: Position
-    """How many shards there are."""
+    """Number of shards."""
     digest: str
-    """SHA-256 of the experiments that were selected, of all shards, and where each runs: shards of one
-    run agree on it."""
+    """SHA-256 of the selected experiments of all shards, with their shards: equal in all shards of a run."""
     weights_digest: str | None
-    """SHA-256 of the weights; None if a hash decided."""
+    """SHA-256 of the weights; None if a hash of the names decided."""
     total: Count
-    """How many experiments all shards have together."""
+    """Number of experiments in all shards together."""
     nodeids: tuple[str, ...]
     """The pytest node ids of the experiments of this shard, sorted."""
 
@@ -45,10 +44,10 @@ def assign(
     *,
     unit_of: Callable[[str], str],
 ) -> dict[str, int]:
-    """The shard, from 1, of each experiment. Those of one unit are never parted.
+    """Return the shard, from 1, of each experiment. A unit is never split.
 
-    Without weights a hash of the unit decides, so that a new experiment moves no other. With weights,
-    in seconds by node id, the longest unit goes first, each to the shard that has least to do.
+    Without weights a hash of the unit decides, so that a new experiment moves no other. With
+    weights, in seconds by node id, the longest unit goes first, each to the least loaded shard.
     """
     units: dict[str, list[str]] = {}
     for nodeid in dict.fromkeys(nodeids):
@@ -65,7 +64,7 @@ def _hashed(unit: str, count: int) -> int:
 
 
 def _loads(units: Mapping[str, Iterable[str]], weights: Mapping[str, float]) -> dict[str, int]:
-    """Milliseconds of each unit. Whole ones: a sum of floats depends on its order."""
+    """Return the milliseconds of each unit. Integers: a sum of floats depends on its order."""
     known = {nodeid: _milliseconds(weight) for nodeid, weight in weights.items()}
     usual = statistics.median_low(known.values()) if known else _UNKNOWN_MS
     return {
@@ -74,12 +73,12 @@ def _loads(units: Mapping[str, Iterable[str]], weights: Mapping[str, float]) -> 
 
 
 def _milliseconds(seconds: float) -> int:
-    """At least one, or all that take no time would go to one shard."""
+    """Round to at least 1: otherwise all experiments without a duration would go to one shard."""
     return max(1, round(seconds * 1000))
 
 
 def _balanced(loads: Mapping[str, int], count: int) -> dict[str, int]:
-    """Longest first, each to the shard with the least; what is equal goes by name and number."""
+    """Assign the longest first, each to the least loaded shard; ties go by name and number."""
     shards: dict[str, int] = {}
     least = [(0, index) for index in range(1, min(count, len(loads)) + 1)]
     for unit in sorted(loads, key=lambda unit: (-loads[unit], unit)):
@@ -90,7 +89,7 @@ def _balanced(loads: Mapping[str, int], count: int) -> dict[str, int]:
 
 
 def shard_record(shard: Shard, assignment: Mapping[str, int]) -> ShardRecord:
-    """Sum up the experiments that were selected, and their machines."""
+    """Summarize the selected experiments and their shards."""
     return ShardRecord(
         index=shard.index,
         count=shard.count,
@@ -102,7 +101,7 @@ def shard_record(shard: Shard, assignment: Mapping[str, int]) -> ShardRecord:
 
 
 def weights_digest(weights: Mapping[str, float]) -> str:
-    """Distinguishes two weights files if they could split experiments in two ways."""
+    """Return a digest that differs if two weights files could split experiments differently."""
     return _digest(sorted((nodeid, _milliseconds(w)) for nodeid, w in weights.items()))
 
 
@@ -111,5 +110,5 @@ def _digest(value: object) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """A file name that is no valid UTF-8 has halves of surrogate pairs in its node id."""
+    """Encode a node id: a file name that is not valid UTF-8 puts lone surrogates into it."""
     return text.encode("utf-8", errors="surrogatepass")

@@ -1,4 +1,4 @@
-"""Simulation of a run. Pure: values in, values out."""
+"""Simulation of a run by the planner's rules. Pure: values in, values out."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ T = TypeVar("T")
 
 _FEW = 60
 _MOVES = 4000
-"""Divided by the number of jobs, whose number makes each try dearer: some tenths of a second in all."""
+"""Divided by the number of jobs gives the number of tries: each try costs more if there are more
+jobs, and all tries together take some tenths of a second."""
 _CLOSE = 1.005
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """One job, begun at ``at_s`` after the first."""
+    """One job, started ``at_s`` seconds after the first."""
 
     job: Job
     at_s: float
@@ -30,14 +31,14 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Prediction for one number of workers."""
+    """Predicted result for a number of workers."""
 
     workers: int
     wall_s: float
     peak_ram_bytes: int
-    """The most that is expected to be used at once; of a job without history what it reserves."""
+    """Expected peak of use; a job without history counts with its reserve."""
     starts: tuple[Start, ...]
-    """In their order."""
+    """Starts of the jobs, in order."""
 
 
 def simulate(
@@ -48,7 +49,7 @@ def simulate(
     schedule: Schedule = "longest",
     max_parallel: int | None = None,
 ) -> Prediction:
-    """Run the jobs on paper; one of unknown duration takes no time.
+    """Simulate the jobs; one of unknown duration takes no time.
 
     Every job must be one that the budget can grant when nothing else runs.
     """
@@ -72,12 +73,12 @@ def sequence(
     workers: int,
     max_parallel: int | None = None,
 ) -> list[T]:
-    """The order in which to try them: by priority, then bettered on paper.
+    """Return the order in which to try the jobs: by priority, then improved by simulation.
 
-    First fit by priority comes within a tenth of the lower bound on average, and at times a quarter
-    above it, if large needs meet. So a few hundred times one job is moved elsewhere, which is
-    kept if the run gets no longer. Not if durations are unknown, or there are so many jobs
-    that they level each other out. The same jobs always give the same order.
+    First fit by priority is on average within a tenth of the lower bound. If large needs meet, it
+    can be a quarter above. So one job is moved a few hundred times, and a move is kept if the run
+    gets no longer. This is left out if durations are unknown, or if many jobs even out. The same
+    jobs always give the same order.
     """
     queue = ordered(items, job_of=job_of, schedule=schedule, budget=budget, workers=workers)
     jobs = [job_of(item) for item in queue]
@@ -108,7 +109,7 @@ def _bettered(count: int, wall_s: Callable[[Sequence[int]], float], least_s: flo
 
 
 def lower_bound_s(jobs: Sequence[Job], *, workers: int, budget: Budget) -> float:
-    """No schedule is shorter: the longest job, and what each resource has to carry."""
+    """Return the lower bound of all schedules: the longest job, or the load of a resource."""
     times = [job.duration_s or 0.0 for job in jobs]
     loads = [
         sum(times) / workers,
@@ -145,7 +146,7 @@ def _simulate(
 
 @dataclass(kw_only=True)
 class _Run:
-    """One run on paper, while it lasts."""
+    """State of a simulated run."""
 
     ground: SimulatedMachine
     places: int
@@ -153,11 +154,11 @@ class _Run:
     ends: list[tuple[float, int]] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     used_bytes: dict[int, int] = field(default_factory=dict)
-    """What each job that runs is expected to need at its peak, by the number of its start."""
+    """Expected peak need of each running job, by the number of its start."""
     peak_ram_bytes: int = 0
 
     def start_from(self, waiting: Queue[int], jobs: Sequence[Job]) -> None:
-        """Start what is admitted, first fit."""
+        """Start the admitted jobs, first fit."""
         for index, refuse in waiting.worth_trying():
             if len(self.ends) == self.places:
                 break

@@ -1,7 +1,7 @@
-"""Number of threads for the libraries in a kernel, and the variables that set it. Pure.
+"""Number of threads of the libraries in a kernel, and the variables that set it. Pure.
 
-Libraries count the CPUs of the machine, or those of the process's affinity; of a cgroup's quota, a
-lease and the experiments beside them most know nothing.
+Libraries count the CPUs of the machine, or those of the process's affinity. Most ignore a cgroup's
+quota, the lease and the experiments beside them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class ThreadVariable:
     library: str
     meaning: str
     falls_back_on: tuple[str, ...] = ()
-    """What the library reads, in turn, where this one is not set."""
+    """Variables that the library reads, in turn, if this one is not set."""
     most: int | None = None
     """The largest number that the library takes."""
     sees_affinity: bool = False
-    """Unset, it is the number of CPUs in the affinity of the process (where there is one)."""
+    """True if the default is the number of CPUs in the process's affinity (if the system has one)."""
 
 
 THREAD_VARIABLES = (
@@ -127,10 +127,10 @@ THREAD_VARIABLES = (
 
 
 def thread_count(cpus: float | None, *, budget_cpus: float, parallel: int) -> int:
-    """Threads for an experiment: its declared CPUs, else an equal part of the budget.
+    """Return the threads for an experiment: its declared CPUs, else an equal part of the budget.
 
-    ``parallel`` experiments can run at once. Rounded down, to one at least: a thread that waits for
-    a CPU holds up all that wait for it at the next barrier, which costs more than part of a CPU does.
+    ``parallel`` experiments can run at once. Rounded down, but at least 1: a thread that waits for
+    a CPU delays all others at the next barrier. That costs more than an idle part of a CPU.
     """
     share = budget_cpus / max(1, parallel) if cpus is None else min(cpus, budget_cpus)
     return max(1, int(share))
@@ -139,14 +139,14 @@ def thread_count(cpus: float | None, *, budget_cpus: float, parallel: int) -> in
 def thread_variables(
     threads: int, env: Mapping[str, str], *, visible_cpus: int | None = None
 ) -> dict[str, str]:
-    """The variables to add to a kernel's environment; never one that is set there, be it empty.
+    """Return the variables to add to a kernel's environment; never one that is set there, even if empty.
 
-    If the user has set one that a library falls back on, such as ``OMP_NUM_THREADS``, that number
-    is passed on, as the library's own variable would hide it.
+    If the user has set a fallback of a library, for example ``OMP_NUM_THREADS``, that number is
+    passed on: the library's own variable would hide it.
 
-    With ``visible_cpus``, the size of the kernel's affinity, nothing is added for what would start no
-    more threads anyway: joblib and dask then give their workers one thread each, which they leave
-    undone if a variable is set.
+    With ``visible_cpus``, the size of the kernel's affinity, a variable is left out if the library
+    would start no more threads anyway. joblib and dask then give each worker one thread; with a
+    variable set they do not.
     """
     needed = [
         variable
@@ -164,6 +164,6 @@ def _number(variable: ThreadVariable, threads: int, env: Mapping[str, str]) -> i
 
 
 def _first_number(value: str) -> int | None:
-    """The number for the outermost level; not every library reads lists."""
+    """Return the number for the outermost level: not every library reads lists."""
     match = _FIRST_NUMBER.match(value)
     return int(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""The weights file: how long each experiment takes, committed so that all shards read the same."""
+"""The weights file: duration of each experiment, committed so that all shards read the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = 1
 
 
 def read_weights(path: Path) -> dict[str, float]:
-    """Seconds by node id. Raises DeclarationError with file and remedy."""
+    """Read seconds by node id. Raises DeclarationError with file and remedy."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
@@ -50,9 +50,9 @@ def _error(path: Path, told: str, remedy: str) -> DeclarationError:
 
 
 def kept_weights(path: Path, *, rootdir: Path) -> dict[str, float]:
-    """Return the weights in a file for the experiments whose directories still exist.
+    """Read the weights of experiments with an existing directory.
 
-    Empty if it has nothing usable.
+    Empty if the file has no usable weights.
     """
     try:
         earlier = read_weights(path)
@@ -62,13 +62,13 @@ def kept_weights(path: Path, *, rootdir: Path) -> dict[str, float]:
 
 
 def write_weights(path: Path, seconds: Mapping[str, float]) -> None:
-    """Write what each experiment, by node id, takes; sorted and rounded. Raises OSError."""
+    """Write the duration of each experiment by node id, sorted and rounded. Raises OSError."""
     experiments = {nodeid: _rounded(seconds[nodeid]) for nodeid in sorted(seconds)}
     text = json.dumps({"schema": VERSION, "experiments": experiments}, indent=2)
     write_atomically(path, f"{text}\n")
 
 
 def _rounded(seconds: float) -> float:
-    """Two digits, tenths at the most: what varies from run to run should not make a diff."""
+    """Round to two digits, at most tenths: noise between runs should not make a diff."""
     rounded = round(float(f"{seconds:.2g}"), 1)
     return int(rounded) if rounded.is_integer() else rounded
