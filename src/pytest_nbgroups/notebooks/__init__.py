@@ -1,1 +1,1 @@
-"""The notebook file: read, save, outputs, scan."""
+"""The notebook file: reading, saving, outputs and scanning."""

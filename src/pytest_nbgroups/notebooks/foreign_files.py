@@ -1,4 +1,4 @@
-"""Files with the name of a notebook that are something else: what they are, and what to do. Pure."""
+"""Files with the name of a notebook but other content: their kind, and a remedy. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DRIVE = {"doc_id", "resource_id", "resource_key"}
 
 
 def foreign_bytes(data: bytes) -> str | None:
-    """Return the kind of a file with this beginning that is not UTF-8 text, as a clause."""
+    """Return a clause on the kind of a file from its first bytes, if it is not UTF-8 text."""
     for start, clause in _SIGNATURES:
         if data.startswith(start):
             return clause
@@ -33,7 +33,7 @@ def foreign_bytes(data: bytes) -> str | None:
 
 
 def foreign_text(text: str) -> str | None:
-    """Return the kind of a text that is not JSON, as a clause; None if it is not known."""
+    """Return a clause on the kind of a text that is not JSON; None if it is unknown."""
     if _WEB_PAGE.match(text):
         return "is a web page (HTML); download the notebook itself, on GitHub with 'Raw'"
     if found := _CONFLICT.search(text):
@@ -46,7 +46,7 @@ def foreign_text(text: str) -> str | None:
 
 
 def foreign_json(data: object) -> str | None:
-    """Return the kind of a JSON document without a format number, as a clause; None if it is not known."""
+    """Return a clause on the kind of a JSON document without ``nbformat``; None if it is unknown."""
     if not isinstance(data, dict):
         return None
     if data.keys() & _DRIVE:
@@ -62,11 +62,11 @@ def foreign_json(data: object) -> str | None:
 
 
 _MARKER = re.compile(r"(?:\s|<[/!\w][^<>]*>|[`*])*(<{7}|>{7})(?![<>])")
-"""As merge tools for notebooks write it into a cell of its own: bare, in tags, in backticks."""
+"""Marks that merge tools for notebooks write into a separate cell: bare, in tags, in backticks."""
 
 
 def merge_conflict(cells: list[Mapping[str, Any]]) -> int | None:
-    """Number of the first cell that marks a conflict, left by a merge of notebooks; both sides of it would run."""
+    """Return the number of the first cell with a merge conflict; both sides of it would run."""
     marks: dict[str, int] = {}
     for number, cell in enumerate(cells, start=1):
         if cell["cell_type"] != "code" and (found := _MARKER.match(cell["source"])):
@@ -76,7 +76,7 @@ def merge_conflict(cells: list[Mapping[str, Any]]) -> int | None:
 
 
 def shown(value: object) -> str:
-    """JSON as a message shows it: a list or an object by its kind, another value as it stands, cut."""
+    """Render JSON for a message: a list or an object by its kind, another value as text, shortened."""
     if isinstance(value, list):
         return "a list"
     if isinstance(value, dict):

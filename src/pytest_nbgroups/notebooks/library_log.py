@@ -1,4 +1,4 @@
-"""Silence for nbformat's log: its lines repeat a failure or are harmless."""
+"""Control of nbformat's log: its records repeat a failure, or are harmless."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def silenced() -> Generator[None]:
-    """Keep nbformat from logging what it finds in a notebook.
+    """Keep nbformat from logging faults of a notebook.
 
-    pytest shows captured records below a failure, so the error line would follow once more for each
-    validation, three times for one bad cell. Other threads log as before.
+    pytest shows captured records below a failure, so the error line would appear again for each
+    validation: three times for one bad cell. Other threads log as before.
     """
     from traitlets.log import get_logger
 

@@ -1,7 +1,7 @@
-"""Check of the fields that nbformat and execution rely on in a notebook of format 4. Pure.
+"""Checks of the JSON of a format 4 notebook: the fields that nbformat and execution rely on. Pure.
 
-nbformat raises whatever a malformed document makes it run into, and Jupyter opens no document that is refused here.
-Other departures are harmless and common: the schema is not enforced.
+nbformat can raise any error on a malformed document, and Jupyter cannot open a document that is
+refused here. Other departures from the schema are harmless and common, so they are accepted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KINDS: Mapping[type, str] = {
 
 
 def fault_of(data: Mapping[str, Any]) -> str | None:
-    """The first field that is not as it has to be, and what is expected; None if there is none."""
+    """Return the first wrong field with the expected value; None if all are right."""
     return next(_faults(data), None)
 
 
@@ -108,7 +108,7 @@ def _kind(
     *,
     is_optional: bool = False,
 ) -> Iterator[str]:
-    """The fault of one field; what comes after it may rely on its kind, as only the first fault is asked for."""
+    """Yield the fault of one field. Only the first fault is used, so later checks can rely on the type."""
     value = holder.get(key, _MISSING)
     if value is _MISSING:
         if not is_optional:

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 ERROR_OUTPUTS_KEY = "experiment_error_outputs"
 OUTPUT_LINES = 10
-"""How many of the last lines that a cell printed are told."""
+"""Number of lines shown from the end of a cell's printed output."""
 LIMIT_KEY = "experiment_output_limit"
 _ERRORS = 5
-"""Different errors in the outputs of one notebook that are shown."""
+"""Number of different errors shown from the outputs of one notebook."""
 _CELLS = 3
 _TAIL = 100_000
-"""Characters in which they are looked for."""
+"""Number of characters searched for the last lines."""
 
 
 def joined_streams(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
-    """One output of what a cell printed in one go, which arrives in pieces; these stay as they are.
+    """Join the pieces of printed output to one output each; the pieces do not change.
 
-    nbclient's own ``coalesce_streams`` takes hours for a line of some megabytes.
+    nbclient's ``coalesce_streams`` takes hours for a line of some megabytes.
     """
     joined: list[NotebookNode] = []
     for (kind, _), group in groupby(outputs, key=lambda o: (o.output_type, o.get("name"))):
@@ -41,7 +41,7 @@ def _joined(pieces: Sequence[NotebookNode]) -> NotebookNode:
 
 
 def printed(cell: NotebookNode) -> str:
-    """The last lines of what a cell printed, stdout and stderr together."""
+    """Return the last lines that a cell printed, stdout and stderr together."""
     pieces: list[str] = []
     length = 0
     for output in reversed(cell.get("outputs", [])):
@@ -52,12 +52,12 @@ def printed(cell: NotebookNode) -> str:
 
 
 def error_outputs(cell: NotebookNode) -> list[NotebookNode]:
-    """The errors among what a cell has shown."""
+    """Return the errors in a cell's outputs."""
     return [o for o in cell.get("outputs", []) if o.get("output_type") == "error"]
 
 
 def mark_left_out(cell: NotebookNode, left_out: LeftOut, limit: Size, last_printed: str) -> None:
-    """Add to the end of a cell's output how much is missing, and give its last lines."""
+    """Add the amount that is missing and the last lines to the end of a cell's printed output."""
     from nbformat.v4 import new_output
 
     errors = error_outputs(cell)
@@ -74,7 +74,7 @@ def mark_left_out(cell: NotebookNode, left_out: LeftOut, limit: Size, last_print
 
 
 def left_out_warnings(where: str, left_out: LeftOut, limit: Size) -> Iterator[str]:
-    """The lines of the summary; ``where`` names experiment, notebook and cell."""
+    """Return lines for the summary; ``where`` names experiment, notebook and cell."""
     if left_out.over_limit_bytes:
         yield (
             f"{where}: {format_size(left_out.total_bytes)} of its output were left out, more than a notebook "
@@ -100,9 +100,10 @@ def left_out_warnings(where: str, left_out: LeftOut, limit: Size) -> Iterator[st
 
 
 def error_output_warnings(where: str, errors: Mapping[int, Sequence[str]]) -> Iterator[str]:
-    """The lines of the summary about errors in cells that passed; ``where`` names experiment and notebook.
+    """Return lines for the summary on errors in cells that passed.
 
-    ``errors`` are lines by index of the cell. A hook that fails may show one error in every cell: a line for it.
+    ``where`` names experiment and notebook; ``errors`` are lines by index of the cell. A failing
+    hook can show the same error in every cell: the error gets a single line.
     """
     cells: dict[str, dict[int, None]] = {}
     for index, lines in errors.items():
@@ -118,7 +119,7 @@ def error_output_warnings(where: str, errors: Mapping[int, Sequence[str]]) -> It
 
 
 def _cells(numbers: Sequence[int]) -> str:
-    """``cell 2``; ``cells 2, 3, 4 and 12 more``."""
+    """Render ``cell 2`` or ``cells 2, 3, 4 and 12 more``."""
     shown = ", ".join(map(str, numbers[:_CELLS]))
     more = len(numbers) - _CELLS
     return f"cell{'s' if len(numbers) > 1 else ''} {shown}{f' and {more} more' if more > 0 else ''}"

@@ -1,4 +1,4 @@
-"""Reads a notebook file into nbformat 4, whatever it holds."""
+"""Reads a notebook file of any format version into nbformat 4."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _CORRECT = "correct it in a text editor, or restore it"
 def read_notebook(path: Path) -> NotebookNode:
     """Read and upgrade a notebook, with the outputs of earlier runs removed.
 
-    Cells tagged ``skip-execution`` keep theirs. Raises NotebookError that names what is wrong with
-    the file and what to do.
+    Cells tagged ``skip-execution`` keep theirs. Raises NotebookError with the fault of
+    the file and a remedy.
     """
     text = _text(path)
     data = _json(text, path)
@@ -52,7 +52,7 @@ def read_notebook(path: Path) -> NotebookNode:
 
 def _text(path: Path) -> str:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to read from a pipe or a device may never end
+        if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or a device may never end
             raise NotebookError(
                 f"{path.name} is no file but a folder, a pipe or a device, or a link to one; "
                 "put the notebook in its place, or list it under exclude in experiment.toml"
@@ -82,7 +82,7 @@ def _missing(path: Path) -> str:
 
 
 def _json(text: str, path: Path) -> dict[str, Any]:
-    """The document, if it has the number of a format."""
+    """Return the document if it has a format number."""
     if not text.strip():
         raise NotebookError(
             f"{path.name} is empty; save a notebook in it, remove it, or list it under exclude in experiment.toml"
@@ -107,7 +107,7 @@ def _check_format(data: dict[str, Any], path: Path) -> None:
     major = data["nbformat"]
     if not 1 <= major <= _NEWEST:
         raise _invalid(path, major, f"nbformat is {major}, expected a number from 1 to {_NEWEST}")
-    # What stands where its format has nothing would not run, and the notebook would pass.
+    # Cells in a place that the format does not have would not run, and the notebook would pass.
     foreign = "cells" if major in _WITH_WORKSHEETS else "worksheets"
     if data.get(foreign):
         raise NotebookError(
@@ -126,12 +126,12 @@ def _parse(text: str, major: int, path: Path) -> NotebookNode:
     import nbformat
 
     with warnings.catch_warnings(), silenced():
-        # A missing or doubled cell id is put right in memory and does no harm here.
+        # A missing or repeated cell id is fixed in memory and does no harm here.
         warnings.simplefilter("ignore")
         try:
             notebook: NotebookNode = nbformat.reads(text, as_version=_NEWEST)
         except Exception as exc:
-            # nbformat's converters raise whatever a malformed file makes them run into.
+            # nbformat's converters can raise any error on a malformed file.
             reason = first_line(str(exc)) or type(exc).__name__
             raise _invalid(path, major, f"nbformat cannot read it ({reason})") from exc
     if fault := fault_of(notebook):  # of an older format, upgraded

@@ -14,9 +14,9 @@ _RUN = re.compile(r"%run[ \t]+(?:-\w+[ \t]+)*(?:\"(?P<double>[^\"\n]+)\"|(?P<bar
 
 
 def sources_of_run_notebooks(sources: Sequence[str], folder: Path) -> Mapping[str, tuple[str, ...]]:
-    """Return the cells, by the name of their notebook, of all notebooks that cells in ``folder`` run, and so on.
+    """Return the cells, by notebook name, of all notebooks that cells in ``folder`` run, recursively.
 
-    Of what cannot be read, or is named by a variable, nothing is returned.
+    A notebook that cannot be read, or is named by a variable, is left out.
     """
     found: dict[Path, tuple[str, ...]] = {}
     waiting = _named(sources, folder)
@@ -34,7 +34,7 @@ def _named(sources: Sequence[str], folder: Path) -> list[Path]:
 
 
 def _sources(path: Path) -> tuple[str, ...]:
-    """The source of each cell, empty for one that is no code."""
+    """Return the source of each cell; empty if it is not a code cell."""
     try:
         cells = read_notebook(path).cells
     except (NotebookError, OSError, ValueError):

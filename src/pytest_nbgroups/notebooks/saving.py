@@ -1,6 +1,6 @@
-"""The executed copy of a notebook: written while it runs, and in the end.
+"""The executed copy of a notebook: written while it runs, and at the end.
 
-Whoever executes a notebook can be killed at any moment, and holds what the notebook has shown so far.
+The process that executes a notebook holds the outputs so far, and can be killed at any moment.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 EVERY_S = 2.0
 _SHARE = 0.05
-"""Of the time that a notebook runs, what writing it may take: a large one is written less often."""
+"""Share of a notebook's run time for writing the copy: a large one is written less often."""
 
 
 class ExecutedCopy:
-    """The file to which a notebook goes with its outputs."""
+    """The file of a notebook with its outputs."""
 
     def __init__(self, notebook: NotebookNode, artifacts: Artifacts, path: Path) -> None:
         self._notebook = notebook
@@ -35,7 +35,7 @@ class ExecutedCopy:
         self._written: object = None
 
     def save(self) -> str:
-        """Write it as it is now; give why that could not be done, empty if it was."""
+        """Write the notebook as it is now; return the error, or an empty text."""
         try:
             self._write()
         except (OSError, ValueError, TypeError) as exc:
@@ -44,7 +44,7 @@ class ExecutedCopy:
 
     @asynccontextmanager
     async def kept_up_to_date(self, *, every_s: float = EVERY_S) -> AsyncIterator[None]:
-        """Write it now and then while the context lasts. A failed write is reported in the end."""
+        """Write the notebook repeatedly while the context lasts. Errors are reported at the end."""
         keeper = asyncio.ensure_future(self._keep(every_s))
         try:
             yield
@@ -62,7 +62,7 @@ class ExecutedCopy:
             pause_s = max(every_s, (time.monotonic() - began) / _SHARE)
 
     def _write(self) -> None:
-        """Raises OSError, ValueError, TypeError."""
+        """Write the notebook. Raises OSError, ValueError, TypeError."""
         import nbformat
 
         self._written = self._state()
@@ -74,7 +74,7 @@ class ExecutedCopy:
         write_atomically(self.path, text, "\n")
 
     def _state(self) -> object:
-        """Something that differs if there is more to write, or something else in the last place."""
+        """Return a value that changes with a new output, or with a change of the last one."""
         return [
             (cell.execution_count, len(cell.outputs), _content(cell.outputs[-1:]))
             for cell in self._notebook.cells
@@ -83,7 +83,7 @@ class ExecutedCopy:
 
 
 def _content(outputs: Iterable[NotebookNode]) -> list[tuple[object, ...]]:
-    """Return the values of each output: an update replaces them in place."""
+    """Return copies of the outputs to compare: an update replaces values inside the same output."""
     return [tuple(output.values()) for output in outputs]
 
 

@@ -17,7 +17,7 @@ from pytest_nbgroups.notebooks.notebook_format import SKIP_TAG
 
 _LARGEST_FILE = 64 * 2**20
 _LONGEST_CELL = 200_000
-"""Characters. What is longer is data; it takes IPython minutes to look for magics in it."""
+"""Limit in characters. A longer cell is data; IPython needs minutes to find magics in it."""
 _CELL_MAGIC = re.compile(r"\s*%%(\w+)[^\n]*")
 _TRANSPARENT = {"capture", "memit", "prun", "time", "timeit"}
 """Magics that run Python, in the notebook itself."""
@@ -28,7 +28,7 @@ _BLANK_LINES = re.compile(r"(?:[ \t]*\n)*")
 
 
 def scan(experiment: Experiment) -> Hints:
-    """The hints in the notebooks that would run. Never raises: running them reports what is wrong."""
+    """Return the hints in the notebooks that would run. Never raises: running them shows faults."""
     found: list[Hint] = []
     for notebook in experiment.notebooks:
         if notebook.skip is None:
@@ -37,7 +37,7 @@ def scan(experiment: Experiment) -> Hints:
 
 
 def code_sources(experiment: Experiment) -> Iterator[str]:
-    """The code cells of all its notebooks, in any language, and the modules beside them. Never raises."""
+    """Return the code of all its notebooks, in any language, and of modules beside them. Never raises."""
     for notebook in experiment.notebooks:
         content = _read(notebook.path)
         for cell in _all_cells(content) if isinstance(content, dict) else ():
@@ -52,9 +52,9 @@ def code_sources(experiment: Experiment) -> Iterator[str]:
 
 
 def to_python(source: str) -> str:
-    """The Python in a cell with IPython's magics; empty if another program runs the cell.
+    """Return the Python code of a cell with IPython's magics; empty if another program runs it.
 
-    Lines keep their place, unless a magic goes over several.
+    Line numbers stay the same, unless a magic spans several lines.
     """
     magic = _CELL_MAGIC.match(source)
     if magic and magic[1] not in _TRANSPARENT:
@@ -67,7 +67,9 @@ def to_python(source: str) -> str:
 def _without_magics(code: str) -> str:
     if not set(code) & set("%!?"):
         return code
-    from IPython.core.inputtransformer2 import TransformerManager  # 0.2 s: often there is no need
+    from IPython.core.inputtransformer2 import (
+        TransformerManager,
+    )  # takes 0.2 s, and often is not needed
 
     transformer = TransformerManager()  # type: ignore[no-untyped-call]
     with warnings.catch_warnings(action="ignore"):  # of characters that may or may not end a line
@@ -75,7 +77,7 @@ def _without_magics(code: str) -> str:
 
 
 def _cells(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and source of each code cell that would run; nothing of what is not in Python."""
+    """Yield number and source of each Python code cell that would run."""
     notebook = _read(path)
     if not isinstance(notebook, dict) or not _is_python(notebook.get("metadata")):
         return
@@ -98,7 +100,7 @@ def _read(path: Path) -> object:
 
 
 def _is_python(metadata: object) -> bool:
-    """Return whether the notebook is in Python, which is the default for a notebook without a language."""
+    """Return True for Python; also if there is no language: the notebook then runs as Python."""
     entries: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     kernelspec, language = entries.get("kernelspec"), entries.get("language_info")
     said = [
@@ -110,7 +112,7 @@ def _is_python(metadata: object) -> bool:
 
 
 def _all_cells(notebook: dict[str, Any]) -> Iterator[object]:
-    """Of format 4; before that, of each worksheet."""
+    """Return all cells; before format 4 they are in worksheets."""
     for part in [notebook, *_items(notebook.get("worksheets"))]:
         if isinstance(part, dict):
             yield from _items(part.get("cells"))
