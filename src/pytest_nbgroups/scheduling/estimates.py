@@ -21,7 +21,7 @@ _ENOUGH = 3
 """From this number of values on, a single outlier does not decide."""
 
 
-class Run(NamedTuple):
+class PastRun(NamedTuple):
     """One recorded run. A plain tuple, because there can be tens of thousands.
 
     None stands for a value that was not measured.
@@ -36,7 +36,7 @@ class Run(NamedTuple):
     gpu_bytes: int | None = None
 
 
-def estimate(runs: Iterable[Run]) -> Estimate:
+def estimate(runs: Iterable[PastRun]) -> Estimate:
     """Estimate the next run from the runs of one experiment on one kind of machine, in any order.
 
     Time and cores are the median of the complete runs. Without a complete run, the time is the
@@ -56,7 +56,7 @@ def estimate(runs: Iterable[Run]) -> Estimate:
     )
 
 
-def _window(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+def _window(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[PastRun]]:
     """Return the newest complete runs, and the newest others that are not older than those."""
     newest = sorted(runs, reverse=True, key=lambda run: run.started_at)
     complete = [run for run in newest if run.is_complete][:WINDOW]

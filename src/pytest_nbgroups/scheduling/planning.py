@@ -200,7 +200,7 @@ def idle(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
     return tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in gpus)
 
 
-class Ground:
+class SimulatedMachine:
     """A simulated machine that only planned work uses."""
 
     def __init__(self, budget: Budget) -> None:

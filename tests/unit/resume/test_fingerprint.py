@@ -99,9 +99,7 @@ def test_a_python_that_cannot_be_asked_is_a_doubt(
 ) -> None:
     """Which one would run is known to its starter alone."""
     install("far", argv)
-    with pytest.raises(
-        CheckpointError, match=r"^what the kernel far has installed is not known$"
-    ):
+    with pytest.raises(CheckpointError, match=r"^what the kernel far has installed is not known$"):
         fingerprint(tmp_path, "far")
 
 
