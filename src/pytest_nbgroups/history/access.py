@@ -1,4 +1,4 @@
-"""The use of a history file through thick and thin: what goes wrong is a warning, never an exception."""
+"""Robust use of a history file: an error becomes a warning, never an exception."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 Mode: TypeAlias = Literal["write", "read", "off"]
 
 _TRIES = 3
-"""What cannot be written is opened to be read, a damaged file is replaced, and it is tried again."""
+"""Number of tries: an unwritable file is opened for reading, a damaged file is replaced."""
 
 
 class Access:
     """The only connection of a process to a history, opened when it is first needed.
 
-    May be used by several threads, which wait for each other.
+    Several threads can use it; they wait for each other.
     """
 
     def __init__(self, path: Path, *, timeout_s: float, wal: bool) -> None:
@@ -42,11 +42,11 @@ class Access:
         return tuple(self._warnings)
 
     def read(self, work: Callable[[Connection], T]) -> T | None:
-        """None if there is no history, or none that can be used."""
+        """Read from the history; None if there is no usable history."""
         return self._use(work, writes=False)
 
     def write(self, work: Callable[[Connection], None]) -> bool:
-        """Do it in a transaction of its own. Whether it is on the disk."""
+        """Write in a separate transaction; return True if the data is on the disk."""
 
         def transact(connection: Connection) -> bool:
             with database.transaction(connection):
@@ -56,7 +56,7 @@ class Access:
         return self._use(transact, writes=True) or False
 
     def close(self, *, patience_s: float) -> None:
-        """Leave one file, unless others use it for longer than ``patience_s``."""
+        """Merge the WAL into the file, unless other processes use it for longer than ``patience_s``."""
 
         def gather(connection: Connection) -> None:
             database.gather(connection, patience_s=patience_s)
@@ -99,10 +99,10 @@ class Access:
             connection.close()
 
     def _heed(self, exc: Exception) -> None:
-        """Go on as well as possible: with a new file, reading only, or without a history."""
+        """Continue as well as possible: with a new file, reading only, or without a history."""
         self._disconnect()
         if self._mode == "read":
-            self._mode = "off"  # that it cannot be written has been said
+            self._mode = "off"  # the warning about writing was already given
         elif database.is_damaged(exc) and not self._was_replaced:
             self._replace(exc)
         elif database.is_unwritable(exc):
@@ -116,7 +116,7 @@ class Access:
             self._warn(f"{self._trouble(exc)}; the rest of this session is not recorded in it")
 
     def _replace(self, exc: Exception) -> None:
-        """Begin a new file in place of a damaged one, unless another session has just done so."""
+        """Replace a damaged file with a new one, unless another session has just done so."""
         self._was_replaced = True
         where = ""
         try:

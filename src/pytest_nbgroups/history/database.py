@@ -1,4 +1,4 @@
-"""The adapter of sqlite3: files are opened, made, brought up to date and moved out of the way here."""
+"""The adapter of sqlite3: opens, creates, upgrades and moves history files."""
 
 from __future__ import annotations
 
@@ -29,29 +29,30 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _RETRY_S = 0.01
-# Views, triggers and virtual tables have no page of their own. A history has none: they do what others wrote.
+# Views, triggers and virtual tables have no page. A history has none of them; a foreign file's
+# could run code that others wrote.
 _THINGS = "SELECT count(*), count(*) FILTER (WHERE ifnull(rootpage, 0) = 0) FROM sqlite_master"
 
 
 def open_for_writing(path: Path, *, timeout_s: float, wal: bool) -> Connection:
-    """Open a history, which is made or brought up to date first if that is needed.
+    """Open a history; create or upgrade it first if needed.
 
-    ``timeout_s`` is how long each statement waits for other processes. The connection may be used by
-    several threads, one at a time. Raises HistoryError for a file that is not for us, sqlite3.Error.
+    Each statement waits up to ``timeout_s`` for other processes. Several threads can use the
+    connection, one at a time. Raises HistoryError for a foreign or newer file, and sqlite3.Error.
     """
     connection = sqlite3.connect(
         path, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )
     try:
         if not wal:
-            # A file that is in WAL mode is then read without shared memory.
+            # With this, a file in WAL mode is read without shared memory.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         _identify(connection, path)
         _set_journal(connection, "wal" if wal else "delete", timeout_s)
         if not wal:
             connection.execute("PRAGMA locking_mode = NORMAL")
-            version_of(connection)  # the lock is given up at the end of the next statement
-        # A commit is on the disk when it returns, in a WAL too.
+            version_of(connection)  # SQLite releases the lock at the end of the next statement
+        # FULL: a commit is on the disk when it returns, even with a WAL.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         if not is_current(connection):
@@ -64,9 +65,9 @@ def open_for_writing(path: Path, *, timeout_s: float, wal: bool) -> Connection:
 
 
 def copy_of(path: Path) -> Connection:
-    """A history as it is now, in memory and brought up to date; the file is only read.
+    """Return a copy of a history in memory, upgraded; the file is only read.
 
-    Raises HistoryError for a file that is not for us, sqlite3.Error.
+    Raises HistoryError for a foreign or newer file, and sqlite3.Error.
     """
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
@@ -80,7 +81,7 @@ def copy_of(path: Path) -> Connection:
 
 
 def _read_into(copy: Connection, path: Path) -> None:
-    """If SQLite cannot make what goes with a WAL, nobody else writes either."""
+    """Copy the file. If SQLite cannot create the files of a WAL here, no other process writes either."""
     try:
         _read_as(copy, path, "mode=ro")
     except sqlite3.OperationalError:
@@ -105,7 +106,7 @@ def is_current(connection: Connection) -> bool:
 
 def _identify(connection: Connection, path: Path) -> None:
     """Raise HistoryError for a database that is not a history, or is one of a later version."""
-    # In one transaction, for another session may be about to make the tables.
+    # In one transaction: another session may be creating the tables now.
     connection.execute("BEGIN")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     things, foreign = connection.execute(_THINGS).fetchone()
@@ -129,9 +130,9 @@ def bring_up_to_date(
     migrations: Mapping[int, tuple[str, ...]] = MIGRATIONS,
     target: int = SCHEMA_VERSION,
 ) -> None:
-    """Make the tables in an empty database, or take an older one through each later version.
+    """Create the tables in an empty database, or upgrade an older one version by version.
 
-    Called in a transaction: another process may have done it just before.
+    Call it in a transaction: another process may have done the same just before.
     """
     version = version_of(connection)
     if version == 0:
@@ -143,10 +144,10 @@ def bring_up_to_date(
 
 
 def _set_journal(connection: Connection, mode: str, timeout_s: float) -> None:
-    """Choose how commits are made safe. Without WAL, SQLite keeps what it has.
+    """Choose the journal mode. If WAL is not possible, SQLite keeps the current mode.
 
-    To change it, SQLite wants the file to itself, and of two that wait for that one is refused at
-    once.
+    To change the mode, SQLite needs exclusive access. If two processes wait for that, one is
+    refused at once.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -162,7 +163,7 @@ def _set_journal(connection: Connection, mode: str, timeout_s: float) -> None:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """All or nothing. Takes the right to write first, so that it cannot be refused half way."""
+    """Commit all or nothing. Takes the write lock first, so that it cannot be refused half way."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -173,13 +174,13 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def gather(connection: Connection, *, patience_s: float) -> None:
-    """Move what stands in the WAL to the file itself, unless others keep it for too long."""
+    """Move the content of the WAL to the file, unless other processes keep it for too long."""
     connection.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def is_damaged(error: Exception) -> bool:
-    """SQLite quotes a damaged schema, and sqlite3 expects its words to be UTF-8."""
+    """Return True for a damaged file. A quoted schema may not be UTF-8, and sqlite3 fails to decode it."""
     return _code(error) in _DAMAGED or isinstance(error, UnicodeDecodeError)
 
 
@@ -188,12 +189,12 @@ def is_locked(error: Exception) -> bool:
 
 
 def is_unwritable(error: Exception) -> bool:
-    """Return whether the file or its folder may not be written; what is there may still be readable."""
+    """Return True if the file or its folder cannot be written; it may still be readable."""
     return isinstance(error, OSError) or _code(error) in _UNWRITABLE
 
 
 def _code(error: Exception) -> int | None:
-    """SQLite's primary result code; the higher bits add detail."""
+    """Return SQLite's primary result code; the higher bits add detail."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
@@ -207,9 +208,10 @@ def identity(path: Path) -> FileIdentity:
 
 
 def move_aside(path: Path, *, now: float) -> Path:
-    """Rename a damaged history, with what SQLite keeps beside it, and give its new name.
+    """Rename a damaged history and SQLite's files beside it; return its new name.
 
-    The file itself goes last: a session that begins meanwhile must not lose the WAL of a new one.
+    The file itself is moved last: otherwise a session that starts now could lose the WAL of its
+    new file.
     Raises OSError.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))

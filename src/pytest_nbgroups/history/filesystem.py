@@ -31,11 +31,11 @@ _MOUNT_POINT = 4
 
 
 def network_filesystem(path: Path, mountinfo: str) -> str:
-    """Type of the network filesystem that ``path``, absolute and resolved, lies on; empty for others.
+    """Return the network filesystem type of ``path``, absolute and resolved; empty if it is local.
 
-    ``mountinfo`` is the text of /proc/self/mountinfo, see proc_pid_mountinfo(5); empty if there
-    is none. What FUSE shows counts as one: most of it lies elsewhere, and for what does not a
-    rollback journal is as safe.
+        ``mountinfo`` is the text of /proc/self/mountinfo, see proc_pid_mountinfo(5); empty if there is
+    no file. FUSE counts as a network filesystem: most are remote, and a rollback journal is
+        as safe for the others.
     """
     found, longest = "", -1
     for line in mountinfo.splitlines():
@@ -45,7 +45,7 @@ def network_filesystem(path: Path, mountinfo: str) -> str:
             continue
         point = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[_MOUNT_POINT]))
         depth = len(point.parts)
-        # Of two in one place, the later mount hides the earlier.
+        # The later of two mounts at the same path hides the earlier one.
         if path.is_relative_to(point) and depth >= longest:
             found, longest = filesystem.split(" ")[0], depth
     return found if found in _NETWORK or found.startswith("fuse.") else ""

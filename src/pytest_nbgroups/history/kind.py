@@ -1,4 +1,4 @@
-"""The kind of machine that a measurement comes from: what decides how long things take, never who it is."""
+"""The kind of machine of a measurement: properties that decide its speed, never its identity."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pytest_nbgroups.core.resources import Budget
 from pytest_nbgroups.core.units import format_size
 
 _MODEL_FIELDS = ("model name", "cpu model", "cpu")
-"""Of /proc/cpuinfo, on x86, MIPS and POWER."""
+"""Fields of /proc/cpuinfo, on x86, MIPS and POWER."""
 _ARM_FIELDS = ("CPU implementer", "CPU part")
 _DECORATION = re.compile(r"\((?:R|TM|C)\)|\bCPU\b|\s@.*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Description of a machine, as a session sees it."""
+    """The part of a machine that a session can use."""
 
     cpu_model: str
     cpus: float
     ram_bytes: int
-    """Rounded up to the next usual size."""
+    """RAM, rounded up to the next usual size."""
     gpus: tuple[str, ...] = ()
-    """Names, in order."""
+    """Names of the GPUs, in order."""
 
     @property
     def kind(self) -> str:
-        """``Intel Xeon Platinum 8370C, 8 cpus, 32 GiB, 2 x NVIDIA A100``: the same for machines alike."""
+        """Return ``Intel Xeon Platinum 8370C, 8 cpus, 32 GiB, 2 x NVIDIA A100``: equal for equal machines."""
         cpus = f"{self.cpus:g} cpu{'s' if self.cpus != 1 else ''}"
         gpus = (f"{count} x {name}" for name, count in sorted(Counter(self.gpus).items()))
         return ", ".join([self.cpu_model, cpus, format_size(self.ram_bytes), *gpus])
@@ -41,7 +41,7 @@ class Machine:
 def read_machine(
     budget: Budget, *, proc: Path = Path("/proc"), env: Mapping[str, str] = os.environ
 ) -> Machine:
-    """The machine that this process runs on, as far as its session may use it. Never raises."""
+    """Return the part of this machine that the session may use. Never raises."""
     return Machine(
         cpu_model=_cpu_model(proc) or env.get("PROCESSOR_IDENTIFIER") or platform.machine(),
         cpus=budget.cpus,
@@ -51,10 +51,10 @@ def read_machine(
 
 
 def usual_size(count: int) -> int:
-    """The smallest of 1, 2, 3, 4, 6, 8, 12, 16, 24 … that is not below ``count``.
+    """Return the smallest of 1, 2, 3, 4, 6, 8, 12, 16, 24 … that is not below ``count``.
 
-    Firmware and kernels keep some for themselves, each version another amount, so that one sees
-    somewhat less than was bought.
+    Firmware and kernels reserve some memory, and the amount differs by version. So the visible size
+    is somewhat smaller than the installed one.
     """
     power: int = 1 << max(0, count - 1).bit_length()
     between = power // 4 * 3
@@ -62,7 +62,7 @@ def usual_size(count: int) -> int:
 
 
 def _cpu_model(proc: Path) -> str:
-    """Empty if it is not known."""
+    """Return the CPU model; empty if it is unknown."""
     try:
         text = (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -75,7 +75,7 @@ def _cpu_model(proc: Path) -> str:
 
 
 def _first_values(text: str) -> Mapping[str, str]:
-    """The first processor's fields: large machines have hundreds."""
+    """Return the fields of the first processor only: large machines have hundreds."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")

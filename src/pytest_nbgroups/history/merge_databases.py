@@ -1,4 +1,4 @@
-"""One history from several, as the shards of a CI run leave them."""
+"""Merge of several histories, for example from the shards of a CI run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def merge_histories(target: Path, sources: Sequence[Path]) -> None:
     """
     with _telling_of(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        # With a rollback journal, what is left is one file.
+        # A rollback journal leaves a single file, which is easy to copy.
         connection = database.open_for_writing(target, timeout_s=_TIMEOUT_S, wal=False)
     with closing(connection), _telling_of(target), database.transaction(connection):
         for source in sources:
@@ -54,7 +54,7 @@ def _contents(source: Path) -> Contents:
 
 @contextmanager
 def _blaming(source: Path) -> Iterator[None]:
-    """Raise the error of a source that cannot be read, if the target can be written."""
+    """Blame the source for an error: the target was writable, so the source is damaged."""
     try:
         yield
     except (database.IntegrityError, LookupError, TypeError) as exc:
@@ -65,7 +65,7 @@ def _blaming(source: Path) -> Iterator[None]:
 
 @contextmanager
 def _telling_of(path: Path) -> Iterator[None]:
-    """Turn what goes wrong into an error that names the file."""
+    """Turn an error into a HistoryError that names the file."""
     try:
         yield
     except (OSError, UnicodeDecodeError, database.Error) as exc:
@@ -74,9 +74,9 @@ def _telling_of(path: Path) -> Iterator[None]:
 
 
 def _add(target: Connection, source: Contents) -> None:
-    """Copy the sessions that the target lacks, with all that belongs to them.
+    """Copy the sessions that the target lacks, with all their rows.
 
-    Attempts get numbers above those that the target has, machines the numbers that it has for them.
+    Attempts get numbers above those in the target. Known machines keep the target's numbers.
     """
     known = {row["id"] for row in _rows(target, SESSIONS)}
     sessions = {row["id"]: row for row in source[SESSIONS.name] if row["id"] not in known}

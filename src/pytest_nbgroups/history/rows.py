@@ -1,4 +1,4 @@
-"""Rows of a history, made from the values of a session. Pure."""
+"""Facts of a session as rows of a history. Pure."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredAttempt:
-    """One run of an experiment: its name and ``started_at`` distinguish it from others of the session."""
+class Attempt:
+    """One run of an experiment, identified in its session by name and ``started_at``."""
 
     name: str
     started_at: float
@@ -62,8 +62,8 @@ def session_row(session: Session) -> Row:
     }
 
 
-def attempt_row(attempt: StoredAttempt) -> Row:
-    """A row of which the rest is not known yet."""
+def attempt_row(attempt: Attempt) -> Row:
+    """Return the row of an attempt that has just started; other columns follow later."""
     return {
         **dict.fromkeys(EXPERIMENTS.column_names),
         "name": valid_text(attempt.name),
@@ -121,5 +121,5 @@ def _usage_row(usage: Usage | None) -> Row:
 
 
 def valid_text(text: str) -> str:
-    """Text that UTF-8 can hold: a file's name may not be."""
+    """Return text that UTF-8 can encode: a file name may hold other bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

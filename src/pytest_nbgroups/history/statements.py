@@ -1,4 +1,4 @@
-"""Statements that write to an open history, and read from it."""
+"""Statements that write to an open history and read from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_nbgroups.history.tables import EXPERIMENTS, MACHINES, NOTEBOOKS, SES
 from pytest_nbgroups.scheduling.estimates import WINDOW, PastRun
 
 SESSIONS_KEPT = 50
-"""Of each experiment, the newest."""
+"""Number of newest runs kept of each experiment."""
 
 _NEWEST_RUNS = """
     WITH parts AS (
@@ -79,7 +79,7 @@ def write_notebook(
     notebook: tuple[int, NotebookResult],
     duration_s: float,
 ) -> None:
-    """Write a notebook, given with its position, and what its attempt has taken so far."""
+    """Write a notebook with its position, and the usage of its attempt so far."""
     number = _attempt_number(connection, session, attempt)
     connection.execute(
         inserting(NOTEBOOKS, otherwise="REPLACE"), rows.notebook_row(number, *notebook)
@@ -108,19 +108,19 @@ def finish_session(connection: Connection, session: Session, at: float) -> None:
 def forget_old(
     connection: Connection, *, session_id: str | None = None, kept: int = SESSIONS_KEPT
 ) -> None:
-    """Delete what is older than the newest sessions of each experiment.
+    """Delete the attempts that are older than the newest sessions of each experiment.
 
-    Of the experiments that the session ran, or of all.
+    Covers the experiments that the session ran, or all.
     """
     connection.execute(_OLD_ATTEMPTS, {"session": session_id, "kept": kept})
     connection.execute("DELETE FROM sessions WHERE id NOT IN (SELECT session_id FROM experiments)")
 
 
-def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[PastRun]]:
-    """Of each experiment, the newest runs on machines of that kind: complete ones, and others.
+def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[Run]]:
+    """Return the newest runs of each experiment on machines of that kind: complete ones, and others.
 
-    An attempt of which no notebook ran, for its declaration was faulty or all was reused, is no run.
-    SQLite keeps whatever a damaged file holds in whatever column; such a row is passed over.
+    An attempt without a notebook that ran is no run: its declaration was faulty, or all notebooks
+    were reused. SQLite accepts any type in any column of a damaged file; a faulty row is skipped.
     """
     runs: defaultdict[str, list[PastRun]] = defaultdict(list)
     for row in connection.execute(_NEWEST_RUNS, (valid_text(kind), WINDOW)):
@@ -131,13 +131,13 @@ def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[PastRu
 
 
 def machine_number(connection: Connection, kind: str) -> int:
-    """The id of a kind that is there."""
+    """Return the id of a kind in the table."""
     (number,) = connection.execute("SELECT id FROM machines WHERE kind = ?", (kind,)).fetchone()
     return int(number)
 
 
-def _attempt_number(connection: Connection, session: Session, attempt: StoredAttempt) -> int:
-    """Its row's id. Whatever is missing is written: the file may have been replaced meanwhile."""
+def _attempt_number(connection: Connection, session: Session, attempt: Attempt) -> int:
+    """Return the id of the attempt's row. Writes missing rows: the file may have been replaced."""
     connection.execute(inserting(MACHINES, otherwise="IGNORE"), rows.machine_row(session.machine))
     connection.execute(inserting(SESSIONS, otherwise="IGNORE"), rows.session_row(session))
     machine = machine_number(connection, valid_text(session.machine.kind))

@@ -1,6 +1,7 @@
-"""``history.sqlite``: what a session writes to it as it goes on, and what it expects because of it.
+"""``history.sqlite``: records of a session as it runs, and estimates from earlier ones.
 
-One process of a session writes: xdist's controller, or the only one. Several sessions may at once.
+One process of a session writes: xdist's controller, or the only process. Several sessions can
+write at the same time.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def open_history(
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     mountinfo: Path = Path("/proc/self/mountinfo"),
 ) -> Iterator[History]:
-    """The history in an artifacts folder, for the length of a session. Never raises.
+    """Open the history in an artifacts folder for the length of a session. Never raises.
 
-    Nothing is created before there is something to record.
+    The file is created with the first record.
     """
     history = History(
         folder,
@@ -60,14 +61,14 @@ def _network_filesystem(folder: Path, mountinfo: Path) -> str:
     try:
         text = mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
         return network_filesystem(folder.resolve(), text)
-    except (OSError, RuntimeError):  # no Linux; a link that leads to itself
+    except (OSError, RuntimeError):  # not Linux; a link that leads to itself
         return ""
 
 
 class History:
-    """A history in use. No method raises: trouble is a warning, and may end the use of it.
+    """A history in use. No method raises: an error becomes a warning, and can end the use.
 
-    Methods may be called from several threads. What they wrote is on the disk when they return.
+    Several threads can call the methods. Written data is on the disk when a method returns.
     """
 
     def __init__(
@@ -82,13 +83,13 @@ class History:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings so far, each once."""
+        """Problems so far, each once."""
         return self._access.warnings
 
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
         """Record notebooks and experiments as they finish.
 
-        A run that ended without a report is to be given to `record_experiment`.
+        If a run ended without an event, call `record_experiment`.
         """
         match event:
             case ExperimentStarted():
@@ -117,10 +118,9 @@ class History:
         self._has_recorded |= self._access.write(write)
 
     def record_experiment(self, result: ExperimentResult, *, nodeid: str, worker: str = "") -> None:
-        """Write an attempt that is over, with all its notebooks.
+        """Write a finished attempt with all its notebooks.
 
-        Given again, with another outcome, it replaces the first. Of a skipped one nothing ran, and
-        nothing is written.
+        A second call with another outcome replaces the first. A skipped attempt is not written.
         """
         if result.outcome is ExperimentOutcome.SKIPPED:
             return
@@ -134,12 +134,12 @@ class History:
         self._has_recorded |= self._access.write(write)
 
     def estimates(self, kind: str) -> Mapping[str, Estimate]:
-        """Return the estimates for machines of that kind, by the name of the experiment."""
+        """Return estimates by name, for each experiment that has run on a machine of that kind."""
         runs = self._access.read(lambda connection: statements.read_runs(connection, kind)) or {}
         return {name: estimate(of) for name, of in runs.items()}
 
     def close(self) -> None:
-        """Forget what is old, and leave one file, which can be copied as it is."""
+        """Delete old runs, and leave one file that can be copied as it is."""
 
         def finish(connection: Connection) -> None:
             statements.finish_session(connection, self._session, time.time())

@@ -17,13 +17,13 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column, and what its values mean."""
+    """A column, and the meaning of its values."""
 
     name: str
     type: str
     meaning: str
     rule: str = ""
-    """What SQLite checks."""
+    """Rule that SQLite checks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ TABLES = (MACHINES, SESSIONS, EXPERIMENTS, NOTEBOOKS)
 
 
 def creating(tables: tuple[Table, ...] = TABLES) -> Iterator[str]:
-    """The statements that make the tables in an empty file."""
+    """Return the statements that create the tables in an empty file."""
     for table in tables:
         columns = (f"{c.name} {c.type} {c.rule}".rstrip() for c in table.columns)
         yield f"CREATE TABLE {table.name} ({', '.join([*columns, *table.rules])})"
@@ -163,7 +163,7 @@ def creating(tables: tuple[Table, ...] = TABLES) -> Iterator[str]:
 
 
 def inserting(table: Table, *, otherwise: str = "ABORT") -> str:
-    """The statement that writes a row given by column names; ``otherwise`` as in ``INSERT OR``."""
+    """Return the statement that writes a row by column names; ``otherwise`` as in ``INSERT OR``."""
     names = ", ".join(table.column_names)
     values = ", ".join(f":{name}" for name in table.column_names)
     return f"INSERT OR {otherwise} INTO {table.name} ({names}) VALUES ({values})"  # noqa: S608  our names
