@@ -1,4 +1,4 @@
-"""The folder of what a run leaves behind: executed notebooks, logs, records."""
+"""The folder for the files of a run: executed notebooks, logs, records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PIECE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Artifacts:
-    """Paths below one folder, which ignores itself in git. Nothing is created before it is used."""
+    """Paths below one folder, which git ignores. A folder is created when it is first used."""
 
     folder: Path
 
@@ -27,10 +27,10 @@ class Artifacts:
         return self.folder / "checkpoints" / f"{experiment}.json"
 
     def remove_earlier(self, experiment: str, *, keep: Iterable[str] = ()) -> None:
-        """Remove what an earlier run of the experiment left, so that nothing old looks new.
+        """Remove the files of an earlier run of the experiment, so that no old file looks new.
 
-        What belongs to the notebooks in ``keep`` stays; experiments below it keep theirs. Raises
-        OSError, also if a link leads out of the folder.
+        Files of the notebooks in ``keep`` and of experiments below it stay. Raises OSError, also if
+        a link leads out of the folder.
         """
         kept = {
             path
@@ -43,9 +43,9 @@ class Artifacts:
                 old.unlink(missing_ok=True)
 
     def make_room(self, path: Path) -> None:
-        """Create the folders above a path of ours. Raises OSError.
+        """Create the parent folders of an artifact's path. Raises OSError.
 
-        Never through a link, which could lead to the user's own notebooks.
+        Never follows a link, which could lead to the user's notebooks.
         """
         self._check_inside(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class Artifacts:
 
 
 def has_content(path: Path) -> bool:
-    """Return whether there is a file that is not empty."""
+    """Return True if the file exists and is not empty."""
     try:
         return path.stat().st_size > 0
     except OSError:
@@ -77,14 +77,16 @@ def has_content(path: Path) -> bool:
 def write_atomically(path: Path, *texts: str) -> None:
     """Write UTF-8 so that a reader sees the old file or the new one whole. Raises OSError.
 
-    What UTF-8 cannot hold, such as half of an emoji, is written as JSON escapes it.
+    Text that UTF-8 cannot encode, for example half of an emoji, is written as a JSON escape.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
             for text in texts:
-                for start in range(0, len(text), _PIECE):  # whole, it would be in memory once more
+                for start in range(
+                    0, len(text), _PIECE
+                ):  # in pieces: encoding all at once would hold a second copy in memory
                     piece = text[start : start + _PIECE]
                     file.write(piece.encode("utf-8", errors="backslashreplace"))
         temporary.replace(path)

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 
 class Cancellation:
-    """Set once, with a reason; calls each listener at that moment, or at once if it is set."""
+    """A stop request, set once with a reason. Calls its listeners, or a new listener at once."""
 
     def __init__(self) -> None:
-        # Held while listeners are called, so that none is called once its context has ended. A
-        # signal handler may ask for the stop again in the midst of it.
+        # Held while listeners are called, so that no listener is called after its context has
+        # ended. Reentrant, because a signal handler can ask for the stop during these calls.
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
         self.reason: str | None = None

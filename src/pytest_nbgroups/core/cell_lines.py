@@ -25,12 +25,12 @@ _TRANSFORMED = "get_ipython()."
 _PROMPT = re.compile(r"\s*(?:>>>|In \[\d+\]:|\.{3,}:?) ?")
 
 _WAYS = 64
-"""Of joining commands, among which a number is looked for."""
+"""Limit on the ways to join commands that are searched for a line."""
 _PLACES = 1_000_000
-"""In all of them: a cell may have as many lines."""
+"""Limit on the lines in all ways together: one cell can have as many."""
 
 _CUT = 20
-"""A shorter text of a line is all of it."""
+"""A line with a shorter text is complete: longer ones can be cut."""
 
 _MAGIC = re.compile(r"\s*%%(\w+)[^\S\n]*(.*)")
 _OPTIONS = re.compile(r"(?:\s*-(?:[nrpvDlsT]\s*\S+|-?[a-zA-Z][\w-]*))*\s*")
@@ -52,7 +52,7 @@ def python_lines(source: str) -> list[str]:
 
 @dataclass(frozen=True)
 class CellText:
-    """The source of a cell, and the place of the lines that a kernel numbers."""
+    """The source of a cell, and the position of the lines that a kernel numbers."""
 
     source: str
 
@@ -71,12 +71,12 @@ class CellText:
         return next((i for i, piece in enumerate(pieces) if piece and not piece.isspace()), 0)
 
     def meant(self, number: int) -> tuple[int, ...]:
-        """Lines that a kernel may mean by a number, the likeliest first; empty if there is none."""
+        """Return the lines that a kernel's number can mean, the likeliest first."""
         found = (each[number - 1] for each in self._origins if 0 < number <= len(each))
         return tuple(dict.fromkeys(found))
 
     def line(self, number: int, shown: Mapping[int, str]) -> int | None:
-        """The line that a kernel means; None if that is in doubt.
+        """Return the line that a kernel means; None if that is in doubt.
 
         ``shown`` are the numbers and texts of lines that its traceback shows, this one's or others'.
         """
@@ -91,10 +91,10 @@ class CellText:
 
     @cached_property
     def _origins(self) -> Sequence[Sequence[int]]:
-        """The source line of each of the kernel's lines, for each way in which commands may be joined.
+        """The source line of each of the kernel's lines, for each way to join commands.
 
-        Only a tokenizer could distinguish a command that goes on from a text that looks like one. The first has all
-        joined. If there are too many ways they end there, and the lines behind are not counted.
+        Only a tokenizer can distinguish a continued command from text that looks like one. The first
+        way joins all. If there are too many ways, they end early, and later lines stay unknown.
         """
         if (
             "\\\n" not in self.source or "\r" in self.source
@@ -114,7 +114,7 @@ class CellText:
         return ways
 
     def _continued_until(self, index: int) -> int:
-        """The last line of a command that begins at a line and goes on after backslashes."""
+        """Return the last line of a command that starts at a line and continues after backslashes."""
         while index < len(self.lines) and self.lines[index - 1].endswith("\\"):
             index += 1
         return index
@@ -141,7 +141,7 @@ class CellText:
 
     @property
     def is_magic(self) -> bool:
-        """Return whether a cell magic takes the whole cell."""
+        """True if a cell magic takes the whole cell."""
         return self._magic is not None
 
     @cached_property
@@ -159,7 +159,7 @@ class CellText:
 
     @cached_property
     def body(self) -> CellText:
-        """Return what is below the line of the cell magic, from line `body_starts_at` on."""
+        """The text below the line of the cell magic, from line `body_starts_at` on."""
         return CellText("\n".join(self.lines[self.leading + 1 :]))
 
     @property
@@ -167,7 +167,7 @@ class CellText:
         return self.leading + 2
 
     def magic_line(self, number: int) -> int | None:
-        """The line that a number means in the magic's pseudo file; None if that is in doubt."""
+        """Return the line of a number in the magic's pseudo file; None if that is in doubt."""
         if self._magic is None:
             return None
         name, rest = self._magic.groups()

@@ -1,4 +1,4 @@
-"""Every error that a user may meet. A message has the fault, its place, and the remedy."""
+"""All errors that a user can meet. A message states the problem, its place and a remedy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HistoryError(NbgroupsError):
 
 
 class CheckpointError(NbgroupsError):
-    """A checkpoint cannot be read, or what a notebook depends on is not known."""
+    """A checkpoint cannot be read, or the dependencies of a notebook cannot be found out."""
 
 
 class LeaseError(NbgroupsError):

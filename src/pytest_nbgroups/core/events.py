@@ -1,6 +1,6 @@
 """Frozen facts of a run. Every report is made from these, and they travel between processes.
 
-``to_dict`` gives only what JSON and execnet can carry; ``from_dict`` is its inverse.
+``to_dict`` returns only values that JSON and execnet can carry; ``from_dict`` is its inverse.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ExperimentWaiting:
     at: float
     """Seconds since the epoch, as in every event."""
     reason: str
-    """What it lacks and who holds that, in one line."""
+    """The lacking resource and its holders, in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class NotebookFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentFinished:
-    """An experiment is over, however it ended."""
+    """An experiment is over, with any outcome."""
 
     experiment: str
     at: float
@@ -111,12 +111,12 @@ _EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in typing.get_args(
 
 
 def to_dict(event: Event) -> dict[str, Any]:
-    """Plain values of an event, with its class name under ``event``."""
+    """Return the plain values of an event, with its class name under ``event``."""
     return {"event": type(event).__name__, **plain(event)}
 
 
 def from_dict(data: Mapping[str, Any]) -> Event:
-    """Rebuild what `to_dict` gave. Raises DataError for an unknown event and for a field of another type."""
+    """Rebuild an event from `to_dict`. Raises DataError for an unknown event or a wrong field type."""
     name = data["event"]
     if name not in _EVENTS:
         raise DataError(departure("event", listed(_EVENTS), name))

@@ -1,4 +1,4 @@
-"""The values that everything else speaks of: frozen, keyword-only, each field resolved once."""
+"""The values that all other modules use: frozen, keyword-only, each field resolved once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = [
 
 
 SUFFIX = ".ipynb"
-"""Of a notebook's file."""
+"""Suffix of a notebook's file."""
 DECLARATION_FILE = "experiment.toml"
 WHOLE_DIRECTORY = "notebooks"
-"""Name of the item that an experiment is, unless its notebooks are independent."""
+"""Name of an experiment's item, unless its notebooks are independent."""
 
 
 class NotebookOutcome(StrEnum):
@@ -43,12 +43,12 @@ class NotebookOutcome(StrEnum):
 
     @property
     def is_done(self) -> bool:
-        """Return whether the notebook did what it is for, now or in the run that is reused."""
+        """True if the notebook passed, now or in the reused run."""
         return self in {NotebookOutcome.PASSED, NotebookOutcome.REUSED}
 
     @property
     def ends_experiment(self) -> bool:
-        """Return whether nothing later in the experiment runs after it."""
+        """True if no later notebook of the experiment runs."""
         return self in {NotebookOutcome.FAILED, NotebookOutcome.INTERRUPTED}
 
 
@@ -62,7 +62,7 @@ class ExperimentOutcome(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Cause of a failure."""
+    """Cause of the failure of a notebook or an experiment."""
 
     CELL = "cell"
     DEADLINE = "deadline"
@@ -86,7 +86,7 @@ class Notebook:
     timeout_s: float | None = None
     cell_timeout_s: float | None = None
     skip: str | None = None
-    """Reason for which this notebook is skipped."""
+    """Reason for skipping this notebook."""
     requires: tuple[str, ...] = ()
 
     @property
@@ -112,17 +112,17 @@ class Experiment:
     data: tuple[str, ...] = ()
     """Patterns of files that it reads, relative to its directory; they may lie outside of it."""
     outputs: tuple[str, ...] | None = None
-    """As ``data``, of files that it writes; None if it does not say."""
+    """Patterns of files that it writes, like ``data``; None if undeclared."""
     nested: tuple[Path, ...] = ()
     """Directories below its own that are experiments themselves. Found before it runs."""
     has_assumed_gpu: bool = False
-    """It declares no GPU: that of its resources is there since it shows that it uses one."""
+    """True if it declares no GPU, and its resources have one because its code or history uses a GPU."""
     member: str | None = None
-    """Stem of its one notebook where the directory's notebooks are independent."""
+    """Stem of its single notebook if the directory's notebooks are independent."""
     problem: str | None = None
-    """Why it cannot run as declared: bad TOML, an unreadable directory."""
+    """Reason why it cannot run as declared: bad TOML, an unreadable directory."""
     notes: tuple[str, ...] = ()
-    """Remarks on its order, said once in a session."""
+    """Remarks on its order, shown once in a session."""
 
     @property
     def item_name(self) -> str:
@@ -131,11 +131,11 @@ class Experiment:
 
     @property
     def place(self) -> str:
-        """Return the place that one run at a time may use: its directory without links, and its part."""
+        """The place that only one run may use at a time: its directory without links, and its part."""
         return f"{os.path.realpath(self.directory)}::{self.item_name}"
 
     def holds(self, notebook: Path) -> bool:
-        """Return whether the notebook is one of its own; one that cannot run as declared holds any."""
+        """Return True if the notebook belongs to it. An experiment with a problem holds any notebook."""
         return self.problem is not None or any(n.path == notebook for n in self.notebooks)
 
 
@@ -146,7 +146,7 @@ class CellReference:
     number: Position
     """Its position among all cells of the notebook, from 1."""
     count: Position
-    """How many cells the notebook has."""
+    """Number of cells of the notebook."""
     source: str
     """Its text."""
     execution_count: Count | None = None
@@ -157,17 +157,17 @@ class CellReference:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Explanation of a failure, free of terminal escapes and ready to be rendered."""
+    """Description of a failure, without terminal escapes and ready to be rendered."""
 
     kind: FailureKind
     message: str
-    """One line: what went wrong."""
+    """The error in one line."""
     cell: CellReference | None = None
     traceback: str = ""
     output: str = ""
     """The last lines that the failing cell printed."""
     evidence: tuple[str, ...] = ()
-    """What was seen that tells of the cause, a fact a line."""
+    """Observed facts that point to the cause, one a line."""
     remedy: str = ""
 
 
@@ -181,13 +181,13 @@ class NotebookResult:
     duration_s: float = 0.0
     kernel: str | None = None
     plain_start: str | None = None
-    """Why its kernel was not forked from a warm process; None if it was, or where none came up."""
+    """Reason why its kernel was not forked from a warm process; None if it was, or if no kernel started."""
     cells_total: Count = 0
     cells_executed: Count = 0
     executed_path: Path | None = None
     log_path: Path | None = None
     usage: Usage | None = None
-    """None if nothing ran or nothing could be measured."""
+    """None if no cell ran or nothing could be measured."""
     failure: Failure | None = None
 
 
@@ -205,18 +205,18 @@ class ExperimentResult:
     duration_s: float = 0.0
     lease: Lease | None = None
     estimate: Estimate | None = None
-    """What was expected of it when it started."""
+    """Estimate at its start."""
     error: Failure | None = None
     """A failure of the experiment as a whole, before or beside its notebooks."""
     reuse: str | None = None
-    """What ``--experiment-resume`` reused and why not more; None if it was not asked to."""
+    """Notebooks that ``--experiment-resume`` reused, and why not more; None without the option."""
     resumable: int = 0
-    """Of one that failed, how many notebooks ``--experiment-resume`` would reuse, as far as is known."""
+    """After a failure: number of notebooks that ``--experiment-resume`` would reuse, as far as is known."""
     warnings: tuple[str, ...] = ()
 
     @property
     def usage(self) -> Usage | None:
-        """Of all its notebooks, which run in turn: the highest peaks, the sum of CPU time."""
+        """Usage of all its notebooks, which run in turn: the highest peaks, the sum of CPU time."""
         used = [n.usage for n in self.notebooks if n.usage is not None]
         if not used:
             return None
@@ -231,12 +231,12 @@ class ExperimentResult:
 
     @property
     def failed_notebook(self) -> NotebookResult | None:
-        """The notebook that ended the experiment, if one did."""
+        """The notebook that ended the experiment, if any."""
         return next((n for n in self.notebooks if n.failure is not None), None)
 
     @property
     def failure(self) -> Failure | None:
-        """The one failure to report: the experiment's own, else its notebook's."""
+        """The failure to report: the experiment's, else its notebook's."""
         if self.error is not None:
             return self.error
         notebook = self.failed_notebook
@@ -251,7 +251,7 @@ def unrun(
     error: Failure | None = None,
     at: float,
 ) -> ExperimentResult:
-    """Return the result of an experiment of which nothing ran; ``at`` is in seconds since the epoch."""
+    """Return the result of an experiment that did not run; ``at`` is in seconds since the epoch."""
     is_skipped = outcome is ExperimentOutcome.SKIPPED
     return ExperimentResult(
         name=experiment.name,
