@@ -173,7 +173,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookResult:
-    """Outcome of one notebook."""
+    """Result of one notebook."""
 
     name: str
     outcome: NotebookOutcome

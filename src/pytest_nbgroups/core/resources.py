@@ -1,4 +1,4 @@
-"""Needs of experiments, budget of the machine, leases and usage: frozen values."""
+"""Needs, machine, leases and usage: frozen values."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pytest_nbgroups.core.units import Size
 RamSource: TypeAlias = Literal["declared", "history", "slow start"]
 
 AUTO_SHARE = Size(0, "auto")
-"""``gpu_memory = "auto"``: the share of a GPU that history shows; a whole one until it does."""
+"""``gpu_memory = "auto"``: a share of a GPU by history; a whole GPU if history has no value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Resources that an experiment declares. ``None`` means undeclared."""
+    """Declared resources of an experiment. ``None`` means undeclared."""
 
     cpus: float | None = None
     ram: Size | None = None
     ram_limit: bool = False
-    """Whether what takes more than ``ram`` is killed."""
+    """True if an experiment that takes more than ``ram`` is killed."""
     gpus: int | None = None
     gpu_min_memory: Size | None = None
     gpu_memory: Size | None = None
@@ -31,7 +31,7 @@ class Resources:
 
     @property
     def gpu_count(self) -> int:
-        """Whole or shared GPUs needed; to declare GPU memory implies one."""
+        """Number of whole or shared GPUs; declared GPU memory implies one."""
         if self.gpus is not None:
             return self.gpus
         return 1 if self.gpu_memory or self.gpu_min_memory else 0
@@ -54,9 +54,9 @@ class Gpu:
     utilization: float = 0.0
     """0 to 1; 0 if it is not known."""
     unified: bool = False
-    """Whether its memory is the host's RAM."""
+    """True if its memory is the host's RAM."""
     usable: bool = True
-    """Whether its compute mode lets programs use it."""
+    """True if its compute mode lets programs use it."""
     parent_uuid: str | None = None
     """For a MIG device, the GPU that it is a part of."""
 
@@ -68,62 +68,62 @@ class Budget:
     cpus: float
     """CPUs that the session may use."""
     cpus_source: str
-    """Where this number comes from."""
+    """Source of this number."""
     cpu_domain: str = "machine"
-    """What the CPUs belong to: sessions of one domain share them."""
+    """Domain of the CPUs: sessions in one domain share them."""
     ram_bytes: Count
     """RAM that the session may use."""
     ram_capacity_bytes: Count
-    """RAM that there is in all."""
+    """Total RAM."""
     ram_source: str
-    """Where this number comes from."""
+    """Source of this number."""
     ram_is_size: bool = False
-    """Whether a size was asked for, which what other processes use does not reduce."""
+    """True if the user set a size; other processes' use does not reduce it."""
     ram_domain: str = "machine"
-    """What the RAM belongs to: sessions of one domain share it."""
+    """Domain of the RAM: sessions in one domain share it."""
     gpus: tuple[Gpu, ...] = ()
     """GPUs that the session may use."""
     gpus_reason: str = ""
-    """Why there are none."""
+    """Reason why there is no GPU."""
     notes: tuple[str, ...] = ()
     """Remarks on the budget."""
     lender: Claim | None = None
-    """Whose lease it is a part of: the session runs inside that experiment."""
+    """The lender of its lease: the session runs inside that experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Estimate from history for an experiment on a machine of this kind. ``None`` means not known."""
+    """Estimate from history for an experiment on this kind of machine. ``None`` means unknown."""
 
     runs: Count
-    """How many earlier runs it rests on."""
+    """Number of earlier runs behind the estimate."""
     duration_s: float | None = None
     """From lease to release, in seconds."""
     peak_bytes: Count | None = None
-    """The most RAM."""
+    """Peak RAM."""
     cpus: float | None = None
     """CPUs kept busy on average: CPU time / wall time."""
     gpu_bytes: Count | None = None
-    """The most of the memory of one GPU; 0 for none."""
+    """Peak memory of one GPU; 0 if it uses no GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Memory and CPU time of the process tree of one kernel, or of an experiment's kernels in turn."""
+    """Usage of the process tree of one kernel, or of an experiment's kernels in turn."""
 
     peak_bytes: Count
-    """The most RAM of a kernel and all below it, shared pages once."""
+    """Peak RAM of a kernel and its descendants; shared pages count once."""
     is_upper_bound: bool = False
-    """Whether the true peak may be lower: the platform counts shared pages often."""
+    """True if the real peak may be lower: the platform counts shared pages several times."""
     cpu_s: float = 0.0
     """CPU time, in seconds."""
     gpu_bytes: Count | None = None
-    """The most that was held of the memory of one GPU; None if nothing can measure it."""
+    """Peak memory held on one GPU; None if it cannot be measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """Resources to grant to a run of an experiment: every question answered."""
+    """Resources to grant to a run of an experiment, with every value resolved."""
 
     cpus: Amount
     ram_bytes: Count
@@ -132,14 +132,14 @@ class Need:
     gpu_min_bytes: Count = 0
     """Free memory that each whole GPU must have."""
     gpu_share_bytes: Count | None = None
-    """Memory of a share of one GPU; None asks for whole ones."""
+    """Memory of a share of one GPU; None asks for whole GPUs."""
     locks: tuple[str, ...] = ()
     exclusive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A need, who has it, and what it has got: the content of a ticket of the lease pool.
+    """A need, its owner and its grant: the content of a ticket in the lease pool.
 
     Domains are compared as text; GPUs, locks and ``exclusive`` hold for the whole machine.
     """
@@ -151,10 +151,10 @@ class Claim:
     ticket: str = ""
     """Name of its ticket, as found in the pool; empty before it has one."""
     lender: str = ""
-    """The ticket of the lease that it takes from; empty if it takes from the machine."""
+    """Ticket of the lease that it borrows from; empty if it takes from the machine."""
     nodeid: str = ""
     place: str = ""
-    """`Experiment.place`; empty if it is not known."""
+    """`Experiment.place`; empty if unknown."""
     pid: Count = 0
     user: str = ""
     since: Amount = 0.0
@@ -162,32 +162,32 @@ class Claim:
     cpu_domain: str = "machine"
     ram_domain: str = "machine"
     cpu_limit: Amount | None = None
-    """Its session's CPU budget; None if that is not told."""
+    """Its session's CPU budget; None if unknown."""
     ram_limit_bytes: Count | None = None
     gpu_choices: tuple[str, ...] = ()
     """UUIDs of the GPUs that its session may use."""
     slow_start_limit: Count | None = None
-    """At most so many claims of its session with ``ram_source == "slow start"`` hold at once."""
+    """Limit on claims of its session with ``ram_source == "slow start"`` that hold at once."""
     gpus: tuple[str, ...] = ()
     """UUIDs granted; empty while it waits."""
     bound_cpus: tuple[Count, ...] = ()
     """Numbers of the CPUs that its kernels are bound to; empty if they are not bound."""
     used_bytes: Count = 0
-    """RAM that its kernel's tree was last seen to use."""
+    """RAM of its kernel's process tree in the last sample."""
     gpu_used_bytes: Mapping[str, Count] = field(default_factory=dict)
-    """UUID -> GPU memory that its kernel's tree was last seen to use; absent if unknown."""
+    """UUID -> GPU memory of its kernel's process tree in the last sample; absent if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Resources that a run of an experiment held. Times are seconds since the epoch."""
+    """Resources that a run of an experiment held; times are in seconds since the epoch."""
 
     need: Need
     gpus: tuple[str, ...] = ()
     """UUIDs."""
     waited_s: float = 0.0
     waited_for: str = ""
-    """What it lacked when it was first refused, and who held that."""
+    """The lacking resource and its holders at the first refusal."""
     granted_at: float = 0.0
     released_at: float | None = None
     """None while it is held."""

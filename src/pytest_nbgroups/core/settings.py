@@ -22,9 +22,10 @@ ErrorOutputs: TypeAlias = Literal["warn", "fail", "ignore"]
 
 
 ARTIFACTS_FOLDER = ".experiments"
-"""Name of the folder of what a run leaves behind, unless another is given."""
+"""Default name of the artifacts folder."""
 OUTPUT_LIMIT = Size(50 * 10**6, "50MB")
-"""Browsers and GitHub have trouble with larger notebooks; and to keep and save one takes eight times as much memory."""
+"""Browsers and GitHub have trouble with larger notebooks. Keeping and saving one takes eight times
+this memory."""
 SHUTDOWN_GRACE_S = 10.0
 """Jupyter's own 2.5 s are too short for exit handlers that write files."""
 CHECKPOINT_LIMIT = Size(10 * 10**9, "10GB")
@@ -33,7 +34,7 @@ CHECKPOINT_LIMIT = Size(10 * 10**9, "10GB")
 
 @dataclass(frozen=True, kw_only=True)
 class Deadlines:
-    """Limits in seconds; ``None`` means none."""
+    """Limits in seconds; ``None`` means no limit."""
 
     experiment_s: float | None = None
     notebook_s: float | None = None
@@ -50,7 +51,7 @@ class RamBudget:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSelection:
-    """GPUs that a session may use: some by name, a number of them, or all."""
+    """GPUs that a session may use: named ones, a number, or all."""
 
     count: int | None = None
     names: tuple[str, ...] | None = None
@@ -70,7 +71,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that is the same for all experiments of a session."""
+    """Settings that all experiments of a session share."""
 
     rootdir: Path
     roots: tuple[Path, ...] = ()
@@ -81,27 +82,27 @@ class Settings:
     ram_budget: RamBudget = field(default_factory=RamBudget)
     gpus: GpuSelection = field(default_factory=GpuSelection)
     gpu_default: GpuDefault = "auto"
-    """Whether an experiment that declares no GPU is given one where it shows that it uses it."""
+    """True if an experiment without a declared GPU gets one when its code or history uses a GPU."""
     gpu_naming: GpuNaming = "uuid"
-    """How ``CUDA_VISIBLE_DEVICES`` names the leased GPUs."""
+    """Format of the leased GPUs in ``CUDA_VISIBLE_DEVICES``."""
     cpu_affinity: bool = False
-    """Whether kernels are bound to as many CPUs as their experiment has leased."""
+    """True if kernels are bound to as many CPUs as their experiment has leased."""
     max_parallel: int | None = None
     schedule: Schedule = "longest"
     wait_s: float | None = None
-    """How long an experiment may wait for its lease; ``None`` means for ever."""
+    """Time that an experiment may wait for its lease; ``None`` means for ever."""
     busy: BusyPolicy = "wait"
-    """What becomes of an experiment whose directory another session uses."""
+    """Action if another session uses an experiment's directory."""
     lost: LostPolicy = "fail"
-    """What becomes of an experiment whose worker died: with ``retry`` it runs once more."""
+    """Action if an experiment's worker dies: with ``retry`` it runs once more."""
     plan: bool = False
-    """Whether to tell what would run, and run nothing."""
+    """True to show the plan and run nothing."""
     resume: bool = False
-    """Whether to reuse notebooks that have passed and have not changed."""
+    """True to reuse notebooks that have passed and have not changed."""
     shard: Shard | None = None
-    """None if this machine runs all."""
+    """None if this machine runs all experiments."""
     weights: Path | None = None
-    """The file that balances shards, whether or not it is there."""
+    """The file that balances shards; it need not exist."""
     option_deadlines: Deadlines = field(default_factory=Deadlines)
     """From the command line: above every declaration."""
     ini_deadlines: Deadlines = field(default_factory=Deadlines)
@@ -113,13 +114,13 @@ class Settings:
     preload: tuple[str, ...] = ()
     """Modules that warm kernels find imported."""
     output_limit: Size = OUTPUT_LIMIT
-    """What is kept of the outputs of one notebook."""
+    """Limit on the stored outputs of one notebook."""
     shutdown_grace_s: float = SHUTDOWN_GRACE_S
     """Time that the exit handlers of a kernel have."""
     checkpoint_limit: Size = CHECKPOINT_LIMIT
-    """How much is read for the checkpoint of one experiment in one run."""
+    """Limit on the bytes read for the checkpoint of one experiment in one run."""
     error_outputs: ErrorOutputs = "warn"
-    """How to treat a cell that passes although an error is among its outputs."""
+    """Treatment of a cell that passes with an error among its outputs."""
     artifacts: Path = Path(ARTIFACTS_FOLDER)
 
 

@@ -1,4 +1,4 @@
-"""The operating system's counts of processes that it killed for lack of memory, and the meaning of a rise.
+"""Counts of processes that the operating system ended for lack of memory, and their meaning.
 
 Pure: the counts are read in `pytest_nbgroups.machine.oom`.
 """
@@ -19,11 +19,11 @@ class MemoryPlace:
     limit_name: str = "physical memory"
     """``memory.max``."""
     kills: int | None = None
-    """How many processes in it the OOM killer has ended; None if nothing counts them."""
+    """Number of its processes that the OOM killer has ended; None if they are not counted."""
     overruns: int | None = None
-    """How often its own limit could not be kept; None if nothing counts that."""
+    """Number of times that its own limit could not be kept; None if that is not counted."""
     file_bytes: int | None = None
-    """What files hold that are kept in memory: ``/dev/shm`` and other tmpfs."""
+    """Memory of files in ``/dev/shm`` and other tmpfs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class KillCounts:
 
     @property
     def own_kills(self) -> int | None:
-        """Of the own cgroup and those below it: what rises whenever one of its processes is ended."""
+        """Count of the own cgroup and those below: it rises whenever one of its processes is ended."""
         return self.cgroups[0].kills if self.cgroups else None
 
     @property
@@ -52,18 +52,18 @@ class Shortage:
 
     kills: int
     where: MemoryPlace
-    """Where they were; the own cgroup, unless only the machine counts."""
+    """Place of the processes: the own cgroup, unless only the machine counts."""
     is_ours: bool
     """They were in the own cgroup, not just anywhere on the machine."""
     ran_out: MemoryPlace
-    """What had no memory left."""
+    """Place without memory left."""
 
 
 def shortage(before: KillCounts, after: KillCounts) -> Shortage | None:
-    """Return the kills in between in the process's own cgroup; on the machine if only the machine counts.
+    """Return the shortage in the process's own cgroup; in the machine if only that counts.
 
-    The count of a cgroup covers those below it in version 2, in version 1 itself alone. So the own
-    cgroup's count is certain, while that of a parent may have risen for another of its children.
+    In version 2 the count of a cgroup covers those below it; in version 1 it does not. So the own
+    cgroup's count is certain, and a parent's may have risen for another child.
     """
     if before.own_kills is not None and after.own_kills is not None:
         kills, where, is_ours = after.own_kills - before.own_kills, after.cgroups[0], True
@@ -76,12 +76,12 @@ def shortage(before: KillCounts, after: KillCounts) -> Shortage | None:
 
 
 def machine_kills(before: KillCounts, after: KillCounts) -> int:
-    """Return how many processes were ended anywhere on the machine; 0 if nothing counts."""
+    """Return the number of processes ended anywhere on the machine; 0 if they are not counted."""
     return max(0, (after.machine.kills or 0) - (before.machine.kills or 0))
 
 
 def are_counted(counts: KillCounts) -> bool:
-    """Return whether a process that the OOM killer ends would show."""
+    """Return True if the counts would show a process that the OOM killer ends."""
     return counts.own_kills is not None or counts.machine.kills is not None
 
 

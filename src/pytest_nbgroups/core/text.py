@@ -11,7 +11,7 @@ _ESCAPE = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]"
 )
-# Among them what reorders a line, so that it reads as something else than it is (U+202A and so on).
+# Includes the characters that reorder a line, so that it reads as another text (U+202A and so on).
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NOTE_WIDTH = 40
 
@@ -32,13 +32,13 @@ def encodable(text: str) -> str:
 
 
 def last_lines(text: str, count: int, *, width: int = 500) -> str:
-    """The last ``count`` lines that are not blank at the end, each cut to ``width`` characters."""
+    """Return the last ``count`` lines without blank ones at the end, each cut to ``width`` characters."""
     lines = text.rstrip().splitlines()[-count:]
     return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in lines)
 
 
 def first_line(text: str, *, width: int = 300) -> str:
-    """The first line with text in it, cut to ``width`` characters."""
+    """Return the first line with text in it, cut to ``width`` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= width else f"{line[: width - 1]}…"
 

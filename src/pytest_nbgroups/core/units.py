@@ -29,7 +29,7 @@ _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 _SECONDS = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*")
 _DURATION_PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|sec|s|min|m|h|d)\s*")
 
-# What is read stays below these, so that nothing overflows that computes with it.
+# Values that are read stay below these limits, so that later arithmetic cannot overflow.
 SIZE_LIMIT = 2**63
 DURATION_LIMIT = 2**31
 
@@ -96,7 +96,7 @@ class SizeUnit:
         return _SIZE_FACTORS[self.name.upper()]
 
     def text(self, count: int, *, decimals: int = 1) -> str:
-        """Render bytes in this unit, to so many decimals at most."""
+        """Render bytes in this unit, with at most this number of decimals."""
         number = f"{count / self.factor:.{decimals}f}"
         return f"{number.rstrip('0').rstrip('.') if decimals else number}{self.gap}{self.name}"
 

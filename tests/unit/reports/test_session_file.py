@@ -342,7 +342,7 @@ def test_the_schema_says_what_is_kept_and_what_is_usable() -> None:
     assert said["traceback"]["description"].endswith(
         "of one of more than 20,000 characters, the beginning and the end."
     )
-    assert said["usable"]["description"] == "Whether its compute mode lets programs use it."
+    assert said["usable"]["description"] == "True if its compute mode lets programs use it."
 
 
 def test_paths_outside_of_the_rootdir_are_absolute() -> None:
