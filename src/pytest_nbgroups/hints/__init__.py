@@ -1,1 +1,1 @@
-"""Hints in the source of notebooks about the GPUs and CPUs that they use."""
+"""Hints in the source of notebooks on the GPUs and CPUs that they use."""

@@ -40,7 +40,7 @@ class Hints:
 
     @property
     def may_use_gpu(self) -> bool:
-        """Return whether the experiment uses a GPU if it sees one, as far as the source shows."""
+        """True if, by its source, the experiment uses a GPU that it sees."""
         return any(hint.kind == "gpu" for hint in self.found)
 
     def first(self, kind: Kind) -> Hint | None:
@@ -80,7 +80,7 @@ def find_hints(
 
 def _parse(source: str, to_python: Callable[[str], str]) -> ast.Module | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of "\d" and its like; running the notebook tells of them
+        warnings.simplefilter("ignore")  # for example about "\d"; running the notebook shows them
         try:
             return ast.parse(source)
         except SyntaxError:

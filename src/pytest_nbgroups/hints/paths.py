@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 _LONGEST = 300
 _MOST = 2000
-"""Texts of one experiment: a notebook that is a table of data has more, and none is a path."""
+"""Limit on texts of one experiment: a notebook with a table of data has more, and they are no paths."""
 
 _LITERAL = re.compile(r"""(["'])((?:\\.|(?!\1)[^\\\n])*)\1""")
-"""In Python and in most other languages that have kernels."""
+"""A text literal in Python and in most other languages that have kernels."""
 _COMMAND = re.compile(r"(?m)^[ \t]*[!%].*$")
 _WORD = re.compile(r"[^\s\"'=,;|<>()]+")
 _VARYING = re.compile(r"[{}*?%<>|$\[\]\n\t]")
@@ -22,10 +22,10 @@ ANY = "*"
 
 
 def path_texts(sources: Iterable[str]) -> tuple[str, ...]:
-    """The texts in code cells that look like a path or a part of one, each once, with slashes.
+    """Return the texts in code cells that look like a path or a part of one, each once, with slashes.
 
-    ``../data/x.csv``, ``data``, ``../data/*`` for one that goes on in a way that is not known. Shell
-    lines count with each word that has a slash.
+    Examples: ``../data/x.csv``, ``data``, and ``../data/*`` if the rest is unknown. In shell lines
+    each word with a slash counts.
     """
     found: dict[str, None] = {}
     for source in sources:
@@ -45,7 +45,7 @@ def _texts(source: str) -> Iterator[str]:
 
 
 def _path(text: str) -> str:
-    """Empty for what is none."""
+    """Return a text as a path; empty if it is no path."""
     if len(text) > _LONGEST or "://" in text:
         return ""
     text = re.sub(r"\\+", "/", text)

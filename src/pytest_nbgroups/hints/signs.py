@@ -42,7 +42,7 @@ class Sign:
     text: str
     line: int
     is_framework: bool = False
-    """Import of a library that uses a GPU only if it is told to."""
+    """Import of a library that uses a GPU only on request."""
     count: int | None = None
     """Number of processes or threads; None for all CPUs."""
 

@@ -1,4 +1,4 @@
-"""Advice what to declare, from hints and history."""
+"""Suggestions for declarations, from hints and history."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SEVERAL_CPUS = 1.5
 def hint_lines(
     experiment: Experiment, hints: Hints, estimate: Estimate | None, *, toml_path: str
 ) -> tuple[str, ...]:
-    """A line for each resource that is used but not declared, with the key and the file for it.
+    """Return a line for each resource that is used but not declared, with the key to add.
 
-    History decides if it knows the use, even against the source.
+    If history has a measured value, it decides, and the source does not count.
     """
     return tuple(
         f"{experiment.name}: {found}; put {key} into [resources] of {toml_path}"
@@ -29,7 +29,7 @@ def hint_lines(
 def _undeclared(
     experiment: Experiment, hints: Hints, estimate: Estimate
 ) -> Iterator[tuple[str, str]]:
-    """Yield each use of an undeclared resource, and the key that declares it."""
+    """Yield the sign of use, and the key that declares it."""
     declared = experiment.resources
     if declared.gpus is None and not declared.gpu_count:
         found = _gpu_use(hints, estimate)

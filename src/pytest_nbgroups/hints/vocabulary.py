@@ -9,12 +9,12 @@ GPU_MODULES = {
     "cucim", "cudf", "cugraph", "cuml", "cupy", "cupyx", "cuspatial", "cuvs", "dask_cuda",
     "dask_cudf", "flash_attn", "pycuda", "rmm", "tensorrt", "torch_tensorrt",
 }  # fmt: skip
-"""Of no use without a GPU."""
+"""Libraries that need a GPU."""
 FRAMEWORKS = {
     "diffusers", "fastai", "flax", "jax", "keras", "lightning", "monai", "pytorch_lightning",
     "sentence_transformers", "tensorflow", "torch", "transformers", "ultralytics", "vllm",
 }  # fmt: skip
-"""They use a GPU if there is one, and if they are told to."""
+"""Libraries that use a GPU only if there is one and the code asks for it."""
 GPU_CALLS = {
     "spacy.require_gpu", "torch.cuda.current_device", "torch.cuda.get_device_name",
     "torch.cuda.get_device_properties", "torch.cuda.mem_get_info", "torch.cuda.set_device",
@@ -24,7 +24,7 @@ GPU_CALLS = {
 _DEVICE = re.compile(r"cuda(:\d{1,3})?|/(device:)?(XLA_)?GPU:\d{1,3}", re.IGNORECASE)
 DEVICE_CALLS = {"device", "devices", "set_default_device", "to"}
 SHOWING_CALLS = {"display", "format", "print", "str"}
-"""What they are given they only show."""
+"""Functions that only show their arguments."""
 _DEVICE_KEYS = {"device", "device_map", "device_name", "map_location", "torch_device"}
 _GPU_SETTINGS = {
     ("accelerator", "cuda"),
@@ -57,7 +57,7 @@ _WORDS = {w.lower() for w in _LOOSE_WORDS | GPU_MODULES | FRAMEWORKS | COUNTS_OF
 
 
 def may_have_signs(source: str) -> bool:
-    """Return whether a word stands in it without which there is no sign: most notebooks have none."""
+    """Return True if a source has a word that all signs need: most notebooks have no word of this kind."""
     lowered = source.lower()
     return any(word in lowered for word in _WORDS)
 
@@ -73,7 +73,7 @@ def is_gpu_setting(key: str, value: str) -> bool:
 
 
 def is_several(value: object) -> bool:
-    """So many processes or threads, or (-1, -2) all CPUs but a few."""
+    """Return True for several processes or threads, or (-1, -2) for all CPUs but a few."""
     return is_count(value) or (isinstance(value, int) and value < 0)
 
 
