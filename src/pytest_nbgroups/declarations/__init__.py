@@ -1,1 +1,1 @@
-"""The declaration of an experiment: its keys, files, order and requirements."""
+"""Declarations of an experiment: its keys, files, order and requirements."""

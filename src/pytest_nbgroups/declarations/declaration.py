@@ -1,4 +1,4 @@
-"""Declarations of experiments: read, checked and combined. Pure: parsed TOML in, values out."""
+"""Declarations for experiments: read, checked and combined. Pure: parsed TOML in, values out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NotebookOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """Only what was declared, read and checked: the keys that are absent are not in the mappings."""
+    """Declared values, read and checked: absent keys are not in the mappings."""
 
     resources_table: Mapping[str, Any] = field(default_factory=dict)
     run_table: Mapping[str, Any] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Declaration:
 
 
 def _without_other_gpus(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Whole GPUs and a share of one are two answers to one question: the upper one counts."""
+    """Remove GPUs of a lower declaration: whole GPUs and a share exclude each other, the upper counts."""
     dropped: set[str] = set()
     if _GPU_SHARE & upper.keys():
         dropped = _WHOLE_GPUS
@@ -107,7 +107,7 @@ def read_declaration(data: Mapping[str, object], *, source: str, prefix: str = "
     """Check parsed TOML against the table.
 
     ``source`` names the file and ``prefix`` the enclosing table, written as in TOML, in messages.
-    Raises DeclarationError that lists every fault: the place, the value given, and what is accepted.
+    Raises DeclarationError that lists every fault with its place, the value and the accepted values.
     """
     faults: list[str] = []
     tables = {name: _table(data, name, prefix, faults) for name in TABLES}
@@ -175,12 +175,36 @@ def _unknown(
             yield f"{place}{_quoted(name)}: unknown {what}; {hint}accepted are {', '.join(accepted)}"
 
 
+def _contradictions(resources: Mapping[str, Any], where: str) -> Iterable[str]:
+    if "gpu_memory" not in resources:
+        return
+    if resources.get("gpus", 1) != 1:
+        yield (
+            f"[{where}] gpus = {resources['gpus']} with gpu_memory: gpu_memory is a share of one GPU; "
+            "remove gpus, or declare whole GPUs with gpu_min_memory"
+        )
+    if "gpu_min_memory" in resources:
+        yield (
+            f"[{where}] gpu_memory with gpu_min_memory: the first is a share of one GPU, the second "
+            "asks for whole ones; keep one of them"
+        )
+
+
+def check_ram_limit(resources: Resources, source: str) -> None:
+    """Raise DeclarationError if RAM is to be limited and no declaration has ``ram``."""
+    if resources.ram_limit and resources.ram is None:
+        raise DeclarationError(
+            f"{source}: [resources] ram_limit = true: there is no ram to limit it to; declare the most "
+            'that it may take, such as ram = "4GB", or remove ram_limit'
+        )
+
+
 def _join(prefix: str, *names: str) -> str:
     return ".".join([*filter(None, [prefix]), *map(_quoted, names)])
 
 
 def _quoted(name: str) -> str:
-    """A key as TOML writes it."""
+    """Return a key as TOML writes it."""
     bare = re.fullmatch(r"[A-Za-z0-9_-]+", name)
     return name if bare else json.dumps(name, ensure_ascii=False)
 
@@ -221,5 +245,5 @@ def read_patterns(tool_table: object, *, source: str) -> dict[str, Declaration]:
 
 
 def specificity(pattern: str) -> tuple[bool, int]:
-    """Sort key of a name pattern: exact names last, then by how many characters are not wildcards."""
+    """Return the sort key of a name pattern: exact names last, then by the number of fixed characters."""
     return not re.search(r"[*?\[]", pattern), len(re.sub(r"\[[^\]]*\]|[*?]", "", pattern))

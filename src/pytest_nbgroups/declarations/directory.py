@@ -57,7 +57,7 @@ def read_experiments(
 ) -> tuple[Experiment, ...]:
     """Read what a directory declares: nothing, one experiment, or one for each independent notebook.
 
-    What cannot be run as declared comes back with its ``problem`` set; nothing is raised.
+    An experiment that cannot run as declared has its ``problem`` set; nothing is raised.
     """
     name = experiment_name(directory, settings)
     try:
@@ -68,7 +68,7 @@ def read_experiments(
         return ()
     try:
         return _read(directory, name, notebooks, settings, customization or Customization())
-    except OSError as exc:  # it may be listed but not entered
+    except OSError as exc:  # a folder can be listed but not entered
         return (_broken(name, directory, f"{directory}: cannot be read: {_reason(exc)}"),)
     except NbgroupsError as exc:
         return (_broken(name, directory, str(exc)),)
@@ -83,7 +83,7 @@ def _reason(exc: OSError) -> str:
 
 
 def experiment_name(directory: Path, settings: Settings) -> str:
-    """Path relative to its root, else to the rootdir, with forward slashes."""
+    """Return the path relative to its root, else to the rootdir, with forward slashes."""
     bases = [root for root in settings.roots if root in directory.parents]
     for base in [*sorted(bases, key=lambda p: len(p.parts)), settings.rootdir]:
         if base in directory.parents:

@@ -29,7 +29,7 @@ _REQUIREMENT = re.compile(r"(module|command|env):\S+")
 _MARK = re.compile(r"[A-Za-z_]\w*")
 _FILES = re.compile(r"[^\u0000]*[^\s\u0000][^\u0000]*")
 
-# Searched for, as JSON schemas do.
+# Used with `search`, because patterns in JSON schemas are not anchored.
 _TEXT = re.compile(r"\S")
 _VARIABLE = re.compile(r"^[^=\u0000]+$")
 _VALUE = re.compile(r"^[^\u0000]*$")
@@ -39,7 +39,7 @@ _NUMBER_LIMIT = 2**31
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of value: how it is read (ValueError names what is accepted) and its JSON schema."""
+    """A kind of value: its reader (ValueError states the accepted values) and its JSON schema."""
 
     read: Callable[[object], Any]
     schema: JsonSchema
@@ -228,7 +228,7 @@ _SHARE_OF_ONE_GPU: JsonSchema = {
 
 
 def json_schema() -> JsonSchema:
-    """JSON schema of experiment.toml, for editors."""
+    """Return the JSON schema of experiment.toml, for editors."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "experiment.toml of pytest-nbgroups",

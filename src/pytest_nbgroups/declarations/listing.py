@@ -1,4 +1,4 @@
-"""Directories as their listings show them: which notebooks they have, and what lies below them."""
+"""Directories by their listings: their notebooks, and the directories below."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TypeAlias
 from pytest_nbgroups.core.model import SUFFIX
 
 IsIgnored: TypeAlias = Callable[[Path], bool]
-"""Tells whether a path is left out of collection."""
+"""Return True for a path that collection leaves out."""
 
 
 def notebooks_in(directory: Path, is_ignored: IsIgnored) -> dict[str, Path]:
-    """File name -> path of the notebooks directly in a directory, unordered. Raises OSError."""
+    """Return file name -> path of the notebooks directly in a directory, unordered. Raises OSError."""
     found = {name: directory / name for name in listed_notebooks(directory)}
     return {name: path for name, path in found.items() if not is_ignored(path)}
 
@@ -27,7 +27,7 @@ def listed_notebooks(directory: Path) -> list[str]:
 
 
 def _is_notebook(entry: os.DirEntry[str]) -> bool:
-    """Return whether it is a file, or a link that leads nowhere: a step that is gone must be reported."""
+    """Return True for a file, or a link without a target: a missing step must be reported."""
     return _is(entry.is_file) or (entry.is_symlink() and not _is(entry.is_dir))
 
 
@@ -63,7 +63,7 @@ def _walk(directory: Path, is_ignored: IsIgnored, above: frozenset[str]) -> Iter
 
 
 def nested_experiments(directory: Path, is_ignored: IsIgnored) -> tuple[Path, ...]:
-    """The directories below one that have notebooks of their own, less what lies in them in turn."""
+    """Return the nearest directories below one that have notebooks, without those inside them."""
     found: list[Path] = []
     for path in walk(directory, is_ignored):
         is_inside = path == directory or not set(found).isdisjoint(path.parents)

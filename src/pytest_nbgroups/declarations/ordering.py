@@ -50,8 +50,8 @@ def select(
 ) -> Selection:
     """Choose and order notebooks.
 
-    ``order`` names every notebook that is not excluded, each once. Raises SelectionError if it
-    names a missing or excluded file, repeats one or leaves one out.
+    ``order`` names every notebook that is not excluded, each once. Raises SelectionError if it names
+    a missing or excluded file, repeats one or leaves one out.
     """
     excluded = _excluded(names := sorted(names, key=natural_key), exclude or {})
     kept = [name for name in names if name not in excluded]

@@ -35,11 +35,11 @@ def test_what_is_declared_stands_above_what_is_inherited() -> None:
         ({"A": "ok", "B": None}, "environment variable 'B' = None: expected a name and a text"),
         (
             {"A": "x\0"},
-            r"environment variable 'A' = 'x\x00': holds a null character, which none can",
+            r"environment variable 'A' = 'x\x00': has a null character; remove it",
         ),
         (
             {"A\0": "x"},
-            r"environment variable 'A\x00' = 'x': holds a null character, which none can",
+            r"environment variable 'A\x00' = 'x': has a null character; remove it",
         ),
     ],
 )

@@ -20,7 +20,7 @@ from pytest_nbgroups.declarations.fate import (
 )
 
 _BAD_VALUE = "environment variable 'TOKEN' = 7: expected a name and a text"
-_NULL = "environment variable 'TOKEN' = 'a\\x00b': holds a null character, which none can"
+_NULL = "environment variable 'TOKEN' = 'a\\x00b': has a null character; remove it"
 _TOO_SMALL = skipped("needs 4 GPUs; this machine has none")
 
 
