@@ -158,7 +158,7 @@ class Claim:
     pid: Count = 0
     user: str = ""
     since: Amount = 0.0
-    """When it began to wait or, once granted, to hold; seconds since the epoch."""
+    """Start of its wait or, once granted, of its lease; seconds since the epoch."""
     cpu_domain: str = "machine"
     ram_domain: str = "machine"
     cpu_limit: Amount | None = None
