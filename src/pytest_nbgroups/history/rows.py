@@ -32,7 +32,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class StoredAttempt:
     """One run of an experiment, identified in its session by name and ``started_at``."""
 
     name: str
@@ -62,7 +62,7 @@ def session_row(session: Session) -> Row:
     }
 
 
-def attempt_row(attempt: Attempt) -> Row:
+def attempt_row(attempt: StoredAttempt) -> Row:
     """Return the row of an attempt that has just started; other columns follow later."""
     return {
         **dict.fromkeys(EXPERIMENTS.column_names),

@@ -116,7 +116,7 @@ def forget_old(
     connection.execute("DELETE FROM sessions WHERE id NOT IN (SELECT session_id FROM experiments)")
 
 
-def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[Run]]:
+def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[PastRun]]:
     """Return the newest runs of each experiment on machines of that kind: complete ones, and others.
 
     An attempt without a notebook that ran is no run: its declaration was faulty, or all notebooks
@@ -136,7 +136,7 @@ def machine_number(connection: Connection, kind: str) -> int:
     return int(number)
 
 
-def _attempt_number(connection: Connection, session: Session, attempt: Attempt) -> int:
+def _attempt_number(connection: Connection, session: Session, attempt: StoredAttempt) -> int:
     """Return the id of the attempt's row. Writes missing rows: the file may have been replaced."""
     connection.execute(inserting(MACHINES, otherwise="IGNORE"), rows.machine_row(session.machine))
     connection.execute(inserting(SESSIONS, otherwise="IGNORE"), rows.session_row(session))
