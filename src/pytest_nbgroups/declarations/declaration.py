@@ -175,30 +175,6 @@ def _unknown(
             yield f"{place}{_quoted(name)}: unknown {what}; {hint}accepted are {', '.join(accepted)}"
 
 
-def _contradictions(resources: Mapping[str, Any], where: str) -> Iterable[str]:
-    if "gpu_memory" not in resources:
-        return
-    if resources.get("gpus", 1) != 1:
-        yield (
-            f"[{where}] gpus = {resources['gpus']} with gpu_memory: gpu_memory is a share of one GPU; "
-            "remove gpus, or declare whole GPUs with gpu_min_memory"
-        )
-    if "gpu_min_memory" in resources:
-        yield (
-            f"[{where}] gpu_memory with gpu_min_memory: the first is a share of one GPU, the second "
-            "asks for whole ones; keep one of them"
-        )
-
-
-def check_ram_limit(resources: Resources, source: str) -> None:
-    """Raise DeclarationError if RAM is to be limited and no declaration has ``ram``."""
-    if resources.ram_limit and resources.ram is None:
-        raise DeclarationError(
-            f"{source}: [resources] ram_limit = true: there is no ram to limit it to; declare the most "
-            'that it may take, such as ram = "4GB", or remove ram_limit'
-        )
-
-
 def _join(prefix: str, *names: str) -> str:
     return ".".join([*filter(None, [prefix]), *map(_quoted, names)])
 
