@@ -35,7 +35,7 @@ from pytest_nbgroups.core.model import (
 from pytest_nbgroups.core.resources import Usage
 from pytest_nbgroups.history import database, statements
 from pytest_nbgroups.history.kind import Machine
-from pytest_nbgroups.history.store import Attempt, History, Session, open_history
+from pytest_nbgroups.history.store import History, Session, StoredAttempt, open_history
 
 MACHINE = Machine(cpu_model="Xeon", cpus=8.0, ram_bytes=2**35)
 FORK = multiprocessing.get_context("fork")
@@ -57,7 +57,7 @@ def session(name: str) -> Session:
 
 
 def record(history: History, name: str, number: int) -> None:
-    attempt = Attempt(name=f"{name}/{number % 7}", started_at=float(number))
+    attempt = StoredAttempt(name=f"{name}/{number % 7}", started_at=float(number))
     notebook = NotebookResult(
         name="1-load.ipynb",
         outcome=NotebookOutcome.PASSED,
@@ -220,7 +220,7 @@ def fill(path: Path, experiments: int, sessions: int, notebooks: int) -> None:
             of = replace(session(f"2025-01-31T12-30-{at:02}Z-1a2b3c"), started_at=float(at))
             for number in range(experiments):
                 result = random_result(f"Experiment-{number:04}", at, notebooks, chance)
-                attempt = Attempt(
+                attempt = StoredAttempt(
                     name=result.name,
                     started_at=result.started_at,
                     nodeid=f"experiments/{result.name}::notebooks",

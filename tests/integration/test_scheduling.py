@@ -361,7 +361,7 @@ def test_a_worker_that_dies_is_replaced(
 ) -> None:
     """What it ran is reported once, as failed; all else runs, also what stood behind that."""
     folder = lacking(experiment, "A")
-    (folder / "test_beside.py").write_text(CRASH)
+    (folder / "test_next_to_it.py").write_text(CRASH)
     (folder / "test_second.py").write_text("from tell import note\ndef test_it(): note('second')\n")
     lacking(experiment, "B")
     result = run(pytester, "-n1", "-v")

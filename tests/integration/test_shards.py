@@ -18,7 +18,7 @@ Write: TypeAlias = Callable[..., Path]
 Collect: TypeAlias = Callable[..., list[str]]
 
 ORDINARY = "test_ordinary.py::test_ordinary"
-BESIDE = "experiments/C/test_beside.py::test_beside"
+BESIDE = "experiments/C/test_next_to_c.py::test_beside"
 
 
 def nodeid(name: str) -> str:
@@ -30,7 +30,7 @@ def matrix(skipped: Write, pytester: pytest.Pytester) -> list[str]:
     """Six experiments, one below another; tests beside notebooks and elsewhere. The node ids."""
     for name in ("A", "B", "C", "C/below", "D", "E"):
         skipped(f"experiments/{name}")
-    (pytester.path / "experiments/C/test_beside.py").write_text("def test_beside(): pass\n")
+    (pytester.path / "experiments/C/test_next_to_c.py").write_text("def test_beside(): pass\n")
     (pytester.path / ORDINARY.partition("::")[0]).write_text("def test_ordinary(): pass\n")
     return [*map(nodeid, ("A", "B", "C", "C/below", "D", "E")), BESIDE, ORDINARY]
 

@@ -22,7 +22,6 @@ from workbench import (
     Tree,
     await_condition,
     printed,
-    read,
     still_there,
 )
 
@@ -236,7 +235,7 @@ def test_ctrl_c_in_a_flood(tmp_path: Path) -> None:
         running.await_file(tree.directory("flood") / "started")
         copy = tree.root / ".experiments/notebooks/flood/1-run.ipynb"
         running.await_file(copy)  # which is written once there is something to show
-        assert await_condition(lambda: printed(read(copy).cells[0]).startswith("xxx"))
+        assert await_condition(lambda: copy.stat().st_size > 10**6)
         running.look()
         begun = time.monotonic()
         running.process.send_signal(signal.SIGINT)

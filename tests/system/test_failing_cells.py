@@ -112,7 +112,7 @@ def test_a_notebook_that_another_one_runs(run: Finished) -> None:
 def test_what_to_do(run: Finished) -> None:
     """Where the error's own words do not say it."""
     assert failure(run, "exit")["remedy"].startswith("sys.exit() fails a cell whatever its code")
-    assert failure(run, "input")["remedy"].startswith("nobody answers questions")
+    assert failure(run, "input")["remedy"].startswith("questions cannot be answered")
     assert "requires in experiment.toml" in failure(run, "skips")["remedy"]
     assert failure(run, "blank")["remedy"] == ""
 

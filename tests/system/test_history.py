@@ -21,7 +21,7 @@ WRITER = """
 import itertools, os, sys, time
 from pathlib import Path
 from pytest_nbgroups.history.kind import Machine
-from pytest_nbgroups.history.store import Attempt, Session, open_history
+from pytest_nbgroups.history.store import StoredAttempt, Session, open_history
 from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, NotebookOutcome, NotebookResult
 from pytest_nbgroups.core.resources import Usage
 
@@ -39,7 +39,7 @@ def acknowledge(*words):
 
 with open_history(folder, session) as history:
     for number in itertools.count(1):
-        attempt = Attempt(name=f"Experiment-{number % 7}", started_at=float(number))
+        attempt = StoredAttempt(name=f"Experiment-{number % 7}", started_at=float(number))
         notebooks = []
         for position in (1, 2, 3):
             notebooks.append(
