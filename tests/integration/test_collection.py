@@ -276,10 +276,13 @@ def test_a_package(experiment: Write, collected: Collect) -> None:
     folder = experiment("experiments/A")
     (folder / "__init__.py").write_text("")
     (folder / "values.py").write_text("VALUE = 1\n")
-    (folder / "test_values.py").write_text(
+    (folder / "test_its_values.py").write_text(
         "from .values import VALUE\ndef test_value(): assert VALUE == 1\n"
     )
-    assert collected() == ["experiments/A::notebooks", "experiments/A/test_values.py::test_value"]
+    assert collected() == [
+        "experiments/A::notebooks",
+        "experiments/A/test_its_values.py::test_value",
+    ]
 
 
 def test_package_fixtures_reach_their_tests(skipped: Write, pytester: pytest.Pytester) -> None:
@@ -289,7 +292,7 @@ def test_package_fixtures_reach_their_tests(skipped: Write, pytester: pytest.Pyt
     (folder / "conftest.py").write_text(
         "import pytest\n@pytest.fixture(scope='package')\ndef value(): return 1\n"
     )
-    (folder / "test_values.py").write_text("def test_value(value): assert value == 1\n")
+    (folder / "test_its_values.py").write_text("def test_value(value): assert value == 1\n")
     pytester.runpytest_inprocess("--run-experiments").assert_outcomes(passed=1, skipped=1)
 
 

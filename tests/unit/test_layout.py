@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +137,12 @@ def test_names_of_test_files_are_there_once() -> None:
     """Pytest imports each by its name alone, and refuses to collect a second one of the same name."""
     names = sorted(path.name for path in TESTS.parent.rglob("test_*.py"))
     assert names == sorted(set(names))
+
+
+def test_written_test_files_have_names_of_their_own() -> None:
+    """Tests that write tests collect them in this process, which keeps one module for each name."""
+    own = {path.name for path in TESTS.parent.rglob("test_*.py")}
+    texts = [path.read_text("utf-8") for path in (TESTS.parent / "integration").glob("*.py")]
+    written = {name for text in texts for name in re.findall(r"\btest_\w+\.py\b", text)}
+    assert written
+    assert written.isdisjoint(own)
