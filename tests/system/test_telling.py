@@ -40,7 +40,7 @@ from pathlib import Path
 from pytest_nbgroups.integration import terminal
 
 terminal.MINUTE_S = 0.05
-say = terminal.Telling._say
+say = terminal.ExperimentReporter._say
 
 def noted(self, lines):
     lines = list(lines)
@@ -48,7 +48,7 @@ def noted(self, lines):
     with Path(__file__).with_name("said").open("a") as file:
         file.writelines(f"{line}\\n" for line in lines)
 
-terminal.Telling._say = noted
+terminal.ExperimentReporter._say = noted
 """
 """Shortens the minutes, and writes into a file what has been said."""
 SAID = """
