@@ -81,7 +81,7 @@ OPTIONS: tuple[Option, ...] = (
         field="plan",
         is_switch=True,
         has_ini=False,
-        help="Tell what would run, in which order, with what and for how long; run nothing.",
+        help="Show what would run, in which order, with what and for how long; run nothing.",
     ),
     Option(
         name="experiment_resume",
