@@ -99,3 +99,17 @@ def test_warnings_of_jupyter(
     monkeypatch.setattr(LocalEngine, "run", warn)
     result = pytester.runpytest_inprocess("--run-experiments", "-W", "error")
     result.assert_outcomes(skipped=1, warnings=0)
+
+
+def test_warnings_of_a_hook(skipped: Write, pytester: pytest.Pytester) -> None:
+    """A hook is the user's code: with ``-W error`` its warnings fail, also those that Jupyter raises for it."""
+    skipped("experiments/A")
+
+    class Plugin:
+        def pytest_experiment_env(self) -> None:
+            warnings.warn_explicit("old call", UserWarning, "f.py", 1, module="zmq._future")
+
+    arguments = ("--run-experiments", "-W", "error")
+    result = pytester.runpytest_inprocess(*arguments, plugins=[Plugin()])
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E   pytest_experiment_env raised UserWarning: old call"])

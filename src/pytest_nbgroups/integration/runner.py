@@ -52,7 +52,6 @@ class Runner:
     ) -> None:
         self.facts = facts
         self.config = facts.config
-        self.settings = facts.settings
         self.cancellation = cancellation
         self._deliver = deliver
         self._prompt = prompt
@@ -60,21 +59,24 @@ class Runner:
     def run(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> ExperimentResult:
         """Run an experiment for an item; its events carry the node id."""
         _disarm_faulthandler(self.config)
+        order = self._order(
+            experiment, item=item, nodeid=nodeid
+        )  # calls hooks, whose warnings count
         with _jupyter_may_warn():
             engine = self.facts.engine
             _import_ipython()
             return engine.run(
-                self.order(experiment, item=item, nodeid=nodeid),
+                order,
                 partial(self._deliver, nodeid=nodeid),
                 cancellation=self.cancellation,
                 on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
             )
 
-    def order(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> Order:
+    def _order(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> Order:
         """Make the order for an experiment, with the hooks' variables and what the session knows now."""
         return Order(
             experiment=self.completed(experiment, item),
-            settings=self.settings,
+            settings=self.facts.settings,
             env=dict(os.environ),
             knowledge=self.facts.planner.knowledge,
             nodeid=nodeid,
