@@ -121,7 +121,7 @@ class Settings:
     """Limit on the bytes read for the checkpoint of one experiment in one run."""
     error_outputs: ErrorOutputs = "warn"
     """Treatment of a cell that passes with an error among its outputs."""
-    artifacts: Path = Path(ARTIFACTS_FOLDER)
+    artifacts: Path
 
 
-DEFAULTS = Settings(rootdir=Path())
+DEFAULTS = Settings(rootdir=Path(), artifacts=Path(ARTIFACTS_FOLDER))

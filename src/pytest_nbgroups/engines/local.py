@@ -155,10 +155,12 @@ class LocalEngine:
 
 def _settled(experiment: Experiment, fate: Fate, emit: Emit) -> ExperimentResult:
     """Report an experiment that does not begin."""
-    has_failed = fate.outcome is ExperimentOutcome.FAILED
-    failure = Failure(kind=FailureKind.DECLARATION, message=fate.reason) if has_failed else None
     ending = _Ending(experiment=experiment, emit=emit)
-    ending.without_run(None if has_failed else fate.reason, fate.outcome, error=failure)
+    if fate.outcome is ExperimentOutcome.FAILED:
+        failure = Failure(kind=FailureKind.DECLARATION, message=fate.reason)
+        ending.without_run(None, ExperimentOutcome.FAILED, error=failure)
+    else:
+        ending.without_run(fate.reason, ExperimentOutcome.SKIPPED)
     ending.finish()
     return ending.result
 
@@ -227,7 +229,7 @@ class _Ending:
     def without_run(
         self,
         reason: str | None,
-        outcome: ExperimentOutcome | None = None,
+        outcome: ExperimentOutcome = ExperimentOutcome.INTERRUPTED,
         *,
         error: Failure | None = None,
     ) -> None:
@@ -236,7 +238,7 @@ class _Ending:
             return
         result = unrun(
             self.experiment,
-            outcome or ExperimentOutcome.INTERRUPTED,
+            outcome,
             reason=reason,
             error=bounded(error) if error else None,
             at=time.time(),

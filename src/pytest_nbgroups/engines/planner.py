@@ -146,8 +146,8 @@ class Planner:
 
         Raises LeaseError if the claim must not wait for its directory, or would wait for ever.
         """
-        if (refusal := self._refusal(claim, holders, ahead)) is not None:
-            raise LeaseError(refusal)
+        if (reason := self._reason_not_to_wait(claim, holders, ahead)) is not None:
+            raise LeaseError(reason)
         limit = self.settings.max_parallel
         ours = [holder for holder in holders if holder.session == claim.session]
         if limit is not None and len(ours) >= limit:
@@ -166,7 +166,7 @@ class Planner:
         bound = readings.cpus_to_bind(count, [holder.bound_cpus for holder in holders])
         return replace(answer, bound_cpus=bound)
 
-    def _refusal(
+    def _reason_not_to_wait(
         self, claim: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]
     ) -> str | None:
         """Return why a claim must not wait at all."""
@@ -205,7 +205,7 @@ class Planner:
         limit = self.settings.max_parallel
         if limit is not None and len(ours) >= limit:
             return "no"
-        if self._refusal(claim, state.holders, state.waiting) is not None:
+        if self._reason_not_to_wait(claim, state.holders, state.waiting) is not None:
             return "start"  # to be refused, and reported, at once
         tickets = {c.nodeid for c in (*state.holders, *state.waiting) if c.session == claim.session}
         sent = [other for other in ours if other.nodeid not in tickets]

@@ -166,7 +166,7 @@ async def _run_notebooks(
         _finish(run, attempt.result(step))
     if left := experiment.notebooks[len(reused) :]:
         await _beside(run, attempt.begin, reused)
-        await _run_each(run, left, _surroundings(run, settings, host, env))
+        await _run_each(run, left, _notebook_context(run, settings, host, env))
 
 
 def _prepare_artifacts(settings: Settings, experiment: Experiment, *, keep: list[str]) -> None:
@@ -176,7 +176,7 @@ def _prepare_artifacts(settings: Settings, experiment: Experiment, *, keep: list
         artifacts.remove_earlier(experiment.name, keep=keep)
 
 
-def _surroundings(
+def _notebook_context(
     run: Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
 ) -> NotebookContext:
     return NotebookContext(

@@ -29,6 +29,8 @@ from pytest_nbgroups.kernels.output_allowance import LeftOut, OutputAllowance
 _TURN_S = 0.005
 """How long messages are dealt with before others have their turn."""
 _HEADER, _PARENT, _CONTENT = 1, 2, 4
+_COUNT: Any = Count | None
+"""Kind of an execution count."""
 _LEAP = 10
 """By so much the number of a message exceeds the last one's only if some between them were lost."""
 SILENCE_S = 15.0
@@ -38,13 +40,6 @@ _TAIL = 10_000
 """Characters of what was printed last in vain."""
 _REFUSALS = 3
 """Different reasons that are kept of why messages were refused: a loop may cause thousands."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Counted:
-    """The part of a message's content that a record of a failure takes over."""
-
-    execution_count: Count | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +241,7 @@ def _check_count(content: dict[str, Any]) -> None:
     """Drop what is no number of an execution: a cell can change its kernel's, and records are strict."""
     if "execution_count" in content:
         try:
-            rebuild(_Counted, content)
+            rebuild(_COUNT, content["execution_count"])
         except DataError:
             content["execution_count"] = None
 

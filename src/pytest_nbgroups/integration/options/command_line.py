@@ -18,12 +18,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_nbgroups.integration.options.table import OPTIONS, PLAN, RESUME, RUN, Option
+from pytest_nbgroups.integration.options.table import OPTIONS, RUN, Option
 
 GROUP = "experiments", "experiments: directories of ordered notebooks (pytest-nbgroups)"
 
-_VALUED = {option.flag for option in OPTIONS if option.flag and not option.is_switch}
-_FLAGS = {RUN, PLAN, RESUME, *_VALUED}
+_FLAGS = {option.flag for option in OPTIONS if option.flag}
+_VALUED = _FLAGS - {option.flag for option in OPTIONS if option.is_switch}
 _NO = {"", "0", "false", "none", "no", "off"}
 
 _THEIR_FLAGS = pytest.StashKey[frozenset[str]]()

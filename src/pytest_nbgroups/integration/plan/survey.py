@@ -130,8 +130,8 @@ def _reuse(item: ExperimentItem, planner: Planner) -> Reuse | None:
     experiment = item.runner.completed(item.experiment, item)
     if experiment.problem:
         return None
-    session, env = planner.knowledge.session, environment_of(experiment, os.environ)
-    return looked(Attempt(experiment, planner.settings, session=session, env=env))
+    session = planner.knowledge.session
+    return looked(Attempt(experiment, planner.settings, session=session, env=_env(experiment)))
 
 
 def _obstacle_of_test(item: pytest.Item, resources: Resources, planner: Planner) -> str:
@@ -169,7 +169,7 @@ def make_plan(
     """Put in order what runs, and try it with growing numbers of workers."""
     running = {c.position: c for c in candidates if not c.obstacle}
     units = [_unit(candidate, planner) for candidate in running.values()]
-    around = _circumstances(planner)
+    around = _conditions(planner)
     is_scheduled = asked.count > 0 and asked.dist == "load"
     ordered = tried(units, asked.count, around) if is_scheduled else units
     in_order = [running[unit.indices[0]] for unit in ordered]
@@ -192,7 +192,7 @@ def _collected_order(asked: AskedWorkers) -> str:
     return f"{how}, {_ORDERS['collection']}"
 
 
-def _circumstances(planner: Planner) -> Conditions:
+def _conditions(planner: Planner) -> Conditions:
     return Conditions(
         budget=planner.budget,
         schedule=planner.settings.schedule,
@@ -211,7 +211,7 @@ def _outlook(
     if not running:
         return None
     fits = planner.fitting([(c.name, c.resources) for c in running])
-    return outlook(units, _circumstances(planner), fits=fits, asked=asked.count)
+    return outlook(units, _conditions(planner), fits=fits, asked=asked.count)
 
 
 def _planned(candidate: Candidate, planner: Planner, *, has_kin: bool) -> PlannedExperiment:

@@ -36,7 +36,6 @@ class ExperimentScheduler:
     def __init__(self, facts: SessionFacts, items: Callable[[], CollectedItems]) -> None:
         self.config = facts.config
         self._facts = facts
-        self._planner = facts.planner
         self._items = items
         self._expected = worker_count(facts.config)
         self._nodes: dict[WorkerController, Sequence[str] | None] = {}
@@ -175,10 +174,10 @@ class ExperimentScheduler:
     def _ordered_units(self) -> list[Unit]:
         return in_order(
             map(self._unit, self._groups()),
-            schedule=self._planner.settings.schedule,
-            budget=self._planner.budget,
+            schedule=self._facts.planner.settings.schedule,
+            budget=self._facts.planner.budget,
             workers=self._expected,
-            max_parallel=self._planner.settings.max_parallel,
+            max_parallel=self._facts.planner.settings.max_parallel,
         )
 
     def _groups(self) -> Iterator[list[int]]:
@@ -202,14 +201,14 @@ class ExperimentScheduler:
         declared = self._declared(nodeid)
         return Unit(
             indices=indices,
-            job=self._planner.job(declared.name, declared.resources) if declared else None,
+            job=self._facts.planner.job(declared.name, declared.resources) if declared else None,
             family=family_of(nodeid, self._directories),
         )
 
     def _declared(self, nodeid: str) -> Declared | None:
         """None for what holds nothing: ordinary tests, and experiments that cannot run here."""
         declared = self._items().experiments.get(nodeid)
-        if declared is None or not self._planner.refusal(declared.resources).runs:
+        if declared is None or not self._facts.planner.refusal(declared.resources).runs:
             return None
         return declared
 
@@ -253,8 +252,8 @@ class ExperimentScheduler:
         """Return the claim of the unit's experiment as of now."""
         nodeid = (self._collection or ())[unit.indices[0]]
         declared = self._items().experiments[nodeid]
-        need = self._planner.need(declared.name, declared.resources)
-        return self._planner.claim(declared.name, nodeid, need, place=declared.place)
+        need = self._facts.planner.need(declared.name, declared.resources)
+        return self._facts.planner.claim(declared.name, nodeid, need, place=declared.place)
 
 
 class _Look:
