@@ -15,6 +15,7 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"(nbgroups-\d+\.\d+\.\d+)[\w.+]*", r"\1"),
     (r"[ \t]+$", ""),
 )
+PLUGINS = re.compile(r"plugins: (.+)")
 DOTS = re.compile(r"[.sFxX]+ *\[ *\d+%\]")
 NUMBER = re.compile(r"\d+(?:[.:]\d+)*(?:(?:a|b|rc|dev)\d+)?")
 WORDS: tuple[tuple[str, str], ...] = (
@@ -39,11 +40,10 @@ def portable(printed: str, folder: str, shown: str) -> str:
 def difference(shown: str, printed: str) -> str:
     """Return a diff of everything but numbers; an empty text if there is no difference.
 
-    The order of lines is free, because parallel runs and tables order them by time.
+    The order of lines is free, because parallel runs and tables order them by time; the diff has
+    them in alphabetical order.
     """
     was, now = _bare(shown), _bare(printed)
-    if sorted(was) == sorted(now):
-        return ""
     return "\n".join(difflib.unified_diff(was, now, "the document", "the command", lineterm=""))
 
 
@@ -59,14 +59,20 @@ def excerpt(output: str, shown: str) -> str | None:
 
 
 def _bare(text: str) -> list[str]:
-    return [_words(line) for line in text.splitlines() if line.strip()]
+    return sorted(_words(line) for line in text.splitlines() if line.strip())
 
 
 def _words(line: str) -> str:
-    """Return the line without its numbers; outcomes of a parallel run in alphabetical order."""
+    """Return the line without its numbers.
+
+    Two lists are put in alphabetical order: the outcomes of a parallel run, and the plugins, which
+    pytest finds in the order in which the file system lists them.
+    """
     if DOTS.fullmatch(line):
         return "".join(sorted(line.partition(" ")[0]))
     bare = NUMBER.sub("#", line)
+    if plugins := PLUGINS.fullmatch(bare):
+        return f"plugins: {', '.join(sorted(plugins[1].split(', ')))}"
     for pattern, replacement in WORDS:
         bare = re.sub(pattern, replacement, bare)
     return bare.replace("TIME (#)", "TIME").strip()

@@ -29,6 +29,7 @@ rerun: pytest --run-experiments
         ("pytest-9.2.0", "pytest-10.0.0rc1"),
         ("s.......    [100%]", "...s.... [100%]"),
         ("a  1 B\nb", "b\na 200 kB"),
+        ("plugins: xdist-3.8.0, nbgroups-0.1.0", "plugins: nbgroups-0.1.0, xdist-3.8.0"),
     ],
 )
 def test_numbers_and_order_may_differ(shown: str, printed: str) -> None:
@@ -44,6 +45,7 @@ def test_numbers_and_order_may_differ(shown: str, printed: str) -> None:
         ("one\ntwo", "one"),
         ("s... [100%]", ".... [100%]"),
         ("waits for 3 s", "waits for 3 CPUs"),
+        ("plugins: xdist-3.8.0", "plugins: xdist-3.8.0, timeout-2.4.0"),
     ],
 )
 def test_words_may_not_differ(shown: str, printed: str) -> None:
