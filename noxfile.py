@@ -84,7 +84,7 @@ def large_tree(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
-    """Feed what is read from outside with many inputs; ``nox -s fuzz -- --help`` tells of less."""
+    """Feed what is read from outside with many inputs; ``nox -s fuzz -- --help`` shows how to use fewer."""
     session.install("-e", ".", *group("tests"))
     session.run("python", "tests/fuzz/fuzz.py", *session.posargs)
 
@@ -133,7 +133,7 @@ def kill_matrix(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
-    """Run the tests and tell which lines and branches they miss."""
+    """Run the tests and list the lines and branches they miss."""
     session.install("-e", ".", *group("tests"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)

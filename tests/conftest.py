@@ -30,6 +30,29 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=100
 hypothesis.settings.load_profile("thorough" if "CI" in os.environ else "quick")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests that share a run of experiments in one process, else each process runs it.
+
+    ``--dist loadgroup`` would do if it worked: it sets a private attribute that pytest 9.2 lacks.
+    """
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path, _, _ = nodeid.partition("::")
+            return path if _shares_a_run(config.rootpath / path) else nodeid
+
+    return Scheduling(config, log)
+
+
+@functools.cache
+def _shares_a_run(path: Path) -> bool:
+    return '\n@pytest.fixture(scope="module")' in path.read_text("utf-8")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("xdist") and not HAS_XDIST:
         pytest.skip("needs pytest-xdist")

@@ -117,7 +117,7 @@ def _type_text(schema: JsonSchema) -> str:
 
 
 class ThreadVariables(_Generated):
-    """What tells libraries how many threads to start."""
+    """Variables that limit the threads of libraries."""
 
     def lines(self) -> Iterator[str]:
         for variable in THREAD_VARIABLES:

@@ -67,7 +67,7 @@ def randomly(bench: Bench) -> Iterator[str]:
 
 
 def cov(bench: Bench) -> Iterator[str]:
-    """Lines that run in a kernel count, where coverage is told to follow processes."""
+    """Lines that run in a kernel count if `patch = ["subprocess"]` is set."""
     files = {
         "study.py": "def fit(value):\n    return value + 1\n\n\ndef unused():\n    return 0\n",
         "experiments/Good/1-write.ipynb": cells(

@@ -99,7 +99,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
     neighbours = dict.fromkeys(outcome.neighbour for outcome in outcomes)
     checks = [(n.distribution, n.meaning) for n in neighbours]
     results = table(HEADING, [outcome.row for outcome in outcomes])
-    return f"{results}\n\n{table(('plugin', 'what is looked at besides'), checks)}"
+    return f"{results}\n\n{table(('plugin', 'what is checked too'), checks)}"
 
 
 def write(text: str) -> None:
