@@ -171,7 +171,7 @@ def run(case: Case, folder: Path, begin: Callable[[int], None]) -> int:
     path = folder / "1.ipynb"
     path.write_text(json.dumps({**content, "nbformat": 4, "nbformat_minor": 5}))
     settings = Settings(rootdir=folder, roots=(folder,), artifacts=folder / "artifacts")
-    with KernelHost() as host:
+    with contextlib.closing(KernelHost()) as host:
         result = run_experiment(
             Experiment(name="memory", directory=folder, notebooks=(Notebook(path=path),)),
             lambda _event: None,

@@ -8,6 +8,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil  # noqa: TID253  to look at processes
@@ -73,7 +74,7 @@ while not os.path.exists("helper"):
 
 @pytest.fixture
 def host() -> Iterator[KernelHost]:
-    with KernelHost() as host:
+    with closing(KernelHost()) as host:
         yield host
 
 

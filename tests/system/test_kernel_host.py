@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ FOREVER = "\ntime.sleep(600)"
 
 @pytest.fixture
 def host() -> Iterator[KernelHost]:
-    with KernelHost() as host:
+    with closing(KernelHost()) as host:
         yield host
 
 
@@ -273,15 +273,18 @@ def test_a_program_that_does_not_exist_is_an_oserror(stage: Stage) -> None:
     run(scene())
 
 
-def test_kill_tree_can_be_called_without_a_loop(stage: Stage) -> None:
-    """On the way out there may be none."""
+def test_kill_tree_can_be_called_in_another_loop(stage: Stage) -> None:
+    """Each notebook has a loop of its own, the host none."""
     told: list[str] = []
 
     async def scene() -> None:
         told.extend((await stage.play(STUBBORN + FOREVER))[1])
 
+    async def kill() -> None:
+        assert await stage.host.kill_tree() == ()
+
     run(scene())
-    assert stage.host.kill_tree_now() == ()
+    run(kill())
     assert all(map(is_gone, told))
 
 
@@ -293,7 +296,6 @@ def test_a_host_that_was_never_needed_costs_nothing(host: KernelHost) -> None:
         assert not await host.signal(signal.SIGINT)
 
     run(scene())
-    assert host.kill_tree_now() == ()
     assert host.pid is None
 
 
@@ -350,14 +352,15 @@ def test_the_end_of_the_host_is_told(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     ("what", "arguments"),
-    [("signal", {"signum": signal.SIGINT}), ("kill_tree", {"deadline_s": 0.2})],
+    [("signal", [signal.SIGINT]), ("kill_tree", [])],
     ids=["signal", "kill_tree"],
 )
 def test_a_host_that_is_mute(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str, arguments: dict[str, Any]
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str, arguments: list[int]
 ) -> None:
     """Is given up, for else no deadline would hold; the kernel goes with it, the next one has another host."""
     monkeypatch.setattr(client, "_ANSWER_MARGIN_S", 0.2)
+    monkeypatch.setattr(client, "_KILL_S", 0.2)
 
     async def scene() -> None:
         process, _ = await stage.play("tell(1)" + FOREVER)
@@ -365,7 +368,7 @@ def test_a_host_that_is_mute(
         assert host is not None
         os.kill(host, signal.SIGSTOP)
         with pytest.raises(KernelHostError, match="did not answer and was killed"):
-            await getattr(stage.host, what)(**arguments)
+            await getattr(stage.host, what)(*arguments)
         assert_gone_in_time(host, process.pid)
         assert process.returncode == -9
         assert await (await stage.start("true")).wait() == 0
@@ -430,11 +433,12 @@ PYTEST_PROCESS = (
     TELL
     + """
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from pytest_nbgroups.kernel_host.client import KernelHost
 
 async def main():
-    with KernelHost() as host:
+    with closing(KernelHost()) as host:
         folder = Path(sys.argv[1])
         (folder / "scratch").mkdir()
         await host.start(
@@ -586,12 +590,13 @@ def test_a_descriptor_that_is_closed_is_an_oserror(stage: Stage) -> None:
 
 HOLDER = """
 import asyncio, fcntl, os, sys
+from contextlib import closing
 from pathlib import Path
 from pytest_nbgroups.kernel_host.client import KernelHost
 
 async def main():
     folder = Path(sys.argv[1])
-    with KernelHost() as host, (folder / "lease").open() as lease:
+    with closing(KernelHost()) as host, (folder / "lease").open() as lease:
         fcntl.flock(lease, fcntl.LOCK_EX)
         await host.start(
             [sys.executable, "-c", sys.argv[2]],
@@ -612,7 +617,7 @@ for number in os.listdir("/dev/fd"):
 """
 
 
-@contextlib.contextmanager
+@contextmanager
 def holder(stage: Stage, script: str) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
     """A process that holds the lease and has started the script; its host's pid, and what was told."""
     argv = [sys.executable, "-c", HOLDER, str(stage.folder), TELL + script]

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ NOTHING = Holding()
 
 @pytest.fixture
 def host() -> Iterator[KernelHost]:
-    with KernelHost() as host:
+    with closing(KernelHost()) as host:
         yield host
 
 
@@ -421,7 +421,7 @@ def test_what_cannot_be_killed_is_named() -> None:
     """The next kernel would not be alone."""
 
     class Helpless(KernelHost):
-        async def kill_tree(self, *, deadline_s: float = 0) -> tuple[str, ...]:  # noqa: ARG002
+        async def kill_tree(self) -> tuple[str, ...]:
             return ("python3 (pid 4242, uninterruptible)",)
 
     async def scene() -> None:
@@ -580,7 +580,7 @@ def test_threads_with_hosts_of_their_own_do_not_meet(
             async with room.kernel(transport="tcp" if number % 2 else "ipc") as kernel:
                 assert await execute(kernel, f"answer = {number}") == str(number)
 
-        with KernelHost() as host:
+        with closing(KernelHost()) as host:
             for _ in range(2):
                 asyncio.run(scene(Room(host, folder)))
 

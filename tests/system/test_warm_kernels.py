@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from pytest_nbgroups.kernels.running import running_kernel
 from pytest_nbgroups.kernels.startup import StartTimeoutError
 
 if sys.platform != "linux":
-    pytest.skip("kernels are forked on Linux alone", allow_module_level=True)
+    pytest.skip("kernels are forked only on Linux", allow_module_level=True)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -125,7 +125,7 @@ del sys.modules["numpy"]  # the real one would help IPython to show numbers
 
 @pytest.fixture
 def host() -> Iterator[KernelHost]:
-    with KernelHost() as host:
+    with closing(KernelHost()) as host:
         yield host
 
 
@@ -204,7 +204,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str
 
     async def scene() -> None:
         for kind, preload in (("plain", None), ("warm", ())):
-            with KernelHost() as host:
+            with closing(KernelHost()) as host:
                 visit = Visit(host, folder)
                 visit.env["IPYTHONDIR"] = str(folder / "ipython")
                 async with visit.kernel(preload=preload) as kernel:
@@ -530,7 +530,7 @@ def test_settings_of_matplotlib(visit: Visit) -> None:
         ("raise SystemExit(3)", "cannot import 'mine': SystemExit: 3"),
         (
             "import os; os._exit(3)",
-            "the process that kernels are forked from ended while it imported mine",
+            "the fork server ended while it imported mine",
         ),
         (
             "import threading; threading.Thread(target=threading.Event().wait, name='reader', daemon=True).start()",
@@ -542,7 +542,7 @@ def test_settings_of_matplotlib(visit: Visit) -> None:
         ),
         (
             "import os, subprocess; child = subprocess.Popen(['sleep', '600']); os._exit(3)",
-            "the process that kernels are forked from ended while it imported mine",
+            "the fork server ended while it imported mine",
         ),
         (
             "from multiprocessing.shared_memory import SharedMemory; kept = SharedMemory(create=True, size=1)",
@@ -677,7 +677,7 @@ def test_an_import_that_never_ends(visit: Visit, monkeypatch: pytest.MonkeyPatch
         async with visit.kernel(preload=("mine",)) as kernel:
             assert await ask(kernel, "answer = 1") == "1"
             assert kernel.warning is not None
-            assert "its imports took longer than 3.00s" in kernel.warning
+            assert "the fork server's imports took longer than 3.00s" in kernel.warning
 
     run(scene())
 
@@ -783,7 +783,7 @@ def test_a_server_that_hangs_costs_no_kernel(visit: Visit) -> None:
             server = psutil.Process(kernel.process.server_pid)
         server.suspend()
         async with visit.kernel() as kernel:
-            assert kernel.plainly == "the process that kernels are forked from is lost: timed out"
+            assert kernel.plainly == "the fork server is lost: timed out"
             assert await ask(kernel, "answer = 1") == "1"
         assert not server.is_running()
         async with visit.kernel() as kernel:

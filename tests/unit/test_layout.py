@@ -34,6 +34,7 @@ WITHOUT = {
     "kernel_host/client.py": "starts a process: tests/system/test_kernel_host.py",
     "kernel_host/connection.py": "talks to a process: tests/system/test_kernel_host.py",
     "kernel_host/posix_tree.py": "starts and kills: tests/system/test_kernel_host.py",
+    "kernel_host/program.py": "values alone",
     "kernel_host/windows_tree.py": "Windows' own",
     "kernels/kernel.py": "talks to a kernel: tests/system/test_kernels.py",
     "kernels/running.py": "starts a kernel: tests/system/test_kernels.py",

@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from pytest_nbgroups.core.errors import KernelHostError
 from pytest_nbgroups.kernel_host.connection import HostConnection, KernelProcess
 from pytest_nbgroups.kernel_host.warm_start import Command, ForkReadiness, Wanted, WarmStarts
 from pytest_nbgroups.kernel_host.wire import Message
@@ -38,8 +35,8 @@ class Reaped:
 class KernelHost:
     """Holds the kernel host of this process; starts it when the first kernel is asked for.
 
-    One kernel at a time. The methods may be called from any thread; a host that has ended unexpectedly fails what
-    is under way with KernelHostError, and the next ``start`` brings up a new one.
+    One kernel at a time. The methods may be called from any thread. If the host ends unexpectedly, the calls under way
+    raise KernelHostError, and the next ``start`` brings up another host.
     """
 
     def __init__(self) -> None:
@@ -48,18 +45,7 @@ class KernelHost:
         self._warm_starts = WarmStarts()
         self._owner_pid = os.getpid()
         self.reaped: Reaped | None = None
-        """What the last kernel's tree used; None if the platform does not tell."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        """Usage of the last kernel's tree; None if the platform does not report it."""
 
     @property
     def pid(self) -> int | None:
@@ -79,17 +65,17 @@ class KernelHost:
     ) -> KernelProcess:
         """Start a kernel with exactly this environment, its output appended to ``log_path`` if given.
 
-        With ``fork`` it is forked from the server that was prepared; NotForkedError if that is not possible.
-
-        ``scratch`` is a folder that the host removes should this process be killed. ``descriptors`` are inherited by the
-        kernel, and kept open by the host until its whole tree is gone; on Windows they are not. Raises OSError if the
-        operating system refuses, KernelHostError if an earlier kernel's processes are still alive.
+        With ``fork`` it is forked from the server that was prepared. The host removes the folder ``scratch`` if this
+        process is killed. The kernel inherits ``descriptors``, and the host keeps them open until the whole tree is
+        gone; not on Windows. Raises OSError if the operating system refuses, NotForkedError if there is no server,
+        KernelHostError if an earlier kernel's processes are still alive.
         """
         self.reaped = None
+        inherited = () if sys.platform == "win32" else descriptors
         request = self._connected().request(
             "start",
-            descriptors=descriptors if sys.platform != "win32" else (),
-            descriptor_count=len(descriptors) if sys.platform != "win32" else 0,
+            descriptors=inherited,
+            descriptor_count=len(inherited),
             argv=list(argv),
             fork=None if fork is None else {"module": fork.module, "arguments": fork.arguments},
             cwd=str(cwd),
@@ -115,46 +101,31 @@ class KernelHost:
         return bool((await _answered(self._connection, request, _ANSWER_MARGIN_S))["delivered"])
 
     async def expect_end(self) -> None:
-        """Let the host look at the kernel's processes before the kernel is asked to end.
-
-        Some of them may have something to do after that. Raises KernelHostError.
-        """
+        """Let the host look at the kernel's processes before the kernel is asked to end. Raises KernelHostError."""
         if self._connection is not None:
             request = self._connection.request("expect_end")
             await _answered(self._connection, request, _ANSWER_MARGIN_S)
 
-    async def kill_tree(self, *, deadline_s: float = _KILL_S) -> tuple[str, ...]:
+    async def kill_tree(self) -> tuple[str, ...]:
         """Kill the kernel and everything that it has started, and wait until all of it is gone.
 
-        Describes what is left after the deadline. Raises KernelHostError.
+        Returns descriptions of processes that are left after 10 s. Raises KernelHostError.
         """
         if self._connection is None:
             return ()
-        request = self._connection.request("kill_tree", deadline_s=deadline_s)
-        timeout_s = deadline_s + _ANSWER_MARGIN_S
-        return self._ended(await _answered(self._connection, request, timeout_s))
+        request = self._connection.request("kill_tree", deadline_s=_KILL_S)
+        answer = await _answered(self._connection, request, _KILL_S + _ANSWER_MARGIN_S)
+        self.reaped = Reaped(**answer["reaped"]) if answer["reaped"] else None
+        return tuple(answer["left"])
 
     def kill_tree_soon(self) -> None:
         """Have the tree killed, waiting for nothing. Raises KernelHostError if the host has ended."""
         if self._connection is not None:
             self._connection.request("kill_tree", deadline_s=_KILL_S)
 
-    def kill_tree_now(self, *, deadline_s: float = _KILL_S) -> tuple[str, ...]:
-        """``kill_tree`` without an event loop. Raises KernelHostError if the host is mute."""
-        if self._connection is None:
-            return ()
-        future = self._connection.request("kill_tree", deadline_s=deadline_s)
-        try:
-            return self._ended(future.result(deadline_s + _ANSWER_MARGIN_S))
-        except TimeoutError as exc:
-            raise KernelHostError("the kernel host does not answer") from exc
-
-    def _ended(self, answer: Message) -> tuple[str, ...]:
-        self.reaped = Reaped(**answer["reaped"]) if answer["reaped"] else None
-        return tuple(answer["left"])
-
     def close(self) -> None:
-        """End the host and everything below it. May be called again; does nothing in a forked child."""
+        """End the host and everything below it. May be called again."""
+        # A child that was forked shares the socket: shutting it down would end the host of its parent.
         if os.getpid() != self._owner_pid:
             return
         with self._lock:
@@ -176,9 +147,9 @@ class KernelHost:
 async def _answered(
     connection: HostConnection, request: Future[Message], timeout_s: float
 ) -> Message:
-    """Raises KernelHostError, also if the host is mute: a deadline holds although a kernel stops its host."""
+    """Wait for an answer. Raises KernelHostError, also if the host is mute."""
     answer = asyncio.wrap_future(request)
     done, _ = await asyncio.wait({answer}, timeout=timeout_s)
-    if not done:
+    if not done:  # a kernel can stop its host with SIGSTOP, and deadlines must hold all the same
         connection.give_up()
     return await answer

@@ -17,5 +17,5 @@ def runs_ipykernel(argv: Sequence[str]) -> bool:
 
 
 def runs_python(argv: Sequence[str]) -> bool:
-    """Return whether it is a program in Python: kernels in it, of whatever language, are built on ipykernel."""
+    """Return whether it is a program in Python: such kernels, for any language, are built on ipykernel."""
     return bool(argv) and PurePath(argv[0]).name.lower().startswith(("python", "pypy"))

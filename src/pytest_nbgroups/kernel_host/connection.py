@@ -1,4 +1,4 @@
-"""One kernel host process, the socket to it and the thread that reads from that."""
+"""Connection to a kernel host: its process, and requests and answers over a socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any
 
 from pytest_nbgroups.core.errors import KernelHostError
@@ -22,7 +23,7 @@ from pytest_nbgroups.kernel_host.tidying import is_tracker
 from pytest_nbgroups.kernel_host.wire import LineBuffer, Message, encode
 
 _CLOSE_S = 6.0
-"""More than trackers have for their work when the host ends; else it takes milliseconds."""
+"""More than trackers have for their work when the host ends; it takes milliseconds without any."""
 _RECEIVE_BYTES = 65536
 _MODULE = "pytest_nbgroups.kernel_host.host"
 
@@ -53,25 +54,19 @@ class KernelProcess:
         return await asyncio.wrap_future(self.exited)
 
 
-@dataclass
-class _Expected:
-    """Requests that wait for an answer of the host."""
-
-    answers: dict[int, Future[Message]] = field(default_factory=dict)
-    exits: dict[int, Future[int]] = field(default_factory=dict)
-
-
 class HostConnection:
     """One host process, the socket to it and the thread that reads from it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._expected = _Expected()
+        self._answers: dict[int, Future[Message]] = {}
+        self._exits: dict[int, Future[int]] = {}
         self._next_id = 0
         self._closing = False
         self._is_given_up = False
         self.ended: KernelHostError | None = None
         self._socket, theirs = socket.socketpair()
+        # A file and not a pipe: it is read only after the host's end, and a full pipe would block the host.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the connection
         try:
             with theirs:
@@ -92,21 +87,23 @@ class HostConnection:
     ) -> Future[Message]:
         """Send a request, and copies of descriptors with it.
 
-        Raises KernelHostError after the end, OSError for what is no open descriptor.
+        Raises KernelHostError after the end, OSError if a descriptor is not open.
         """
-        future = _promise(Message)
+        future: Future[Message] = _promise()
         with self._lock:
             if self.ended is not None:
                 raise self.ended
             self._next_id += 1
             message = encode({"id": self._next_id, "op": op, **fields})
-            self._expected.answers[self._next_id] = future
+            self._answers[self._next_id] = future
             try:
-                _send(self._socket, message, descriptors)
+                # Descriptors go with the first byte, so they are there before the last.
+                sent = socket.send_fds(self._socket, [message], descriptors) if descriptors else 0
+                self._socket.sendall(message[sent:])
             except ConnectionError:
                 pass  # the reader meets the same end and fails the future
             except OSError:
-                del self._expected.answers[self._next_id]
+                del self._answers[self._next_id]
                 raise
         return future
 
@@ -116,8 +113,8 @@ class HostConnection:
         self.process.kill()
 
     def close(self) -> None:
-        """Shut down rather than close: a forked child may hold the socket too."""
         self._closing = True
+        # Shut down rather than closed: if a forked child holds the socket too, a close is no end of file.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         try:
@@ -143,11 +140,12 @@ class HostConnection:
     def _dispatch(self, message: Message) -> None:
         with self._lock:
             if message.get("event") == "exited":
-                self._expected.exits.pop(message["pid"]).set_result(message["returncode"])
+                self._exits.pop(message["pid"]).set_result(message["returncode"])
                 return
-            future = self._expected.answers.pop(message["id"])
-            if "pid" in message:  # before the next message, which may tell of this kernel's end
-                exited = self._expected.exits[message["pid"]] = _promise(int)
+            future = self._answers.pop(message["id"])
+            if "pid" in message:
+                # Registered before the next message, which may be the end of this kernel.
+                exited = self._exits[message["pid"]] = _promise()
                 message["process"] = KernelProcess(
                     pid=message["pid"], exited=exited, server_pid=message["server_pid"]
                 )
@@ -157,18 +155,15 @@ class HostConnection:
             future.set_result(message)
 
     def _end(self) -> None:
-        """Fail everything that waits; the kernel must not outlive a host that was killed."""
+        """Fail everything that waits. Nothing is added once ``ended`` is set."""
         failure = KernelHostError(self._farewell())
         with self._lock:
             self.ended = failure
-            expected, self._expected = self._expected, _Expected()
-        if not self._closing:
-            _kill_groups(expected.exits)
-        # Who is told that there is no answer may ask at once how the kernel has ended.
-        for exited in expected.exits.values():
-            exited.set_exception(failure)
-        for answer in expected.answers.values():
-            answer.set_exception(failure)
+        if not self._closing:  # the kernel must not outlive a host that was killed
+            _kill_groups(self._exits)
+        # Exits first: a caller that gets no answer may ask at once how the kernel has ended.
+        for waiting in chain[Future[Any]](self._exits.values(), self._answers.values()):
+            waiting.set_exception(failure)
 
     def _farewell(self) -> str:
         if self._closing:
@@ -183,13 +178,7 @@ class HostConnection:
         return f"the kernel host ended unexpectedly ({how})" + (f":\n{text}" if text else "")
 
 
-def _send(channel: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
-    """Raises OSError. The descriptors go with the first byte, so they are there before the last."""
-    sent = socket.send_fds(channel, [message], descriptors) if descriptors else 0
-    channel.sendall(message[sent:])
-
-
-def _promise(_kind: type[Any]) -> Future[Any]:
+def _promise() -> Future[Any]:
     """A future that its awaiters cannot cancel, so that it can always be resolved."""
     future: Future[Any] = Future()
     future.set_running_or_notify_cancel()
@@ -222,7 +211,7 @@ def _spawn(theirs: socket.socket, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=stderr,
         pass_fds=[theirs.fileno()],
-        start_new_session=True,
+        start_new_session=True,  # Ctrl-C in the terminal does not reach it
     )
 
 

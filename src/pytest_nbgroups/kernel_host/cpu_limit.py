@@ -13,7 +13,7 @@ import sys
 _UTIME, _STIME = 11, 12
 """Places behind the name in /proc/<pid>/stat, see proc_pid_stat(5)."""
 
-# The kernel counts ticks for the limit and nanoseconds for what it tells: processes that were ended at limits of 1 to
+# Linux counts ticks for the limit and nanoseconds for its reports: processes that were ended at limits of 1 to
 # 8 s had used 0.1 s less to 0.02 s more.
 _TOLERANCE_S = 0.25
 _TOLERANCE = 0.02

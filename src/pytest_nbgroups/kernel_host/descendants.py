@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def descendants(pid: int, *, apart: int | None = None) -> list[int]:
-    """Everything below a process, parents before their children, without ``apart`` and what is below that."""
+    """Everything below a process, parents before their children, without ``apart`` and its own descendants."""
     if not lists_children():
         return _descendants_by_parent_links(pid)
     found = [pid]
@@ -60,7 +60,7 @@ def group(leader: int) -> list[int]:
 
 @cache
 def lists_children() -> bool:
-    """A Linux without this file is rare: it is a choice of who configured it."""
+    """Return whether Linux was configured with this file; few are without it."""
     return Path("/proc/thread-self/children").exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-_SHELL = 128
+_SHELL = 128  # bash(1): a command that a signal ends has 128 and the signal for its exit status
 _LARGEST_EXIT = 255
 _EXITS = {
     0: ", exit() or quit() in a cell?",
@@ -36,7 +36,7 @@ _SIGNALS = {
 
 
 def signal_of(returncode: int | None) -> int | None:
-    """The signal that ended a kernel, or what a shell around it made of that: 128 and the signal."""
+    """The signal that ended a kernel, or the shell around it, which then exits with 128 and the signal."""
     if returncode is None:
         return None
     if returncode < 0:
@@ -56,7 +56,7 @@ def exit_status(returncode: int | None) -> str:
 
 
 def describe_exit(returncode: int | None) -> str:
-    """An exit status with what a signal usually means."""
+    """An exit status with the usual meaning of its signal."""
     signum = signal_of(returncode)
     if signum not in signal.valid_signals():
         return exit_status(returncode)
@@ -64,7 +64,8 @@ def describe_exit(returncode: int | None) -> str:
 
 
 def exit_hint(returncode: int | None) -> str:
-    """Return the usual cause of an exit within a cell. Windows has larger codes for crashes."""
+    """Return the usual cause of an exit within a cell."""
+    # Windows has larger codes for crashes.
     if returncode is None or signal_of(returncode) is not None or returncode > _LARGEST_EXIT:
         return ""
     return _EXITS.get(returncode, ", os._exit() in a cell or exit() in compiled code?")

@@ -1,11 +1,12 @@
-"""A Python that has imported ipykernel, and what else was asked for, and forks one kernel a request. Linux only.
+"""A Python that has imported ipykernel and the preloaded modules, and forks one kernel a request. Linux only.
 
 Run as a file, ``python fork_server.py SOCKET MODULE...``, by the interpreter of the kernels, with their flags and in
-their environment. It imports nothing of this package, as its kernels have what it has imported. It writes {path, files}
-first, which are the module search path and the files it has read, {importing} before each module, and {files,
-folders} once all are there, the folders being those in which top-level modules were found, or {error}. Then the kernel host writes requests, one line each, {module,
-arguments, cwd, env}, which bring the kernel's standard output and the descriptors that it inherits; the answer is {pid} or
-{error, errno, filename}. It ends with its socket.
+their environment. It imports nothing of this package, as its kernels have what it has imported. It ends with its socket.
+
+First it writes {path, files}: the module search path and the files it has read. Then {importing} before each module,
+and at last {files, folders}, the folders in which it found top-level modules, or {error}. Requests of the kernel host
+are {module, arguments, cwd, env}, a line each, with the descriptors of the kernel's output and of what it inherits; the
+answer is {pid} or {error, errno, filename}.
 
 A kernel is a child of the kernel host, which is a child subreaper: the process between the two ends at once.
 """
@@ -13,7 +14,7 @@ A kernel is a child of the kernel host, which is a child subreaper: the process 
 import sys
 
 if not sys.flags.safe_path:
-    del sys.path[0]  # the folder of this file: nobody looks for modules there
+    del sys.path[0]  # the folder of this file, which has no modules for kernels
 
 import builtins
 import contextlib
@@ -45,7 +46,7 @@ _ALWAYS = (
     "sqlite3",
     "tornado.platform.asyncio",
 )
-"""What every kernel imports while it starts."""
+"""Modules that every kernel imports while it starts."""
 _PYTHON = sys.orig_argv[: -len(sys.argv)]
 """The program and its flags."""
 _BACKEND = "MPLBACKEND"
@@ -90,18 +91,17 @@ class _Stream:
 
 
 def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
-    """Import everything; give what that rests on. Raises ImportError with the reason."""
+    """Import everything; return the files and folders it came from. Raises ImportError with the reason."""
     read = [sys.executable, str(Path(sys.prefix, "pyvenv.cfg")), *_files(sys.modules)]
     say({"path": sys.path, "files": read})
     _check_processes("what Python runs at its start, such as sitecustomize,")
     for name in _ALWAYS:
-        # Of another version of ipykernel or IPython. And a kernel has its outputs in place when it imports debugpy.
+        # Other versions of ipykernel and IPython lack some. debugpy's warning belongs to the outputs of a kernel, which
+        # are in place when it imports debugpy.
         with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
             importlib.import_module(name)
     with contextlib.suppress(ImportError):
-        importlib.import_module(
-            "argcomplete"
-        )  # traitlets imports the other one only if this is installed
+        importlib.import_module("argcomplete")  # if it is installed, traitlets imports the next one
         importlib.import_module("traitlets.config.argcomplete_config")
     always = set(sys.modules)
     with _as_in_a_kernel() as shell:
@@ -109,11 +109,10 @@ def load(modules: Sequence[str], say: Callable[[Mapping[str, Any]], None]) -> Ma
             say({"importing": name})
             _import(name, shell)
     _settings.append(_settings_file())
-    folders = (
-        {} if sys.flags.safe_path else _folders()
-    )  # else nothing is looked for in the directory
     gc.collect()
     gc.freeze()  # pages that the collector does not write to stay shared
+    # With a safe path, the kernel does not look for modules in its directory, so none can be hidden there.
+    folders = {} if sys.flags.safe_path else _folders()
     return {"files": list(_files(sys.modules.keys() - always)), "folders": folders}
 
 
@@ -161,7 +160,7 @@ def _has_children() -> bool:
 
 @contextlib.contextmanager
 def _as_in_a_kernel() -> Iterator[_Shell]:
-    """Let modules find what they look at, when they are imported, to learn that they are in a notebook."""
+    """Provide all that modules look at, when they are imported, to detect a notebook."""
     from ipykernel.zmqshell import ZMQInteractiveShell
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.display import display
@@ -196,7 +195,7 @@ def _put(values: Sequence[tuple[MutableMapping[str, Any], str, Any]]) -> None:
 
 
 def serve(channel: socket.socket, host_pid: int) -> Mapping[str, Any] | None:
-    """Fork a kernel for each request; give the request in the kernel, and in the server None when it may end."""
+    """Fork a kernel for each request; return the request in the kernel, None in the server when it may end."""
     rest, descriptors = b"", list[int]()
     while True:
         data, arrived, _, _ = socket.recv_fds(channel, _RECEIVE_BYTES, _DESCRIPTORS)
@@ -217,10 +216,11 @@ def serve(channel: socket.socket, host_pid: int) -> Mapping[str, Any] | None:
 
 
 def fork(request: Mapping[str, Any]) -> bytes | None:
-    """None in the kernel; in the server the message about it."""
+    """Return None in the kernel, and in the server the message about it."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that others have threads: those of OpenBLAS survive it
+        # Python warns if there are other threads, but those of OpenBLAS survive a fork.
+        warnings.simplefilter("ignore")
         between = os.fork()
         if not between and not _fork_again(request["cwd"], writer):
             os.close(reader)
@@ -234,7 +234,7 @@ def fork(request: Mapping[str, Any]) -> bytes | None:
 
 
 def _fork_again(cwd: str, writer: int) -> int:
-    """0 in the kernel. The process between it and the server reports its outcome and ends here."""
+    """Return 0 in the kernel. The process between it and the server reports its outcome and ends here."""
     try:
         os.chdir(cwd)
         pid = os.fork()
@@ -249,8 +249,8 @@ def _fork_again(cwd: str, writer: int) -> int:
 
 
 def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Take on what a program that the kernel host had started would have been given."""
-    os.setsid()
+    """Take on all that the kernel host gives to a program that it starts."""
+    os.setsid()  # as a plain start does: Jupyter signals the process group of a kernel
     output, *inherited = descriptors
     for standard in (1, 2):
         os.dup2(output, standard)
@@ -259,7 +259,7 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
         os.set_inheritable(descriptor, True)  # noqa: FBT003  it takes no keyword
     os.environ.update(request["env"])
     if not sys.flags.safe_path:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path.insert(0, str(Path.cwd()))  # as -m does
     sys.argv[1:] = request["arguments"]
     sys.orig_argv[:] = [*_PYTHON, "-m", request["module"], *request["arguments"]]
     threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # noqa: SLF001  3.12 and older forget it
@@ -270,18 +270,18 @@ def become_kernel(request: Mapping[str, Any], descriptors: Sequence[int]) -> Non
 
 
 def _be_adopted(host_pid: int) -> None:
-    """Wait for the kernel host to be the parent, and end with it."""
+    """Wait for the kernel host to be the parent, and have this process end with it."""
     between, end = os.getppid(), time.monotonic() + _ADOPTION_S
-    # Another parent than these is who takes in the orphans of a host that has ended.
+    # Any other parent adopts the orphans of a host that has ended.
     while os.getppid() == between != host_pid and time.monotonic() < end:
         time.sleep(_PAUSE_S)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != host_pid:
+    if os.getppid() != host_pid:  # it ended before that call, so there will be no signal
         os._exit(1)
 
 
 def _share_nothing() -> None:
-    """Let nothing random, nor the directory of its start, be what the other forks have."""
+    """Renew random states, and the directory of the start: all forks would have the same."""
     modules = sys.modules
     if numpy_random := modules.get("numpy.random"):
         numpy_random.seed()
@@ -293,10 +293,10 @@ def _share_nothing() -> None:
 
 
 def _open_outputs() -> None:
-    """Let the thread of the outputs open its own pipe when it starts.
+    """Let the thread of the outputs open its pipe when it starts.
 
-    It does so when it first has something printed to send, and stalls if no descriptor is left then. In a kernel that
-    is started plainly, a warning of debugpy is printed before the first cell (Python 3.11 and later).
+    It opens it for the first text that it sends, and stalls if no descriptor is left then. A kernel that is started
+    plainly has printed a warning of debugpy before the first cell (Python 3.11 and later).
     """
     from ipykernel.iostream import IOPubThread
 
@@ -304,10 +304,10 @@ def _open_outputs() -> None:
     start = kind.start
 
     def start_with_pipe(thread: Any) -> None:  # noqa: ANN401
-        kind.start = start  # there is one such thread
+        kind.start = start  # a kernel has one such thread
         start(thread)
         with contextlib.suppress(AttributeError):  # of another version
-            thread.schedule(lambda: thread._event_pipe)  # noqa: SLF001  it is made when it is asked for
+            thread.schedule(lambda: thread._event_pipe)  # noqa: SLF001  reading it makes it
 
     kind.start = start_with_pipe
 
@@ -324,7 +324,7 @@ def _settings_file() -> tuple[str, int] | None:
 
 
 def _read_settings() -> None:
-    """Let matplotlib have the settings that it would find if it were imported now, such as the directory's."""
+    """Give matplotlib the settings that it would find if it were imported now, such as the directory's."""
     matplotlib = sys.modules.get("matplotlib")
     if matplotlib is None or _settings_file() in _settings:
         return
@@ -336,7 +336,7 @@ def _read_settings() -> None:
 
 
 def main() -> str | None:
-    """Give the module that a kernel has to run; None in the server."""
+    """Return the module that a kernel has to run; None in the server."""
     host_pid, channel = os.getppid(), socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
 
@@ -349,10 +349,9 @@ def main() -> str | None:
         say({"error": str(exc)})
         return None
     os.chdir("/")  # keep no directory of the user's in use
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for standard in (1, 2):
+    for standard, stream in ((1, sys.stdout), (2, sys.stderr)):
+        stream.flush()  # else each kernel would write it again
         os.dup2(nowhere, standard)
     os.close(nowhere)
     say(loaded)
@@ -363,5 +362,5 @@ def main() -> str | None:
 if __name__ == "__main__":
     module = main()
     if module is None:
-        os._exit(0)  # not with the exit handlers of what was imported
+        os._exit(0)  # without the exit handlers of the imported modules
     runpy._run_module_as_main(module)  # type: ignore[attr-defined]  # noqa: SLF001  what -m calls

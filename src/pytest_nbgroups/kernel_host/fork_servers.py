@@ -1,10 +1,10 @@
-"""Keeps the process from which kernels are forked, for the kernel host; see `fork_server`. Linux only."""
+"""The fork server of a kernel host: kept, replaced and asked for kernels; see `fork_server`. Linux only."""
 
 from __future__ import annotations
 
 import selectors
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_nbgroups.kernel_host.kernel_log import KernelOutput
+from pytest_nbgroups.kernel_host.program import Program
 from pytest_nbgroups.kernel_host.surroundings import Surroundings, read_at_start
 from pytest_nbgroups.kernel_host.wire import LineBuffer, Message, encode
 
@@ -20,25 +21,17 @@ _ANSWER_S = 3.0
 """A fork takes milliseconds. The kernel host does nothing else meanwhile, and Ctrl-C has to end pytest in time."""
 _RECEIVE_BYTES = 65536
 _KIND = ("interpreter", "modules", "env", "cwd")
-"""Fields of a request that tell which server it needs."""
+"""Fields of a request that decide which server it needs."""
 
 
 class ForkError(Exception):
-    """No kernel could be forked; it can still be started."""
+    """No kernel could be forked; it can still be started plainly."""
 
 
 class ServerOwner(Protocol):
     """Holds the server as a process that is no kernel's."""
 
-    def start_server(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: str,
-        env: Mapping[str, str],
-        channel: int,
-        output: KernelOutput,
-    ) -> None: ...
+    def start_server(self, program: Program, output: KernelOutput) -> None: ...
     def end_server(self) -> None: ...
 
 
@@ -46,8 +39,8 @@ class ServerOwner(Protocol):
 class _Server:
     kind: Message
     channel: socket.socket
-    output: KernelOutput | None
-    """What it writes while it imports; None once that is over."""
+    output: KernelOutput
+    """All that it writes while it imports."""
     surroundings: Surroundings = field(default_factory=Surroundings)
     is_ready: bool = False
     waiting: list[int] = field(default_factory=list)
@@ -81,38 +74,43 @@ class ForkServers:
         self._server: _Server | None = None
 
     def prepare(self, request: Message) -> None:
-        """Answer once a server of this kind is ready, ``obstacle`` being what is in the way."""
+        """Answer once a server of this kind is ready, or with the ``obstacle``."""
         kind = {name: request[name] for name in _KIND}
         server = self._server
         if server is None or server.kind != kind or server.surroundings.changed():
-            self.end("another one is needed")
+            self.end("another fork server is needed")
             try:
                 server = self._server = self._started(kind, request["log_path"])
             except OSError as exc:
-                self._answer({"id": request["id"], "obstacle": f"it cannot be started: {exc}"})
+                self._answer(
+                    {"id": request["id"], "obstacle": f"the fork server cannot be started: {exc}"}
+                )
                 return
         server.waiting.append(request["id"])
         if server.is_ready:
-            self._tell(server, None)
+            self._answer_all(server, None)
 
     def fork(self, request: Message, output: int, descriptors: Sequence[int]) -> int:
-        """The pid of a kernel, a child of this process. Raises OSError as Popen does, ForkError."""
+        """Return the pid of a kernel, a child of this process. Raises OSError as Popen does, ForkError."""
         server = self._server
         if server is None or not server.is_ready:
-            raise ForkError("the process that kernels are forked from has ended")
+            raise ForkError("the fork server has ended")
         if entry := server.surroundings.hidden_by(request["cwd"]):
             raise ForkError(
                 f"{entry} in its directory has the name of a module that is imported already"
             )
-        env = _changes(server, request["env"])
+        started_with = server.kind["env"]
+        env = {n: text for n, text in request["env"].items() if started_with.get(n) != text}
         message = encode({**request["fork"], "cwd": request["cwd"], "env": env})
         try:
+            # The descriptors go with the first byte, so they are there before the request is whole.
             sent = socket.send_fds(server.channel, [message], [output, *descriptors])
             server.channel.sendall(message[sent:])
             (answer,) = server.received()
         except OSError as exc:
-            self.end("it does not answer")
-            raise ForkError(f"the process that kernels are forked from is lost: {exc}") from exc
+            # Ended, so that a late answer is not taken for that to the next request.
+            self.end("the fork server does not answer")
+            raise ForkError(f"the fork server is lost: {exc}") from exc
         if "errno" in answer:
             raise OSError(answer["errno"], answer["error"], answer["filename"])
         pid: int = answer["pid"]
@@ -124,10 +122,10 @@ class ForkServers:
         if server is None:
             return
         self._selector.unregister(server.channel)
-        self._close_output(server)
+        server.output.close()
         server.channel.close()
         self._owner.end_server()
-        self._tell(server, reason)
+        self._answer_all(server, reason)
 
     def _started(self, kind: Message, log_path: str) -> _Server:
         """Raises OSError."""
@@ -136,29 +134,27 @@ class ForkServers:
             unless_started.callback(ours.close)
             output = KernelOutput(log_path)
             unless_started.callback(output.close)
-            self._owner.start_server(
-                [*kind["interpreter"], str(_PROGRAM), str(theirs.fileno()), *kind["modules"]],
-                cwd=kind["cwd"],
-                env=kind["env"],
-                channel=theirs.fileno(),
-                output=output,
-            )
+            channel = theirs.fileno()
+            argv = [*kind["interpreter"], str(_PROGRAM), str(channel), *kind["modules"]]
+            program = Program(argv=argv, cwd=kind["cwd"], env=kind["env"], descriptors=[channel])
+            self._owner.start_server(program, output)
             unless_started.pop_all()
         ours.settimeout(_ANSWER_S)
         server = _Server(kind=kind, channel=ours, output=output)
         self._selector.register(ours, selectors.EVENT_READ, partial(self._hear, server))
-        self._selector.register(output, selectors.EVENT_READ, partial(self._copy_output, server))
+        output.follow(self._selector)
         return server
 
     def _hear(self, server: _Server) -> None:
-        """Take its messages that answer no request: that it is ready, or has failed, or its end."""
-        if server is not self._server:  # it was ended between its word and this call
+        """Take the messages that answer no request: it is ready, has failed or has ended."""
+        if server is not self._server:  # an event that was selected with this one ended it
             return
         try:
             messages = server.received()
         except OSError:
+            # A crash in compiled code leaves no error: the module is all that can be named.
             doing = f" while it imported {server.importing}" if server.importing else ""
-            self.end(f"the process that kernels are forked from ended{doing}")
+            self.end(f"the fork server ended{doing}")
             return
         for message in messages:
             self._take(server, message)
@@ -174,25 +170,9 @@ class ForkServers:
             server.surroundings.watch(message["files"])
             server.surroundings.modules = message["folders"]
             server.is_ready = True
-            self._close_output(server)
-            self._tell(server, None)
-
-    def _copy_output(self, server: _Server) -> None:
-        if server.output is not None and not server.output.copy():
-            self._close_output(server)  # nobody writes any more, but it may import for long
-
-    def _close_output(self, server: _Server) -> None:
-        if server.output is not None:
-            self._selector.unregister(server.output)
             server.output.close()
-            server.output = None
+            self._answer_all(server, None)
 
-    def _tell(self, server: _Server, obstacle: str | None) -> None:
+    def _answer_all(self, server: _Server, obstacle: str | None) -> None:
         while server.waiting:
             self._answer({"id": server.waiting.pop(), "obstacle": obstacle})
-
-
-def _changes(server: _Server, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a kernel needs beyond its server's environment."""
-    before = server.kind["env"]
-    return {name: value for name, value in env.items() if before.get(name) != value}

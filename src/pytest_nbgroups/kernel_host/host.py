@@ -1,9 +1,9 @@
 """The kernel host: the small process that starts, reaps and kills the kernels of one pytest process.
 
 Run as ``python -P -m pytest_nbgroups.kernel_host.host SOCKET PARENT_PID`` (-P: nothing in the working directory is
-imported), in a session of its own, so that Ctrl-C in the terminal does not reach it. It serves one kernel at a time
-and ends, killing everything below it, at end of file or when the parent is gone. Both are watched: a forked child of
-the parent can hold the socket open, and a parent can close the socket and live on.
+imported), in a session of its own. It serves one kernel at a time. At end of file, or when the parent is gone, it
+kills everything below it and ends. Both are watched: a forked child of the parent can hold the socket open, and a
+parent can close the socket and live on.
 
 Requests: ``start`` {argv, fork, cwd, env, log_path, scratch, descriptor_count} -> {pid, server_pid} | {error, errno,
 filename}, with so many descriptors, which the kernel inherits and the host keeps until the tree is gone; with ``fork``
@@ -16,7 +16,6 @@ Event: ``exited`` {pid, returncode}, at once when the kernel ends; a negative re
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import shutil
@@ -28,13 +27,14 @@ from typing import Protocol
 from pytest_nbgroups.kernel_host.fork_servers import ForkError, ForkServers, ServerOwner
 from pytest_nbgroups.kernel_host.kernel_log import KernelOutput
 from pytest_nbgroups.kernel_host.parent import is_parent, open_pidfd
+from pytest_nbgroups.kernel_host.program import Program
 from pytest_nbgroups.kernel_host.signal_wakeups import signal_wakeups
 from pytest_nbgroups.kernel_host.wire import LineBuffer, Message, encode
 
 _POLL_S = 0.5
-"""How often the parent is looked for where no pidfd tells of its end."""
+"""How often the parent is looked for if no pidfd shows its end."""
 _WINDOWS_POLL_S = 0.05
-"""There no signal tells of a kernel's end."""
+"""Windows has no signal at a kernel's end."""
 _LAST_KILL_S = 8.0
 """Within the ten seconds after which nothing may be left."""
 _STRAY_KILL_S = 1.0
@@ -54,16 +54,8 @@ class ProcessTree(ServerOwner, Protocol):
     def server_pid(self) -> int | None:
         """The process that kernels are forked from, which is no part of the tree."""
 
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: str,
-        env: Mapping[str, str],
-        log_path: str,
-        descriptors: Sequence[int],
-    ) -> int: ...
-    def adopt(self, spawn: Callable[[KernelOutput], int], *, log_path: str) -> int: ...
+    def start(self, program: Program, log_path: str) -> int: ...
+    def adopt(self, spawn: Callable[[KernelOutput], int], log_path: str) -> int: ...
     def reaped(self) -> Mapping[str, float | None] | None: ...
     def reap(self) -> tuple[int, int] | None: ...
     def is_empty(self) -> bool: ...
@@ -130,7 +122,7 @@ class Host:
 
     def _collect(self) -> None:
         if (ended := self._tree.reap()) is not None:
-            self._tell_exit(ended)
+            self._report_exit(ended)
         self._stop_if_orphaned()
 
     def _stop_if_orphaned(self) -> None:
@@ -141,7 +133,7 @@ class Host:
         try:
             data = self._receive()
         except OSError:
-            data = b""
+            data = b""  # a connection that is reset is at its end too
         if not data:
             self.stop()
         for request in self._lines.feed(data):
@@ -185,33 +177,19 @@ class Host:
         return {}
 
     def _kill_tree(self, deadline_s: float) -> Message:
-        left = self._tree.kill(deadline_s, self._tell_exit)
+        left = self._tree.kill(deadline_s, self._report_exit)
         if not left:
             self._is_taken = False
             self._let_go()
         return {"left": left, "reaped": self._tree.reaped()}
 
     def _let_go(self) -> None:
-        """Close what was held for a kernel whose tree is gone."""
+        """Close the descriptors and the output of a kernel whose tree is gone."""
         _close(self._held)
         self._held = []
         if self._output is not None:
-            self._ignore_output()
             self._output.close()
             self._output = None
-
-    def _follow_output(self) -> None:
-        self._output = self._tree.output
-        if self._output is not None:
-            self._selector.register(self._output, selectors.EVENT_READ, self._copy_output)
-
-    def _copy_output(self) -> None:
-        if self._output is not None and not self._output.copy():
-            self._ignore_output()
-
-    def _ignore_output(self) -> None:
-        with contextlib.suppress(KeyError):  # all its writers had ended before
-            self._selector.unregister(self._output)  # type: ignore[arg-type]  # it is there
 
     def _start(self, request: Message) -> Message:
         count = request["descriptor_count"]
@@ -228,34 +206,33 @@ class Host:
         self._is_taken = True
         self._let_go()
         self._held = descriptors
-        self._follow_output()
+        self._output = self._tree.output
+        if self._output is not None:
+            self._output.follow(self._selector)
         self._scratch = request["scratch"]
         return {"pid": pid, "server_pid": self._tree.server_pid}
 
     def _is_vacant(self) -> bool:
-        """Return whether nothing is left of an earlier kernel. What a fork server has left behind is killed."""
+        """Return whether nothing is left of an earlier kernel. Processes that a fork server has left are killed."""
         if self._tree.is_empty():
             return True
         return not self._is_taken and not self._tree.kill(_STRAY_KILL_S, lambda _: None)
 
     def _started(self, request: Message, descriptors: Sequence[int]) -> int:
         """Raises OSError as Popen does."""
+        log_path = request["log_path"]
         if request["fork"]:
             return self._tree.adopt(
-                lambda output: self._servers.fork(request, output.writer, descriptors),
-                log_path=request["log_path"],
+                lambda output: self._servers.fork(request, output.writer, descriptors), log_path
             )
+        argv, cwd, env = request["argv"], request["cwd"], request["env"]
         return self._tree.start(
-            request["argv"],
-            cwd=request["cwd"],
-            env=request["env"],
-            log_path=request["log_path"],
-            descriptors=descriptors,
+            Program(argv=argv, cwd=cwd, env=env, descriptors=descriptors), log_path
         )
 
-    def _tell_exit(self, ended: tuple[int, int]) -> None:
+    def _report_exit(self, ended: tuple[int, int]) -> None:
         pid, returncode = ended
-        if self._output is not None:  # who is told looks for the reason there
+        if self._output is not None:  # the client looks for the reason there
             self._output.drain()
         self._send({"event": "exited", "pid": pid, "returncode": returncode})
 

@@ -14,7 +14,7 @@ Stamp: TypeAlias = tuple[int, int] | None
 """When a file or folder changed last, and its size; None if it is not there."""
 
 _CUSTOM = ("sitecustomize.py", "usercustomize.py")
-"""What Python imports at its start, from the first folder that has it."""
+"""Modules that Python imports at its start, from the first folder that has them."""
 _SITE_FOLDERS = {"site-packages", "dist-packages"}
 
 
@@ -56,7 +56,7 @@ def _stamp(path: str) -> Stamp:
 
 
 def read_at_start(folders: Iterable[str]) -> Iterator[str]:
-    """Paths that decide the module search path, and what Python runs at its start, whether they are there or not.
+    """Paths that decide the module search path and the code that Python runs at its start, present or not.
 
     ``folders`` are those in which it looks. A package that comes or goes changes the folder of its kind.
     """
@@ -70,7 +70,7 @@ def read_at_start(folders: Iterable[str]) -> Iterator[str]:
 
 
 def _missing(file: Path) -> Iterator[str]:
-    """Folders that a .pth file names in vain: Python passes over what is not there."""
+    """Folders that a .pth file names and that are missing: Python passes over them."""
     with suppress(OSError, UnicodeDecodeError):
         for line in file.read_text("utf-8").splitlines():
             if line.strip() and not line.startswith(("#", "import ", "import\t")):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pytest_nbgroups.core.units import format_duration
 from pytest_nbgroups.kernel_host.commands import runs_ipykernel
@@ -16,9 +16,12 @@ from pytest_nbgroups.kernel_host.connection import HostConnection, NotForkedErro
 from pytest_nbgroups.kernel_host.descendants import lists_children
 
 PREPARE_S = 300.0
-"""What the imports of a server may take: cold ones, from a disk on the network, take minutes."""
+"""Time for the imports of a server: from a cold disk on the network they take minutes."""
+# They differ between notebooks: with them, each notebook would need a server of its own.
 _OF_ONE_NOTEBOOK = ("NBGROUPS_EXPERIMENT", "NBGROUPS_LEASE", "NBGROUPS_NOTEBOOK")
 _FLAGS_WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
+_Kind: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""Program and flags, preloaded modules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,7 @@ class Wanted:
     log_path: Path | None
 
     @property
-    def kind(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def kind(self) -> _Kind:
         return self.command.interpreter, self.preload
 
     @property
@@ -64,15 +67,14 @@ class ForkReadiness:
     obstacle: str | None
     """None if it can; else the reason, as a clause."""
     warning: str | None = None
-    """What was asked for and cannot be had, told once."""
+    """Modules that cannot be preloaded; reported once."""
 
 
 class WarmStarts:
-    """Has servers ready from which kernels can be forked; remembers if that is in vain."""
+    """Has fork servers ready; remembers the kinds that cannot be had."""
 
     def __init__(self) -> None:
-        self._obstacles: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
-        """Program and flags, preloaded modules -> why no kernel is forked from such a server."""
+        self._obstacles: dict[_Kind, str] = {}
 
     async def prepare(
         self, connection: HostConnection, wanted: Wanted, timeout_s: float | None
@@ -108,16 +110,16 @@ async def _asked(connection: HostConnection, wanted: Wanted, timeout_s: float | 
         obstacle: str | None = answer.result()["obstacle"]
         return obstacle
     if longest_s != PREPARE_S:
-        raise TimeoutError
+        raise TimeoutError  # the deadline's fault, not the server's: it goes on with its imports
     connection.request("forget")
     await answer
-    return f"its imports took longer than {format_duration(PREPARE_S)}"
+    return f"the fork server's imports took longer than {format_duration(PREPARE_S)}"
 
 
 def command_of(argv: Sequence[str]) -> Command:
     """Take the command of a kernel apart. Raises NotForkedError if it is none that can be forked."""
     if sys.platform != "linux":
-        raise NotForkedError("kernels are forked on Linux alone")
+        raise NotForkedError("kernels are forked only on Linux")
     if not lists_children():
         raise NotForkedError("this Linux does not list the children of a process")
     if not runs_ipykernel(argv):

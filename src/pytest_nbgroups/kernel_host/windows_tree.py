@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from pytest_nbgroups.kernel_host.descendants import descendants, describe
 from pytest_nbgroups.kernel_host.kernel_log import KernelOutput
+from pytest_nbgroups.kernel_host.program import Program
 from pytest_nbgroups.kernel_host.tidying import Farewell
 
 _PAUSE_S = 0.02
@@ -30,20 +31,12 @@ if sys.platform == "win32":
 
         def __init__(self) -> None:
             self._kernel: subprocess.Popen[bytes] | None = None
-            self._told = True
+            self._is_reported = True
             self._interrupt_event = 0
 
-        def start(
-            self,
-            argv: Sequence[str],
-            *,
-            cwd: str,
-            env: Mapping[str, str],
-            log_path: str,
-            descriptors: Sequence[int],
-        ) -> int:
+        def start(self, program: Program, log_path: str) -> int:
             """Start the kernel as jupyter_client does, with an event for interrupts; give its pid."""
-            assert not descriptors  # noqa: S101  a lock is its process's alone
+            assert not program.descriptors  # noqa: S101  a lock is its process's alone
             from _winapi import DUPLICATE_SAME_ACCESS, DuplicateHandle, GetCurrentProcess
 
             from jupyter_client.win_interrupt import create_interrupt_event
@@ -58,30 +51,22 @@ if sys.platform == "win32":
             }
             with Path(log_path).open("ab", buffering=0) as log:
                 self._kernel = subprocess.Popen(  # noqa: S603
-                    argv,
-                    cwd=cwd,
-                    env={**env, **variables},
+                    program.argv,
+                    cwd=program.cwd,
+                    env={**program.env, **variables},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     close_fds=False,  # the two handles above are inherited
                 )
-            self._told = False
+            self._is_reported = False
             return self._kernel.pid
 
-        def adopt(self, spawn: Callable[[KernelOutput], int], *, log_path: str) -> int:
+        def adopt(self, spawn: Callable[[KernelOutput], int], log_path: str) -> int:
             """Windows has no fork."""
             raise NotImplementedError
 
-        def start_server(
-            self,
-            argv: Sequence[str],
-            *,
-            cwd: str,
-            env: Mapping[str, str],
-            channel: int,
-            output: KernelOutput,
-        ) -> None:
+        def start_server(self, program: Program, output: KernelOutput) -> None:
             """Windows has no fork."""
             raise NotImplementedError
 
@@ -90,17 +75,17 @@ if sys.platform == "win32":
 
         def reap(self) -> tuple[int, int] | None:
             """Give pid and exit code, once, when the kernel has ended."""
-            if self._told or self._kernel is None or (code := self._kernel.poll()) is None:
+            if self._is_reported or self._kernel is None or (code := self._kernel.poll()) is None:
                 return None
-            self._told = True
+            self._is_reported = True
             return self._kernel.pid, code
 
         def reaped(self) -> Mapping[str, float | None] | None:
-            """Nothing counts what has ended."""
+            """Windows does not report the usage of processes that have ended."""
             return None
 
         def is_empty(self) -> bool:
-            return self._told and not descendants(os.getpid())
+            return self._is_reported and not descendants(os.getpid())
 
         def signal(self, signum: int) -> bool:
             """Interrupt through the event; every other signal ends the kernel."""

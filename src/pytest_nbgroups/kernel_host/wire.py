@@ -18,7 +18,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 
 class LineBuffer:
-    """Puts messages together again from whatever pieces the socket delivers."""
+    """Puts messages together again from the pieces that the socket delivers."""
 
     def __init__(self) -> None:
         self._rest = b""

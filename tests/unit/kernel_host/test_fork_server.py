@@ -18,7 +18,7 @@ import pytest
 from pytest_nbgroups.kernel_host import fork_servers
 
 if sys.platform != "linux":
-    pytest.skip("kernels are forked on Linux alone", allow_module_level=True)
+    pytest.skip("kernels are forked only on Linux", allow_module_level=True)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import selectors
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ if sys.platform == "win32":
 from pytest_nbgroups.kernel_host import fork_servers
 from pytest_nbgroups.kernel_host.fork_servers import ForkError, ForkServers
 from pytest_nbgroups.kernel_host.kernel_log import KernelOutput
+from pytest_nbgroups.kernel_host.program import Program
 from pytest_nbgroups.kernel_host.wire import LineBuffer, Message, encode
 
 READY: Message = {"files": [], "folders": {}}
@@ -56,8 +57,7 @@ class FakeOwner:
 
     def __init__(self) -> None:
         self.servers: list[FakeServer] = []
-        self.argv: list[Sequence[str]] = []
-        self.places: list[tuple[str, Mapping[str, str]]] = []
+        self.programs: list[Program] = []
         self.ended = 0
         self.refusal: OSError | None = None
 
@@ -65,20 +65,12 @@ class FakeOwner:
     def server(self) -> FakeServer:
         return self.servers[-1]
 
-    def start_server(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: str,
-        env: Mapping[str, str],
-        channel: int,
-        output: KernelOutput,
-    ) -> None:
+    def start_server(self, program: Program, output: KernelOutput) -> None:
         try:
             if self.refusal is not None:
                 raise self.refusal
-            self.argv.append(argv)
-            self.places.append((cwd, env))
+            self.programs.append(program)
+            (channel,) = program.descriptors
             self.servers.append(FakeServer(channel, output))
         finally:
             output.close_writer()
@@ -165,10 +157,10 @@ def count_descriptors() -> int:
 def test_a_request_waits_for_its_server(stage: Stage) -> None:
     """It is started with its flags, modules, directory and environment, and answers once it is ready."""
     stage.prepare(1, modules=["wave"])
-    (argv,) = stage.owner.argv
-    assert [*argv[:2], *argv[4:]] == ["python", "-O", "wave"]
-    assert Path(argv[2]).name == "fork_server.py"
-    assert stage.owner.places == [("/", {"A": "1", "B": "2"})]
+    (program,) = stage.owner.programs
+    assert [*program.argv[:2], *program.argv[4:]] == ["python", "-O", "wave"]
+    assert Path(program.argv[2]).name == "fork_server.py"
+    assert (program.cwd, program.env) == ("/", {"A": "1", "B": "2"})
     stage.turn()
     stage.owner.server.say({"importing": "wave"})
     stage.turn()
@@ -213,7 +205,7 @@ def test_another_kind_replaces_it(stage: Stage, change: dict[str, Any]) -> None:
     first, second = stage.owner.servers
     assert first.is_let_go()
     assert stage.owner.ended == 1
-    assert obstacles(stage) == [(1, "another one is needed")]
+    assert obstacles(stage) == [(1, "another fork server is needed")]
     second.say(READY)
     stage.turn()
     assert obstacles(stage)[1:] == [(2, None)]
@@ -265,7 +257,7 @@ def test_events_of_a_server_that_was_ended_meanwhile(stage: Stage) -> None:
     stage.prepare(2, modules=["wave"])
     for act in events:
         act()
-    assert obstacles(stage) == [(1, "another one is needed")]
+    assert obstacles(stage) == [(1, "another fork server is needed")]
     assert stage.log.read_bytes() == b"late"
 
 
@@ -279,7 +271,7 @@ def test_two_messages_in_one_read(stage: Stage) -> None:
     stage.turn()
     stage.owner.server.channel.close()
     stage.turn()
-    ended = "the process that kernels are forked from ended while it imported json"
+    ended = "the fork server ended while it imported json"
     assert obstacles(stage) == [(1, ended)]
 
 
@@ -321,7 +313,7 @@ def test_a_server_that_cannot_be_started(stage: Stage) -> None:
     before = count_descriptors()
     stage.prepare(1)
     assert count_descriptors() == before
-    refused = "it cannot be started: [Errno 13] Permission denied: 'python'"
+    refused = "the fork server cannot be started: [Errno 13] Permission denied: 'python'"
     assert obstacles(stage) == [(1, refused)]
 
 

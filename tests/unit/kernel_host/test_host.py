@@ -4,14 +4,14 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_nbgroups.kernel_host.host import Host
 from pytest_nbgroups.kernel_host.kernel_log import KernelOutput
+from pytest_nbgroups.kernel_host.program import Program
 from pytest_nbgroups.kernel_host.wire import LineBuffer, Message, encode
 
 
@@ -29,33 +29,16 @@ class FakeTree:
         self.expects_end = False
         self.refusal: Exception | None = None
 
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: str,
-        env: Mapping[str, str],
-        log_path: str,
-        descriptors: Sequence[int],
-    ) -> int:
+    def start(self, program: Program, log_path: str) -> int:
         if self.refusal is not None:
             raise self.refusal
-        self.started = (list(argv), cwd, dict(env), log_path)
-        self.descriptors = list(descriptors)
+        self.started = (program, log_path)
         return 4242
 
-    def adopt(self, spawn: Callable[[KernelOutput], int], *, log_path: str) -> int:
+    def adopt(self, spawn: Callable[[KernelOutput], int], log_path: str) -> int:
         raise NotImplementedError
 
-    def start_server(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: str,
-        env: Mapping[str, str],
-        channel: int,
-        output: KernelOutput,
-    ) -> None:
+    def start_server(self, program: Program, output: KernelOutput) -> None:
         raise NotImplementedError
 
     def end_server(self) -> None:
@@ -134,7 +117,7 @@ def test_start_is_answered_with_the_pid(
 ) -> None:
     """An answer repeats the id of its request."""
     assert ask({"id": 7, **START}) == [{"id": 7, "pid": 4242, "server_pid": None}]
-    assert tree.started == (["a"], "/", {"A": "1"}, "l")
+    assert tree.started == (Program(argv=["a"], cwd="/", env={"A": "1"}, descriptors=[]), "l")
 
 
 def test_a_refusal_of_the_system_is_told_with_its_number(
@@ -197,7 +180,7 @@ def test_descriptors_are_kept_until_the_tree_is_gone(
         request = encode({"id": 1, **START, "descriptor_count": 1})
         socket.send_fds(ends[0], [request], [lease.fileno()])
         host._read()
-        (kept,) = tree.descriptors
+        (kept,) = tree.started[0].descriptors
         assert os.path.sameopenfile(kept, lease.fileno())
         assert kept != lease.fileno()
         assert not os.get_inheritable(kept)
@@ -241,10 +224,10 @@ def test_descriptors_find_their_request(
         inherited: list[list[str]] = []
         start = tree.start
 
-        def note(*args: Any, **kwargs: Any) -> int:
-            paths = [f"/dev/fd/{descriptor}" for descriptor in kwargs["descriptors"]]
+        def note(program: Program, log_path: str) -> int:
+            paths = [f"/dev/fd/{descriptor}" for descriptor in program.descriptors]
             inherited.append([Path(path).readlink().name for path in paths])
-            return start(*args, **kwargs)
+            return start(program, log_path)
 
         tree.start = note  # type: ignore[method-assign]
         while len(inherited) < 3:

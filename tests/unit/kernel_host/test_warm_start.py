@@ -12,7 +12,7 @@ from pytest_nbgroups.kernel_host.connection import NotForkedError
 from pytest_nbgroups.kernel_host.warm_start import Wanted, command_of
 
 if sys.platform != "linux":
-    pytest.skip("kernels are forked on Linux alone", allow_module_level=True)
+    pytest.skip("kernels are forked only on Linux", allow_module_level=True)
 
 KERNEL = ("-m", "ipykernel_launcher", "-f", "x")
 
