@@ -33,9 +33,12 @@ from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.model import Experiment, ExperimentOutcome, Notebook
 from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.execution.experiment import run_experiment
+from pytest_nbgroups.execution.halting import Halts
+from pytest_nbgroups.execution.run import Run
 from pytest_nbgroups.kernel_host.client import KernelHost
 from pytest_nbgroups.kernels.holding import Holding
 from pytest_nbgroups.monitoring.watch import MemoryWatch
+from pytest_nbgroups.resume.attempt import Attempt
 
 MB = 10**6
 CGROUPS = Path("/sys/fs/cgroup")
@@ -171,14 +174,21 @@ def run(case: Case, folder: Path, begin: Callable[[int], None]) -> int:
     path = folder / "1.ipynb"
     path.write_text(json.dumps({**content, "nbformat": 4, "nbformat_minor": 5}))
     settings = Settings(rootdir=folder, roots=(folder,), artifacts=folder / "artifacts")
+    experiment = Experiment(name="memory", directory=folder, notebooks=(Notebook(path=path),))
+    env = dict(os.environ)
     with contextlib.closing(KernelHost()) as host:
         result = run_experiment(
-            Experiment(name="memory", directory=folder, notebooks=(Notebook(path=path),)),
-            lambda _event: None,
-            settings=settings,
-            host=host,
-            cancellation=Cancellation(),
-            holding=Holding(on_start=begin),
+            Run(
+                experiment=experiment,
+                settings=settings,
+                env=env,
+                host=host,
+                listener=lambda _event: None,
+                holding=Holding(on_start=begin),
+                halts=Halts(None),
+                attempt=Attempt(experiment, settings, session="memory", env=env),
+            ),
+            Cancellation(),
         )
     if result.outcome is not ExperimentOutcome.PASSED or result.usage is None:
         sys.exit(f"{case.name}: {result.failure}")

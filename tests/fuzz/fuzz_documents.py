@@ -29,6 +29,8 @@ from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.declarations.directory import read_experiments, read_pyproject
 from pytest_nbgroups.execution import notebook as running
 from pytest_nbgroups.execution.halting import Halts
+from pytest_nbgroups.execution.notebook_run import NotebookRun
+from pytest_nbgroups.execution.run import Run
 from pytest_nbgroups.kernels.holding import Holding
 from pytest_nbgroups.notebooks.notebook_format import SKIP_TAG
 from pytest_nbgroups.notebooks.reading import read_notebook
@@ -67,26 +69,27 @@ def notebook(content: bytes, folder: Path) -> str:
 
     witness = mock.MagicMock()
     witness.return_value.explain.side_effect = lambda failure, *_seen: (failure, [])
-    around = running.NotebookContext(
-        experiment="A",
-        directory=folder,
-        env={},
+    experiment = Experiment(name="A", directory=folder, notebooks=(Notebook(path=path),))
+    run = Run(
+        experiment=experiment,
         settings=Settings(rootdir=folder, artifacts=folder / ".experiments"),
+        env={},
         host=SimpleNamespace(pid=None, kill_tree_soon=None, reaped=None),  # type: ignore[arg-type]
-        emit=lambda _event: None,
+        listener=lambda _event: None,
         holding=Holding(),
         halts=Halts(None),
+        attempt=None,  # type: ignore[arg-type]  # nothing is resumed
     )
     with (
         mock.patch.object(running, "running_kernel", _kernel),
         mock.patch.object(running, "execute_cell", execute),
         mock.patch.object(running, "MemoryWatch", mock.MagicMock()),
         mock.patch.object(running, "Witness", witness),
-        mock.patch.object(running, "_usage", mock.MagicMock(return_value=None)),
+        mock.patch.object(NotebookRun, "_usage", mock.MagicMock(return_value=None)),
         mock.patch.object(running, "choose_kernel", _chosen),
     ):
-        outcome, warnings = asyncio.run(running.run_notebook(Notebook(path=path), around))
-    scan(Experiment(name="A", directory=folder, notebooks=(Notebook(path=path),)))
+        outcome = asyncio.run(running.run_notebook(Notebook(path=path), run))
+    scan(experiment)
     if outcome.outcome is not NotebookOutcome.PASSED:
         assert outcome.failure is not None
         assert outcome.failure.kind.value == "notebook", outcome.failure
@@ -94,7 +97,7 @@ def notebook(content: bytes, folder: Path) -> str:
         assert path.name in outcome.failure.message
         assert "; " in outcome.failure.message  # the remedy
         return outcome.failure.message
-    assert warnings == ()
+    assert run.warnings == []
     assert executed == [n for n, cell in enumerate(_cells(content)) if _is_code_to_run(cell)]
     assert outcome.executed_path is not None
     read_notebook(outcome.executed_path)  # what was saved can be read again

@@ -538,6 +538,6 @@ def test_a_wait_that_lasts_too_long(pytester: pytest.Pytester, experiment: Write
         [
             f"[[]gw0[]] A waits: {reason}",
             f"*no lease within 1.00s: {reason}",
-            "*end what holds it, or wait longer with --experiment-wait",
+            "*end the run that holds it, or wait longer with --experiment-wait",
         ]
     )

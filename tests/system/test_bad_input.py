@@ -67,7 +67,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
 KERNELS = {
     "unknown": "no kernel named 'nowhere' is installed (installed: gone, python3, quits); "
     "choose one of python3, quits with --experiment-kernel, or install it with: python -m ipykernel install --user --name nowhere",
-    "gone": "starts '/no/such/python', which is not there or not executable; install it again with: ",
+    "gone": "starts '/no/such/python', which is missing or not executable; install it again with: ",
     "quits": "kernel 'quits' ended before it was ready (exit code 7); the end of its log",
 }
 

@@ -25,6 +25,7 @@ from pytest_nbgroups.kernel_host.client import KernelHost
 from pytest_nbgroups.kernels import ending
 from pytest_nbgroups.kernels.holding import Holding
 from pytest_nbgroups.kernels.kernel import RunningKernel
+from pytest_nbgroups.kernels.launch import Launch
 from pytest_nbgroups.kernels.running import running_kernel
 from pytest_nbgroups.kernels.startup import PortClashError, StartTimeoutError
 
@@ -69,18 +70,18 @@ class Room:
         holding: Holding = NOTHING,
         shutdown_grace: float = 600,
     ) -> AsyncIterator[RunningKernel]:
-        async with running_kernel(
-            self.host,
-            name,
+        launch = Launch(
+            name=name,
             cwd=self.folder,
             env={**os.environ},
             log_path=self.log,
             transport=transport,
-            startup_timeout=startup_timeout,
+            startup_timeout_s=startup_timeout,
             holding=holding,
-            shutdown_grace=shutdown_grace,
+            shutdown_grace_s=shutdown_grace,
             preload=self.preload,
-        ) as kernel:
+        )
+        async with running_kernel(self.host, launch) as kernel:
             yield kernel
 
 
@@ -186,7 +187,7 @@ def test_auto_takes_ipc_for_ipykernel(room: Room) -> None:
         async with room.kernel() as kernel:
             assert kernel.manager.transport == "ipc"
             await execute(kernel, "import os; answer = os.write(2, b'raw\\n')")
-            assert kernel.log_tail().splitlines()[-1] == "raw"  # older ones warn of their debugger
+            assert kernel.log.tail().splitlines()[-1] == "raw"  # older ones warn of their debugger
 
     run(scene())
 

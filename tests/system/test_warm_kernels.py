@@ -26,6 +26,7 @@ from pytest_nbgroups.kernel_host.connection import NotForkedError
 from pytest_nbgroups.kernel_host.warm_start import command_of
 from pytest_nbgroups.kernels.holding import Holding
 from pytest_nbgroups.kernels.kernel import RunningKernel
+from pytest_nbgroups.kernels.launch import Launch
 from pytest_nbgroups.kernels.provisioner import HostProvisioner
 from pytest_nbgroups.kernels.running import running_kernel
 from pytest_nbgroups.kernels.startup import StartTimeoutError
@@ -159,16 +160,16 @@ class Visit:
         name: str = "python3",
         holding: Holding = NOTHING,
     ) -> AsyncIterator[RunningKernel]:
-        async with running_kernel(
-            self.host,
-            name,
+        launch = Launch(
+            name=name,
             cwd=self.folder,
             env=self.env,
             log_path=self.log,
             preload=preload,
             ends_at=ends_at,
             holding=holding,
-        ) as kernel:
+        )
+        async with running_kernel(self.host, launch) as kernel:
             yield kernel
 
     def below_host(self) -> list[int]:
@@ -938,18 +939,14 @@ def test_jupyters_manager(visit: Visit) -> None:
         manager = AsyncKernelManager(
             kernel_name="python3", connection_file=str(visit.folder / "connection.json")
         )
+        launch = Launch(
+            name="python3", cwd=visit.folder, env=visit.env, log_path=visit.log, preload=()
+        )
         provisioner = HostProvisioner(
-            host=visit.host,
-            log_path=visit.log,
-            scratch=None,
-            holding=Holding(),
-            preload=(),
-            prepare_timeout_s=None,
-            parent=manager,
-            kernel_spec=manager.kernel_spec,
+            visit.host, launch, scratch=None, parent=manager, kernel_spec=manager.kernel_spec
         )
         manager.provisioner = provisioner
-        await manager.start_kernel(cwd=str(visit.folder), env=visit.env)
+        await manager.start_kernel(env=visit.env)
         assert provisioner.plainly is None
         first = provisioner.process
         assert first is not None

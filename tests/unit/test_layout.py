@@ -25,6 +25,7 @@ WITHOUT = {
     "events.py": "names alone",
     "execution/cells.py": "talks to a kernel: tests/system/test_cell_endings.py",
     "execution/experiment.py": "runs kernels: tests/system/test_order.py",
+    "execution/notebook_run.py": "the state of a run: tests/system/test_order.py",
     "execution/notebook.py": "runs a kernel: tests/system/test_time_limits.py",
     "execution/run.py": "runs kernels: tests/system/test_order.py",
     "hints/signs.py": "read through hints/finding.py, as its users do",

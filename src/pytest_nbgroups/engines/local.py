@@ -1,4 +1,4 @@
-"""The local engine: leases what an experiment needs on this machine, then runs it."""
+"""The local engine: leases the needs of an experiment on this machine, then runs it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from pytest_nbgroups.engines.protocol import Knowledge, Order
 from pytest_nbgroups.engines.this_machine import ThisMachine
 from pytest_nbgroups.execution.experiment import run_experiment
 from pytest_nbgroups.execution.failures import bounded
-from pytest_nbgroups.execution.halting import OnHalt
+from pytest_nbgroups.execution.halting import Halts, OnHalt
+from pytest_nbgroups.execution.run import Run
 from pytest_nbgroups.kernel_host.client import KernelHost
 from pytest_nbgroups.kernels.holding import Holding, Neighbour, Sample
 from pytest_nbgroups.leases import lender
@@ -76,16 +77,15 @@ class LocalEngine:
             cancellation=cancellation,
         )
         run = partial(
-            run_experiment,
-            experiment,
+            Run,
+            experiment=experiment,
             settings=settings,
             host=self._host,
-            cancellation=cancellation,
             attempt=attempt,
-            on_halt=on_halt,
+            halts=Halts(on_halt),
         )
         if settings.resume and _is_reused(attempt):
-            return run(emit, env=env)
+            return run_experiment(run(listener=emit, env=env), cancellation)
         ending = _Ending(
             experiment=experiment, emit=emit, estimate=planner.estimate(experiment.name)
         )
@@ -101,15 +101,19 @@ class LocalEngine:
                 ending.held = held
                 if held.waited_for:
                     attempt.reuse = None  # files may have changed since they were looked at
-                run(
-                    ending.receive,
-                    env={**env, **_threads(experiment.resources, held, order.knowledge, env)},
+                threads = _threads(experiment.resources, held, order.knowledge, env)
+                leased = run(
+                    listener=ending.receive,
+                    env={**env, **threads},
                     holding=self._holding(held, need, order),
                 )
+                run_experiment(leased, cancellation)
         except LeaseCancelledError as exc:
             ending.without_run(str(exc))
         except LeaseTimeoutError as exc:
-            ending.without_lease(exc, "end what holds it, or wait longer with --experiment-wait")
+            ending.without_lease(
+                exc, "end the run that holds it, or wait longer with --experiment-wait"
+            )
         except LeaseError as exc:
             ending.without_lease(exc)
         except KeyboardInterrupt:
@@ -186,10 +190,12 @@ def _visible_gpus(held: HeldLease, order: Order) -> dict[str, str]:
     """Variables that let CUDA see the leased GPUs only, and no GPU without a lease."""
     names = {gpu.uuid: gpu for gpu in order.knowledge.budget.gpus}
     by_index = order.settings.gpu_naming == "index"
+    # CUDA takes MIG devices by UUID only.
     chosen = [
         str(names[uuid].index) if by_index and names[uuid].parent_uuid is None else uuid
         for uuid in held.gpus
     ]
+    # NVML counts in the order of the bus, CUDA by default from the fastest: an index would be another GPU.
     return {CUDA_VISIBLE: ",".join(chosen), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
@@ -255,6 +261,7 @@ class _Ending:
             lease=self.held.record if self.held else None,
             estimate=self.estimate,
         )
+        # Later than the run's own event: the lease has been released since.
         self.finished = replace(self.finished, at=time.time(), result=result)
         self._emit(self.finished)
 

@@ -11,21 +11,21 @@ from nbformat import NotebookNode
 
 
 class CellClient(NotebookClient):
-    """Takes printed text as it is: nbclient's check repeats each piece in messages that nobody reads.
+    """Takes printed text without a check, and leaves out messages that cannot become an output.
 
-    A message that cannot become an output is given to ``refuse`` and left out. nbclient would end the notebook, or
-    read no further and wait for ever if the kernel has no answer to send.
+    Such a message is given to ``refuse``. nbclient would end the notebook, or read no further and wait for ever if the
+    kernel has no answer to send.
     """
 
     refuse: Callable[[str, Exception], None]
-    """Called with the kind of the message and what is wrong with it. Set before a cell is executed."""
+    """Called with the kind of the message and the error. Set before a cell is executed."""
     taken_errors: list[NotebookNode]
     """Errors that output widgets show. Emptied before a cell is executed."""
 
     def __init__(self, nb: NotebookNode, **options: Any) -> None:  # noqa: ANN401  as its base
         super().__init__(nb, on_cell_executed=self._take_reply, **options)
         self.kernel_ends = False
-        """Whether the last cell asked its kernel to end: it does so after the reply, a tenth of a second later."""
+        """The last cell asked its kernel to end; the kernel does so a tenth of a second after its reply."""
 
     def process_message(
         self, msg: dict[str, Any], cell: NotebookNode, cell_index: int
@@ -57,6 +57,7 @@ class CellClient(NotebookClient):
         is_taken_elsewhere = self.output_hook_stack[msg["parent_header"].get("msg_id")]
         if printed is None or is_taken_elsewhere or self.clear_before_next_output:
             return super().output(outs, msg, display_id, cell_index)
+        # The schema's check would repeat each piece of text in messages that nobody sees.
         outs.append(printed)
         return printed
 

@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_nbgroups.core.cell_lines import CellText
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 _SEED = 0xC70F6907
 _FACTOR = 0x5BD1E995
 _MASK = 0xFFFFFFFF
-_NO: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 # /tmp/ipykernel_1234/563942855.py, which stands in quotes if it may hold blanks; a SyntaxError names the file without its
 # folder. Each alternative begins where no other match can, so that a text of one long word takes no time.
@@ -41,6 +39,7 @@ def kernel_file(source: str) -> str:
 
 
 def _murmur2(data: bytes) -> int:
+    # ipykernel.compiler has this function too, but importing that imports IPython, and it fails for lone surrogates.
     whole = len(data) - len(data) % 4
     found = _SEED ^ len(data)
     for (word,) in struct.iter_unpack("<I", data[:whole]):
@@ -69,7 +68,7 @@ def with_cell_names(failure: Failure, notebook: NotebookNode, folder: Path) -> F
     return replace(failure, message=message, traceback=traceback, output=output)
 
 
-def named(text: str, sources: Sequence[str], others: Mapping[str, Sequence[str]] = _NO) -> str:
+def named(text: str, sources: Sequence[str], others: Mapping[str, Sequence[str]]) -> str:
     """The text with ``cell 3, line 2`` for ``/tmp/ipykernel_12/345.py:2``.
 
     ``sources`` are those of the cells in order; of equal ones the last is meant. Cells of ``others`` have the name of

@@ -25,7 +25,7 @@ from pytest_nbgroups.execution.failures import (
     shown_failure,
     unanswered_failure,
 )
-from pytest_nbgroups.execution.missing_answer import GRACE_S, MissingAnswer
+from pytest_nbgroups.execution.missing_answer import GRACE_S, MissingAnswer, raised_last
 from pytest_nbgroups.kernels.kernel import RunningKernel
 from pytest_nbgroups.kernels.output_allowance import LeftOut
 from pytest_nbgroups.monitoring.standstill import standstill
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from pytest_nbgroups.execution.cell_client import CellClient
 
 _log = logging.getLogger("pytest_nbgroups.nbclient")
-_log.disabled = True  # what it would say is told as a failure
+_log.disabled = True  # a failure reports the same
 _NO_LIMIT_S = 10**6
-"""The channel of the outputs knows better when no more of them come."""
+"""nbclient has no limit for outputs: their channel knows better when no more of them come."""
 INTERRUPT_GRACE_S = 5.0
-"""What a cell has, after its interrupt, to end by itself."""
+"""Time for a cell to end by itself after its interrupt."""
 CANCEL_GRACE_S = 0.5
+"""The same after a cancellation, when pytest has to end within seconds."""
 OUTPUT_GRACE_S = 1.0
-"""What outputs that have arrived have, after an interrupt, until they stand back behind the end of the cell."""
+"""Time for outputs that have arrived before an interrupt; then they are dropped to get to the end of the cell."""
 LAST_OUTPUT_S = 0.3
-"""What the messages of a kernel that died have to arrive."""
-
+"""Time for the last messages of a kernel that died."""
 EXIT_S = 1.0
-"""For the end of a kernel. An ipykernel that is to exit goes on for a tenth of a second."""
+"""Time for the end of a kernel. An ipykernel that is to exit goes on for a tenth of a second."""
 _ENDS_UNSAID = re.compile(r"\b(?:do_shutdown|exit_now)\b")
-"""Ways to end an ipykernel that its reply says nothing of, as notebooks do that restart their kernel."""
+"""Ways to end an ipykernel that its reply does not show; notebooks use them to restart their kernel."""
 
 
 class NotebookEnded(Exception):  # noqa: N818  it ends a notebook, which may be no error
@@ -69,6 +69,7 @@ class NotebookEnded(Exception):  # noqa: N818  it ends a notebook, which may be 
 
 def is_run(cell: NotebookNode) -> bool:
     """Return whether it is sent to the kernel at all."""
+    # nbclient passes over the same cells.
     return (
         cell.cell_type == "code"
         and bool(cell.source.strip())
@@ -141,7 +142,7 @@ class _CellRun:
         return printed(self.client.nb.cells[self.index])
 
     def close_outputs(self) -> None:
-        """Take note of what was left out of the cell's outputs: nothing more is expected."""
+        """Take note of outputs that were left out: no more are expected."""
         left_out = self.kernel.outputs.end_cell()
         if self._is_answered() and not self.kernel.outputs.has_ended:
             left_out = replace(left_out, is_end_missing=True)
@@ -157,7 +158,7 @@ class _CellRun:
         return tuple(error_line(each.ename, each.evalue) for each in shown)
 
     def _is_answered(self) -> bool:
-        """Return whether nbclient has got the cell's result; also an error has come from the kernel."""
+        """Return whether nbclient has got the cell's result; an error of the cell is a result too."""
         from nbclient.exceptions import CellExecutionError
 
         if not self.task.done() or self.task.cancelled():
@@ -168,7 +169,8 @@ class _CellRun:
 async def _await_end(run: _CellRun, timeout_s: float | None) -> None:
     """Wait for the end of a cell. Raises `NotebookEnded` if its kernel is done but sends no answer."""
     await _await_answer(run, timeout_s, GRACE_S)
-    if not run.is_over and run.missing.is_suspected:  # a longer limit would not help
+    # The limit is over, but a longer one would not help, so the message should not blame it.
+    if not run.is_over and run.missing.is_suspected:
         await _await_answer(run, 2 * INTERRUPT_GRACE_S, INTERRUPT_GRACE_S)
 
 
@@ -184,8 +186,8 @@ async def _await_answer(run: _CellRun, timeout_s: float | None, grace_s: float) 
 
 def _unanswered(run: _CellRun) -> NotebookEnded:
     run.close_outputs()
-    reason, log = run.missing.reason(), run.missing.log()
-    failure = unanswered_failure(run.client.nb, run.index, reason=reason, log=log)
+    log = run.missing.log()
+    failure = unanswered_failure(run.client.nb, run.index, reason=raised_last(log), log=log)
     is_idle = run.kernel.outputs.has_ended
     return NotebookEnded(failure, kernel_is_lost=not is_idle, kernel_is_idle=is_idle)
 
@@ -200,6 +202,7 @@ async def _first_of(run: _CellRun, timeout_s: float | None, *others: asyncio.Fut
 
 
 async def _end_at_deadline(run: _CellRun, until: Limit) -> None:
+    # Before the interrupt, which also reaches the children of the kernel.
     seen = standstill(run.kernel.process.pid)
     answered = await _interrupt(run, INTERRUPT_GRACE_S)
     run.close_outputs()
@@ -218,17 +221,17 @@ async def _interrupt(run: _CellRun, grace_s: float) -> bool:
     run.kernel.outputs.hurry(time.monotonic() + min(OUTPUT_GRACE_S, grace_s / 2))
     try:
         await run.kernel.interrupt()
-    except (RuntimeError, OSError, KernelHostError):
+    except (RuntimeError, OSError, KernelHostError):  # jupyter_client: "No kernel is running!"
         return False
     await _first_of(run, grace_s)
     return run.task.done()
 
 
 async def _settle(run: _CellRun) -> None:
-    """Turn the end of a cell into nothing, when it passed, or into `NotebookEnded`."""
+    """Return if the cell has passed, else raise `NotebookEnded`."""
     from nbclient.exceptions import CellExecutionError
 
-    if not run.task.done():
+    if not run.task.done():  # the kernel has ended, but its last outputs may still be under way
         await asyncio.wait({run.task}, timeout=LAST_OUTPUT_S)
     run.close_outputs()
     if not run.task.done():
@@ -246,7 +249,8 @@ async def _settle(run: _CellRun) -> None:
 
 
 async def _refuse_early_exit(run: _CellRun) -> None:
-    """Raise `NotebookEnded` if the kernel ends before the last cell: how many more would run is a matter of chance."""
+    """Raise `NotebookEnded` if the kernel ends before the last cell."""
+    # An ipykernel goes on for a tenth of a second after exit(): chance would decide how many more cells run.
     left = sum(map(is_run, run.client.nb.cells[run.index + 1 :]))
     if left and await _kernel_ends(run):
         failure = exit_failure(run.client.nb, run.index, left=left)
@@ -263,7 +267,7 @@ async def _kernel_ends(run: _CellRun) -> bool:
 
 
 def _judge_error_outputs(run: _CellRun, policy: ErrorOutputs) -> None:
-    """Take note of errors that a cell shows although it has passed. Raises `NotebookEnded` if that is a failure."""
+    """Take note of errors among the outputs of a passed cell. Raises `NotebookEnded` if that is a failure."""
     is_meant = RAISES_TAG in run.client.nb.cells[run.index].metadata.get("tags", [])
     if policy == "ignore" or is_meant or not (errors := run.error_outputs()):
         return
@@ -274,6 +278,7 @@ def _judge_error_outputs(run: _CellRun, policy: ErrorOutputs) -> None:
 
 
 async def _unexpected(exc: Exception, run: _CellRun) -> Failure:
+    # nbclient may notice the end of a kernel before its host has reported it.
     await asyncio.wait({run.kernel.exited}, timeout=LAST_OUTPUT_S)
     if run.kernel.exited.done():
         return _death(run)
@@ -288,11 +293,11 @@ def _death(run: _CellRun) -> Failure:
         run.kernel.process.returncode,
         cell=run.reference(),
         output=run.printed(),
-        log=run.kernel.log_tail(),
+        log=run.kernel.log.tail(),
     )
 
 
 async def _discard(task: asyncio.Future[Any]) -> None:
-    """Leave no task behind, nor an exception that nobody has looked at."""
+    """Leave no task behind, nor an exception for asyncio to log."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

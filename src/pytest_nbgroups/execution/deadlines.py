@@ -1,4 +1,4 @@
-"""Return the limit that ends first."""
+"""Limits on the time of cells, notebooks and experiments."""
 
 from __future__ import annotations
 

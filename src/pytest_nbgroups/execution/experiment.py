@@ -7,22 +7,19 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple, Unpack
 
-from pytest_nbgroups.core.artifacts import Artifacts
 from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.events import (
-    Emit,
     ExperimentFinished,
     ExperimentStarted,
     NotebookFinished,
     NotebookStarted,
 )
 from pytest_nbgroups.core.model import (
-    Experiment,
     ExperimentResult,
     Failure,
     FailureKind,
@@ -30,14 +27,9 @@ from pytest_nbgroups.core.model import (
     NotebookOutcome,
     NotebookResult,
 )
-from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.declarations.fate import notebook_skip
-from pytest_nbgroups.execution.deadlines import limit
-from pytest_nbgroups.execution.halting import Halts, OnHalt
-from pytest_nbgroups.execution.notebook import NotebookContext, run_notebook
+from pytest_nbgroups.execution.notebook import run_notebook
 from pytest_nbgroups.execution.run import Run
-from pytest_nbgroups.kernel_host.client import KernelHost
-from pytest_nbgroups.kernels.holding import Holding
 from pytest_nbgroups.resume.aftermath import (
     is_for_want_of_a_file,
     lost_files,
@@ -45,55 +37,28 @@ from pytest_nbgroups.resume.aftermath import (
     with_reading,
 )
 from pytest_nbgroups.resume.aside import aside
-from pytest_nbgroups.resume.attempt import Attempt
 from pytest_nbgroups.resume.bounds import ReadingCutError, ReadingStoppedError
-from pytest_nbgroups.resume.checkpoint import Planned, Reuse
+from pytest_nbgroups.resume.checkpoint import Planned
 
-_NOTHING = Holding()
-
-Parameters = ParamSpec("Parameters")
+Arguments = TypeVarTuple("Arguments")
 Value = TypeVar("Value")
 
 
-def run_experiment(  # noqa: PLR0913  each is a fact of its own
-    experiment: Experiment,
-    emit: Emit,
-    *,
-    settings: Settings,
-    host: KernelHost,
-    cancellation: Cancellation,
-    attempt: Attempt,
-    env: Mapping[str, str],
-    holding: Holding = _NOTHING,
-    on_halt: OnHalt | None = None,
-) -> ExperimentResult:
+def run_experiment(run: Run, cancellation: Cancellation) -> ExperimentResult:
     """Run an experiment to its end and report every one of its notebooks.
 
-    ``attempt`` knows what may be reused, and records the notebooks that pass; if it has looked at the files
-    already, it does not look again. ``env`` is the environment of the kernels. ``emit`` is called in the order
-    of the events, mostly in another thread. ``on_halt`` is called in this thread when a cell has failed, while
-    its kernel is alive. Blocks; KeyboardInterrupt and ``cancellation`` interrupt the running cell, and the
-    first is raised again once nothing of the kernel is left, as is what ``on_halt`` raises. Raises nothing
-    else: failures are in the result.
+    Blocks. KeyboardInterrupt and ``cancellation`` interrupt the running cell. KeyboardInterrupt is raised again once
+    nothing of the kernel is left, as is what ``on_halt`` raises. Raises nothing else: failures are in the result.
     """
-    run = Run(
-        experiment=experiment, listener=emit, holding=holding, attempt=attempt, halts=Halts(on_halt)
-    )
     try:
-        _in_thread(run, settings, host, cancellation, env)
+        _in_thread(run, cancellation)
     finally:
         result = run.result()
-        run.emit(ExperimentFinished(experiment=experiment.name, at=time.time(), result=result))
+        run.emit(ExperimentFinished(experiment=run.experiment.name, at=time.time(), result=result))
     return replace(result, warnings=run.all_warnings)
 
 
-def _in_thread(
-    run: Run,
-    settings: Settings,
-    host: KernelHost,
-    cancellation: Cancellation,
-    env: Mapping[str, str],
-) -> None:
+def _in_thread(run: Run, cancellation: Cancellation) -> None:
     """Run the event loop beside the caller's thread, which stays free to be interrupted.
 
     A separate asyncio loop also works if the caller runs inside one, as a notebook does.
@@ -101,7 +66,7 @@ def _in_thread(
 
     def work() -> None:
         try:
-            _run_loop(run, settings, host, cancellation, env)
+            _run_loop(run, cancellation)
         finally:
             run.halts.end()
 
@@ -110,17 +75,11 @@ def _in_thread(
         run.halts.serve()
     except BaseException as exc:
         cancellation.cancel(type(exc).__name__)
-        run.halts.wait()
+        run.halts.wait()  # when the thread is over, nothing of the kernel is left
         raise
 
 
-def _run_loop(
-    run: Run,
-    settings: Settings,
-    host: KernelHost,
-    cancellation: Cancellation,
-    env: Mapping[str, str],
-) -> None:
+def _run_loop(run: Run, cancellation: Cancellation) -> None:
     async def cancellable() -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine that runs is a task
@@ -129,7 +88,7 @@ def _run_loop(
             loop.call_soon_threadsafe(task.cancel)
 
         with cancellation.calling(cancel):
-            await _run_notebooks(run, settings, host, env)
+            await _run_notebooks(run)
 
     # zmq needs a loop that can watch sockets, which on Windows is not the default one.
     factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
@@ -144,15 +103,15 @@ def _run_loop(
         )
 
 
-async def _run_notebooks(
-    run: Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
-) -> None:
+async def _run_notebooks(run: Run) -> None:
     experiment, attempt = run.experiment, run.attempt
     attempt.begin_deadline(run.started)
     attempt.written.running = lambda: [each.experiment for each in run.holding.neighbours()]
-    run.reuse = attempt.reuse or await _look(run)
+    run.reuse = attempt.reuse or await _beside(run, attempt.look) or attempt.unlooked()
     reused = run.reuse.steps if run.reuse else ()
-    _prepare_artifacts(settings, experiment, keep=[step.name for step in reused])
+    with contextlib.suppress(OSError):  # reported when there is something to write
+        run.artifacts.prepare()
+        run.artifacts.remove_earlier(experiment.name, keep=[step.name for step in reused])
     run.emit(
         ExperimentStarted(
             experiment=experiment.name,
@@ -166,37 +125,14 @@ async def _run_notebooks(
         _finish(run, attempt.result(step))
     if left := experiment.notebooks[len(reused) :]:
         await _beside(run, attempt.begin, reused)
-        await _run_each(run, left, _notebook_context(run, settings, host, env))
+        await _run_each(run, left)
 
 
-def _prepare_artifacts(settings: Settings, experiment: Experiment, *, keep: list[str]) -> None:
-    artifacts = Artifacts(folder=settings.artifacts)
-    with contextlib.suppress(OSError):  # told when there is something to write
-        artifacts.prepare()
-        artifacts.remove_earlier(experiment.name, keep=keep)
-
-
-def _notebook_context(
-    run: Run, settings: Settings, host: KernelHost, env: Mapping[str, str]
-) -> NotebookContext:
-    return NotebookContext(
-        experiment=run.experiment.name,
-        directory=run.experiment.directory,
-        env=env,
-        settings=settings,
-        host=host,
-        emit=run.emit,
-        holding=run.holding,
-        halts=run.halts,
-        limit=limit("experiment", run.experiment.timeout_s, run.started),
-    )
-
-
-async def _run_each(run: Run, notebooks: Iterable[Notebook], around: NotebookContext) -> None:
+async def _run_each(run: Run, notebooks: Iterable[Notebook]) -> None:
     """Run notebooks up to the first failure, and record those that pass."""
     for notebook in notebooks:
         planned = await _beside(run, run.attempt.before, notebook) or Planned(name=notebook.name)
-        result = await _explained(run, await _run_notebook(run, notebook, around))
+        result = await _explained(run, await _run_notebook(run, notebook))
         _finish(run, result)
         if result.outcome is NotebookOutcome.FAILED and not run.wants_all:
             run.resumable = await _beside(run, run.attempt.left) or 0
@@ -206,7 +142,7 @@ async def _run_each(run: Run, notebooks: Iterable[Notebook], around: NotebookCon
 
 
 async def _explained(run: Run, result: NotebookResult) -> NotebookResult:
-    """Add to a failure what recording files and reusing notebooks have to do with it."""
+    """Add to a failure the part that recording files and reusing notebooks have in it."""
     if result.failure is None:
         return result
     failure = with_reading(result.failure, run.attempt.bounds.spent_s)
@@ -218,10 +154,6 @@ async def _explained(run: Run, result: NotebookResult) -> NotebookResult:
     return replace(result, failure=failure)
 
 
-async def _look(run: Run) -> Reuse | None:
-    return await _beside(run, run.attempt.look) or run.attempt.unlooked()
-
-
 async def _record(run: Run, result: NotebookResult, planned: Planned) -> None:
     attempt, count = run.attempt, run.attempt.count
     await _beside(run, attempt.after, result, planned)
@@ -230,10 +162,7 @@ async def _record(run: Run, result: NotebookResult, planned: Planned) -> None:
 
 
 async def _beside(
-    run: Run,
-    work: Callable[Parameters, Value],
-    *args: Parameters.args,
-    **kwargs: Parameters.kwargs,
+    run: Run, work: Callable[[Unpack[Arguments]], Value], *args: *Arguments
 ) -> Value | None:
     """Do work that may read many files in a thread, so that the run stays open to cancellation.
 
@@ -241,8 +170,8 @@ async def _beside(
     more run of a notebook, never a result.
     """
     try:
-        return await aside(partial(work, *args, **kwargs), run.attempt.bounds)
-    except ReadingStoppedError:
+        return await aside(partial(work, *args), run.attempt.bounds)
+    except ReadingStoppedError:  # the run was cancelled while a thread was reading
         raise asyncio.CancelledError from None
     except ReadingCutError:  # the attempt warns of it
         return None
@@ -251,8 +180,8 @@ async def _beside(
         return None
 
 
-async def _run_notebook(run: Run, notebook: Notebook, around: NotebookContext) -> NotebookResult:
-    reason = notebook_skip(notebook, around.env)
+async def _run_notebook(run: Run, notebook: Notebook) -> NotebookResult:
+    reason = notebook_skip(notebook, run.env)
     if reason is not None:
         return NotebookResult(name=notebook.name, outcome=NotebookOutcome.SKIPPED, reason=reason)
     run.emit(
@@ -265,9 +194,7 @@ async def _run_notebook(run: Run, notebook: Notebook, around: NotebookContext) -
             timeout_s=notebook.timeout_s,
         )
     )
-    result, warnings = await run_notebook(notebook, around)
-    run.warnings.extend(warnings)
-    return result
+    return await run_notebook(notebook, run)
 
 
 def _finish(run: Run, result: NotebookResult) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_nbgroups.core.cell_lines import CellText
 from pytest_nbgroups.execution.cell_files import kernel_file
 
-# What Python writes between an exception and the one that came of it.
+# Python writes this between an exception and the next one of its chain.
 _CHAINED = re.compile(
     r"^(?:The above exception was the direct cause|During handling of the above exception)",
     re.MULTILINE,
@@ -63,9 +63,11 @@ def failing_line(source: str, traceback: str, execution_count: int | None) -> in
 
     for part in reversed(_CHAINED.split(traceback)):
         frames = list(_frames(part))
-        found = _first_line(text, frames, is_here)
-        if found is not None:
-            return found[0]
+        for index, frame in enumerate(frames):
+            if is_here(frame):
+                if text.is_magic:
+                    return _line_in_magic(text, frames[index + 1 :])
+                return text.line(frame.line, frame.shown)
     return None
 
 
@@ -82,18 +84,6 @@ def with_lines_of_cell(traceback: str, source: str, execution_count: int | None)
         return f"{match[1]}{meant[0]}" if meant else match[0]
 
     return traceback if text.is_magic else plain.sub(place, traceback)
-
-
-def _first_line(
-    text: CellText, frames: Sequence[_Frame], is_here: Callable[[_Frame], bool]
-) -> tuple[int | None] | None:
-    """The line of the first frame in the cell, in a tuple; None if no frame is."""
-    for index, frame in enumerate(frames):
-        if is_here(frame):
-            if text.is_magic:
-                return (_line_in_magic(text, frames[index + 1 :]),)
-            return (text.line(frame.line, frame.shown),)
-    return None
 
 
 def _line_in_magic(text: CellText, frames: Sequence[_Frame]) -> int | None:

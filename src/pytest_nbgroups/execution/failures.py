@@ -1,4 +1,4 @@
-"""Turns what ended a notebook into a `Failure` that can be reported and stored."""
+"""Failures that can be reported and stored, from the errors that end a notebook."""
 
 from __future__ import annotations
 
@@ -183,9 +183,10 @@ def deadline_failure(
     killed_after_s: float | None,
     seen: Standstill | None = None,
 ) -> Failure:
-    """The failure of what ran into a limit; ``killed_after_s`` is the grace that it did not use.
+    """The failure of a cell, or of a start without one, that ran into a limit.
 
-    ``seen`` is why it could not go on; a longer limit does not help then.
+    ``killed_after_s`` is the grace that it did not use. ``seen`` is why it could not go on; a longer limit does not
+    help then.
     """
     if cell is None:
         message = f"the kernel was not ready within {limit.describe()}; it was killed"
@@ -229,5 +230,5 @@ def failure_of(error: Exception) -> Failure:
         case _:
             kind = FailureKind.ERROR
     is_ours = isinstance(error, NbgroupsError)
-    told = str(error) if is_ours else f"{type(error).__name__}: {first_line(str(error))}"
-    return Failure(kind=kind, message=told)
+    text = str(error) if is_ours else f"{type(error).__name__}: {first_line(str(error))}"
+    return Failure(kind=kind, message=text)

@@ -52,7 +52,7 @@ class Halts:
     async def halt(self, halted: Halted, *, stopped: Callable[[], None]) -> None:
         """Let a kernel be looked at; call ``stopped`` if the experiment is cancelled meanwhile.
 
-        CancelledError is not raised: the failure stands, whoever wants the end.
+        CancelledError is not raised: the notebook has failed already, and stays failed.
         """
         if self._on_halt is None:
             return
@@ -67,7 +67,7 @@ class Halts:
             self.total_s += time.monotonic() - since
 
     def serve(self) -> None:
-        """Make the calls until the experiment is over. Raises what ``on_halt`` raises."""
+        """Make the calls until the experiment is over. Raises the exceptions of ``on_halt``."""
         while not self._over.is_set():
             try:  # a wait without a timeout cannot be interrupted by Ctrl-C on Windows
                 call = self._calls.get(timeout=1.0)
@@ -78,7 +78,7 @@ class Halts:
     def end(self) -> None:
         """The experiment is over: let ``serve`` and ``wait`` return."""
         self._over.set()
-        self._calls.put(_nothing)
+        self._calls.put(lambda: None)  # wakes `serve` up
 
     def wait(self) -> None:
         """Wait for the end without making any more calls.
@@ -92,10 +92,6 @@ class Halts:
 def _call(
     on_halt: Callable[[], None], loop: asyncio.AbstractEventLoop, over: asyncio.Event
 ) -> None:
-    on_halt()  # where it raises, whoever serves cancels what waits
+    on_halt()  # if it raises, the caller of `serve` cancels the waiting task
     with suppress(RuntimeError):  # the experiment was stopped meanwhile, and its loop is closed
         loop.call_soon_threadsafe(over.set)
-
-
-def _nothing() -> None:
-    """Wakes a queue."""

@@ -15,7 +15,7 @@ from pytest_nbgroups.core.text import plain_text
 from pytest_nbgroups.kernels.kernel import RunningKernel
 
 GRACE_S = 10.0
-"""Some kernels report that they are idle before they answer, and the machine may be busy."""
+"""Time for a late answer: some kernels report that they are idle before it, and the machine may be busy."""
 _LOOK_S = 0.5
 _PROBE_S = 3.0
 _READ_BYTES = 2**20
@@ -52,7 +52,7 @@ class MissingAnswer:
 
     @property
     def _is_passed_over(self) -> bool:
-        """Return whether the kernel has answered what was asked after the cell. Its answers keep the order of the requests."""
+        """Return whether the kernel has answered a later request: its answers keep the order of the requests."""
         channel = self._kernel.client.shell_channel
         return self._probe is not None and channel.last_answered == self._probe
 
@@ -83,12 +83,8 @@ class MissingAnswer:
             self._probe = request["msg_id"]
             self._kernel.client.shell_channel.send(request)
 
-    def reason(self) -> str:
-        """The error that the kernel has logged since the cell began; empty if there is none."""
-        return raised_last(self.log())
-
     def log(self) -> str:
-        """Return what the kernel has logged of it, or else since the cell began, as plain text."""
+        """Return the kernel's log of the failed request, or else of the time since the cell began, as plain text."""
         if self._has_failed():
             text = self._read(self._entry or 0)
             following = _NEXT_ENTRY.search(text)
@@ -100,11 +96,12 @@ class MissingAnswer:
         return plain_text(data.decode(errors="replace"))
 
     def _has_failed(self) -> bool:
-        """Search what the log has got since the last look."""
+        """Search the part of the log that is new since the last look."""
         if self._entry is None:
             data = self._kernel.log.read(self._searched, _READ_BYTES)
             if (found := data.find(_HANDLER_FAILED)) >= 0:
                 self._entry = self._searched + found
+            # The text may be cut at the end of what was read.
             self._searched += max(0, len(data) - len(_HANDLER_FAILED))
         return self._entry is not None
 

@@ -1,11 +1,12 @@
-"""The state of one run of an experiment, and what it comes to."""
+"""The state of one run of an experiment, and its result."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pytest_nbgroups.core.artifacts import Artifacts
 from pytest_nbgroups.core.events import Emit, Event
 from pytest_nbgroups.core.model import (
     Experiment,
@@ -15,8 +16,11 @@ from pytest_nbgroups.core.model import (
     NotebookOutcome,
     NotebookResult,
 )
+from pytest_nbgroups.core.settings import Settings
+from pytest_nbgroups.execution.deadlines import Limit, limit
 from pytest_nbgroups.execution.failures import bounded
 from pytest_nbgroups.execution.halting import Halts
+from pytest_nbgroups.kernel_host.client import KernelHost
 from pytest_nbgroups.kernels.holding import Holding
 from pytest_nbgroups.resume.attempt import Attempt
 from pytest_nbgroups.resume.checkpoint import Reuse
@@ -27,22 +31,38 @@ class Run:
     """One run of an experiment while it lasts."""
 
     experiment: Experiment
+    settings: Settings
+    env: Mapping[str, str]
+    """Environment of the kernels."""
+    host: KernelHost
     listener: Emit
-    holding: Holding
+    """Called in the order of the events, mostly in another thread than that of the run's caller."""
+    holding: Holding = field(default_factory=Holding)
     halts: Halts
     attempt: Attempt
+    """Knows what can be reused, and records the notebooks that pass. If it has looked at the files already, it does not
+    look again."""
     reuse: Reuse | None = None
     resumable: int = 0
     wants_all: bool = False
-    """Whether it failed for want of something that reused notebooks may have written."""
+    """It failed for want of something that reused notebooks may have written."""
     results: list[NotebookResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: Failure | None = None
     started_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.monotonic)
 
+    @property
+    def artifacts(self) -> Artifacts:
+        return Artifacts(folder=self.settings.artifacts)
+
+    @property
+    def limit(self) -> Limit | None:
+        """Deadline of the whole experiment."""
+        return limit("experiment", self.experiment.timeout_s, self.started)
+
     def emit(self, event: Event) -> None:
-        """Hand an event on. What the listener raises is a warning: it must not end the run."""
+        """Hand an event on. An exception of the listener is a warning: it must not end the run."""
         try:
             self.listener(event)
         except Exception as exc:  # noqa: BLE001  the user's code

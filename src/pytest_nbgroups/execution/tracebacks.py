@@ -42,10 +42,10 @@ class Shown:
 
 
 def shown_by(cell: NotebookNode) -> Shown:
-    """The traceback that a cell has shown, and what it has printed besides.
+    """The traceback that a cell has shown, and the rest of its outputs.
 
-    Without an error output, as `rich.traceback.install` and groups of exceptions have it, it is in what was
-    displayed or printed.
+    `rich.traceback.install` and groups of exceptions leave no error output. Their traceback is among the displayed or
+    printed outputs.
     """
     outputs = cell.get("outputs", [])
     errors = [o for o in outputs if o.get("output_type") == "error"]

@@ -1,4 +1,4 @@
-"""Errors whose text is not enough for the user: what they mean, and what to do."""
+"""Meaning and remedy of errors whose text is not enough for the user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 _LAST_WORDS = 120
-"""Characters of the last line on stderr."""
+"""Characters that are kept of the last line on stderr."""
 
 # IPython gives CalledProcessError the bytes of the script for its command; no other caller does.
 _SCRIPT = re.compile(
@@ -28,7 +28,7 @@ _GROUP = re.compile(
     r"^  \+ Exception Group Traceback .*\n(?:  \|  .*\n)+  \| (?P<error>\S.*)$", re.MULTILINE
 )
 _NO_TRACEBACK = "_last_traceback"
-"""In the log of an ipykernel whose cell with a top-level ``await`` has raised what IPython only prints."""
+"""In the log of an ipykernel whose cell with a top-level ``await`` has raised an error that IPython only prints."""
 _STREAM = re.compile(r"\bsys\.std(?:out|err)\.flush\(\)|\bstream\.write\b|, in _tee$", re.MULTILINE)
 
 _NO_ANSWER = "questions cannot be answered while a notebook runs as a test: "

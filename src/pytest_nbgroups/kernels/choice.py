@@ -75,7 +75,7 @@ def _kernel_for(language: str) -> str:
             return only
         case []:
             raise KernelStartError(
-                f"the notebook is in {language} and names no kernel, and none for {language} is installed "
+                f"the notebook is in {language} and names no kernel, and no kernel for {language} is installed "
                 f"(installed: {listed(installed_kernels())}); {installation_for(language)}"
             )
         case several:

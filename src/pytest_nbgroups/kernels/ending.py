@@ -53,12 +53,10 @@ async def _cut_off(kernel: RunningKernel, grace_s: float, ends_at: float | None)
 
 
 def _ask_to_end(kernel: RunningKernel) -> None:
-    """Over the control channel, as the protocol would have it; those in Python over the shell channel.
-
-    Asked over control on a busy machine, one ipykernel in fifty, and of bash_kernel, which is built on it, one in six,
-    goes on for ten seconds: its main thread waits for the control thread, which waits for a third one, which has ended,
-    to flush what was printed.
-    """
+    """Ask over the control channel, as the protocol requires; kernels in Python over the shell channel."""
+    # Asked over control on a busy machine, one ipykernel in fifty, and one in six bash_kernels, which are built on it,
+    # goes on for ten seconds: its main thread waits for the control thread, which waits for a third one, which has
+    # ended, to flush the outputs.
     if not runs_python(kernel.spec.argv):
         kernel.client.shutdown()
         return

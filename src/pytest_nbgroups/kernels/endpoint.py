@@ -21,7 +21,7 @@ from pytest_nbgroups.kernel_host.commands import runs_ipykernel
 LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 """Bytes that fit in ``sun_path`` before its terminating NUL."""
 _PREFIX = "nbgroups-"
-_FOLDER_NAME_BYTES = len(_PREFIX) + 8
+_FOLDER_NAME_BYTES = len(_PREFIX) + 8  # tempfile appends eight random characters
 _SOCKET_STEM = "k"
 _LONGEST_SOCKET_NAME = f"{_SOCKET_STEM}-5"
 """jupyter_client appends the number of the channel to the "ip" of an IPC connection."""
@@ -87,6 +87,7 @@ def _listed(paths: Sequence[Path]) -> str:
 def _prefers_ipc(wanted: Transport, argv: Sequence[str]) -> bool:
     if sys.platform == "win32" or wanted == "tcp":
         return False
+    # IJulia, almond, xeus and Deno hang or crash on IPC.
     return wanted == "ipc" or runs_ipykernel(argv)
 
 
@@ -97,6 +98,7 @@ def folder_candidates(environ: Mapping[str, str]) -> Iterator[str]:
         yield runtime
     yield tempfile.gettempdir()
     if sys.platform != "win32":
+        # TMPDIR can be too long for the path of a socket.
         yield "/tmp"  # noqa: S108  the folder in it is made with 0700 and a random name
 
 

@@ -24,25 +24,9 @@ class Neighbour:
 
     experiment: str
     used_bytes: int
-    """RAM that its kernel's tree was last seen to use."""
+    """RAM of its kernel's tree at the last sample."""
     shares_limit: bool = True
-    """It is in the same container or job; else it shares but the machine."""
-
-
-def _ignore(_sample: Sample) -> None:
-    """Nobody wants to know."""
-
-
-def _let_be(_pid: int) -> str | None:
-    return None
-
-
-def _unknown(_pids: Collection[int]) -> Mapping[str, int] | None:
-    return None
-
-
-def _alone() -> Sequence[Neighbour]:
-    return ()
+    """It is in the same container or job, not only on the same machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +37,15 @@ class Holding:
     """Inherited by every process of the kernels' trees."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables that stand above all others, those of the kernelspec included."""
-    on_start: Callable[[int], str | None] = _let_be
-    """Called with the pid of each kernel as soon as it is started; what it says is a warning."""
-    on_sample: Callable[[Sample], None] = _ignore
+    on_start: Callable[[int], str | None] = lambda _pid: None
+    """Called with the pid of each kernel as soon as it is started; returns a warning or None."""
+    on_sample: Callable[[Sample], None] = lambda _sample: None
     """Called about once a second and at peaks, in a thread of its own."""
-    gpu_memory: Callable[[Collection[int]], Mapping[str, int] | None] = _unknown
-    """Pids -> the bytes that they hold, by UUID of the GPU; None if nothing can tell."""
+    gpu_memory: Callable[[Collection[int]], Mapping[str, int] | None] = lambda _pids: None
+    """Pids -> the bytes that they hold, by UUID of the GPU; None if they are unknown."""
     kill_counts: Callable[[], KillCounts] = KillCounts
-    """Tells for how many processes memory was lacking; called before and after each cell. Never raises."""
-    neighbours: Callable[[], Sequence[Neighbour]] = _alone
-    """Who else runs now; called when something has died. Never raises."""
+    """Counts the processes for which memory was lacking; called before and after each cell. Never raises."""
+    neighbours: Callable[[], Sequence[Neighbour]] = tuple
+    """Experiments that also run now; called when something has died. Never raises."""
     ram_limit: Size | None = None
     """A kernel's tree that has more is killed."""

@@ -74,11 +74,11 @@ class RunningKernel:
     It belongs to the event loop in which the kernel was started.
     """
     language_info: Mapping[str, Any] = field(default_factory=dict)
-    """What the kernel says of its language, as notebooks store it."""
+    """The kernel's description of its language, as notebooks store it."""
     log: KernelLog
     output_limit: Size
     left_out: dict[int, LeftOut] = field(default_factory=dict)
-    """Index of a cell -> what of its output was not kept."""
+    """Index of a cell -> output that was not kept."""
     error_outputs: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Index of a cell that passed -> the errors among its outputs, a line each."""
     plainly: str | None
@@ -99,10 +99,6 @@ class RunningKernel:
     async def interrupt(self) -> None:
         """Interrupt as its kernelspec asks for: by signal or by message; a dead kernel is left alone."""
         await self.manager.interrupt_kernel()
-
-    def log_tail(self) -> str:
-        """The last lines of its raw output, in plain text."""
-        return self.log.tail()
 
     def abandon(self) -> None:
         """Do not ask it to end but kill it at once: it is known to be busy or stuck."""

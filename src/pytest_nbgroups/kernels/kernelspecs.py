@@ -1,4 +1,4 @@
-"""Installed kernels, and what to do about those that are not."""
+"""Installed kernels, and remedies for missing ones."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def find_kernel_spec(name: str, language: str | None = None) -> KernelSpec:
     KernelStartError, with the installed ones and the remedy, if the kernel is missing, unreadable, cannot be
     started on this machine or asks to be started in another way than locally.
     """
-    specs = _KernelSpecs()
+    specs = spec_manager()
     try:
-        spec = specs.find(canonical_name(name))
+        spec = _found(specs, canonical_name(name))
     except NoSuchKernel as exc:
         raise KernelStartError(_missing(name, specs, language)) from exc
     except _UNUSABLE as exc:
@@ -58,12 +58,12 @@ def find_kernel_spec(name: str, language: str | None = None) -> KernelSpec:
 
 def kernels_for(language: str) -> list[str]:
     """Names of the installed kernels for a language that can be started."""
-    return _KernelSpecs().startable(language)
+    return _startable(spec_manager(), language)
 
 
 def installed_kernels() -> list[str]:
     """Names of all installed kernels."""
-    return sorted(_KernelSpecs().folders())
+    return sorted(_folders(spec_manager()))
 
 
 def language_of(spec: KernelSpec) -> str:
@@ -71,38 +71,32 @@ def language_of(spec: KernelSpec) -> str:
     return language_key(spec.language) or (PYTHON if runs_ipykernel(spec.argv) else "")
 
 
-class _KernelSpecs:
-    """jupyter_client's search, without what it logs and warns of. Raises KernelStartError for unusable folders.
+def _found(specs: KernelSpecManager, name: str) -> KernelSpec:
+    with without_warnings():
+        return specs.get_kernel_spec(name)
 
-    Under ``filterwarnings = error`` a warning would be an error of the notebook.
-    """
 
-    def __init__(self) -> None:
-        self._manager = spec_manager()
+def _folders(specs: KernelSpecManager) -> Mapping[str, str]:
+    """Folders of the kernelspecs by name."""
+    with without_warnings():
+        folders: Mapping[str, str] = specs.find_kernel_specs()
+        return folders
 
-    def find(self, name: str) -> KernelSpec:
-        with without_warnings():
-            return self._manager.get_kernel_spec(name)
 
-    def folders(self) -> Mapping[str, str]:
-        """Folders of the kernelspecs by name."""
-        with without_warnings():
-            folders: Mapping[str, str] = self._manager.find_kernel_specs()
-            return folders
+def _startable(specs: KernelSpecManager, language: str | None) -> list[str]:
+    """Names of the kernels for a language that can be started; of all such kernels if it is None."""
+    return sorted(name for name in _folders(specs) if _fits(specs, name, language))
 
-    def startable(self, language: str | None) -> list[str]:
-        """Names of the kernels for a language that can be started; of all such kernels if it is None."""
-        return sorted(name for name in self.folders() if self._fits(name, language))
 
-    def _fits(self, name: str, language: str | None) -> bool:
-        try:
-            spec = self.find(name)
-            if _fault(spec):
-                return False
-            _check(name, spec)
-        except (NoSuchKernel, KernelStartError, *_UNUSABLE):
+def _fits(specs: KernelSpecManager, name: str, language: str | None) -> bool:
+    try:
+        spec = _found(specs, name)
+        if _fault(spec):
             return False
-        return language is None or language_of(spec) == language_key(language)
+        _check(name, spec)
+    except (NoSuchKernel, KernelStartError, *_UNUSABLE):
+        return False
+    return language is None or language_of(spec) == language_key(language)
 
 
 def spec_manager() -> KernelSpecManager:
@@ -113,7 +107,8 @@ def spec_manager() -> KernelSpecManager:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Hide what jupyter_client warns of while it reads kernelspecs: those with keys that it does not know."""
+    """Hide jupyter_client's warnings of kernelspecs with keys that it does not know."""
+    # Under filterwarnings = error, a warning would be an error of the notebook.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -131,13 +126,13 @@ def _sentence(*clauses: str) -> str:
 
 
 def _fault(spec: KernelSpec) -> str | None:
-    """Check what Jupyter itself does not check."""
+    """Check the parts that Jupyter itself does not check."""
     if not all(isinstance(word, str) for word in spec.argv):
-        return "argv is no list of texts"
+        return "argv is not a list of strings"
     if not all(isinstance(text, str) for text in spec.env.values()):
-        return "env has values that are no texts"
+        return "env has values that are not strings"
     if not isinstance(spec.metadata.get("kernel_provisioner", {}), dict):
-        return "metadata.kernel_provisioner is no object"
+        return "metadata.kernel_provisioner is not an object"
     return None
 
 
@@ -152,7 +147,7 @@ def _check(name: str, spec: KernelSpec) -> None:
     if executable_of(spec.argv[0]) is None:
         raise KernelStartError(
             _sentence(
-                f"kernel {name!r} ({spec.resource_dir}) starts {spec.argv[0]!r}, which is not there or not executable",
+                f"kernel {name!r} ({spec.resource_dir}) starts {spec.argv[0]!r}, which is missing or not executable",
                 installation(name, spec.language, it="it again"),
             )
         )
@@ -171,14 +166,14 @@ def executable_of(command: str) -> str | None:
     return shutil.which(os.path.expanduser(command))  # noqa: PTH111  as a string: "x" is not "./x"
 
 
-def _missing(name: str, specs: _KernelSpecs, language: str | None) -> str:
-    installed = specs.folders()
-    if canonical_name(name) in installed:  # Jupyter passes over what it has no provisioner for
+def _missing(name: str, specs: KernelSpecManager, language: str | None) -> str:
+    installed = _folders(specs)
+    if canonical_name(name) in installed:  # Jupyter passes over kernels whose provisioner it lacks
         return _elsewhere(name, "a provisioner that is not installed")
-    fitting = specs.startable(language)
+    fitting = _startable(specs, language)
     return _sentence(
         f"no kernel named {name!r} is installed (installed: {listed(installed)})",
-        _remedy(_choice(fitting, installed), installation(name, language)),
+        ", or ".join(filter(None, [_choice(fitting, installed), installation(name, language)])),
     )
 
 
@@ -191,12 +186,8 @@ def _choice(fitting: Sequence[str], installed: Mapping[str, str]) -> str:
     return f"choose one of {which} with --experiment-kernel"
 
 
-def _remedy(choice: str, installing: str) -> str:
-    return ", or ".join(filter(None, [choice, installing]))
-
-
 def _elsewhere(name: str, provisioner: str) -> str:
     return (
-        f"kernel {name!r} asks for {provisioner}, but kernels are started on this machine; "
+        f"kernel {name!r} asks for {provisioner}, but experiments start kernels only on this machine; "
         "choose another with --experiment-kernel"
     )

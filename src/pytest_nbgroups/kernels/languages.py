@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 PYTHON = "python"
 
+# Jupyter refuses to install kernels with other names, such as "Python [Root]".
 _NAMES_THAT_JUPYTER_TAKES = re.compile(r"[a-z0-9._-]+", re.IGNORECASE)
 _PYTHON_2 = re.compile(r"python-?2")
 _VERSION = re.compile(r"[\s\d.]+$")
@@ -18,7 +19,7 @@ _VERSION = re.compile(r"[\s\d.]+$")
 class _Language:
     """A language whose kernel has a usual name and a usual way to install it."""
 
-    name: str
+    names: tuple[str, ...]
     kernels: tuple[str, ...]
     """Usual names of its kernels, without a version."""
     installs: str
@@ -28,28 +29,31 @@ class _Language:
 
 _LANGUAGES = (
     _Language(
-        name="bash",
+        names=("bash",),
         kernels=("bash",),
         installs="bash",
         command="pip install bash_kernel && python -m bash_kernel.install",
     ),
     _Language(
-        name="r", kernels=("ir", "r"), installs="ir", command="R -e 'IRkernel::installspec()'"
+        names=("r",), kernels=("ir", "r"), installs="ir", command="R -e 'IRkernel::installspec()'"
     ),
     _Language(
-        name="julia",
+        names=("julia",),
         kernels=("julia",),
         installs="",
         command="julia -e 'using IJulia; installkernel(\"Julia\")'",
     ),
     _Language(
-        name="typescript", kernels=("deno",), installs="deno", command="deno jupyter --install"
+        names=("typescript", "javascript"),
+        kernels=("deno",),
+        installs="deno",
+        command="deno jupyter --install",
     ),
     _Language(
-        name="javascript", kernels=("deno",), installs="deno", command="deno jupyter --install"
-    ),
-    _Language(
-        name="octave", kernels=("octave",), installs="octave", command="pip install octave_kernel"
+        names=("octave",),
+        kernels=("octave",),
+        installs="octave",
+        command="pip install octave_kernel",
     ),
 )
 
@@ -63,11 +67,11 @@ def language_key(spoken: str) -> str:
 def language_named_by(kernel: str) -> str | None:
     """The language for which a kernel of this name usually is: ``ir`` is for R; None if unknown."""
     stem = kernel.lower().partition("-")[0]  # "julia-1.11"
-    return next((each.name for each in _LANGUAGES if stem in each.kernels), None)
+    return next((each.names[0] for each in _LANGUAGES if stem in each.kernels), None)
 
 
 def installation(kernel: str, language: str | None, *, it: str = "it") -> str:
-    """Return how to install a kernel of this name for a language, as a clause; "" if it would not be what it is called."""
+    """Return how to install a kernel of this name for a language, as a clause; "" if it could not have that name."""
     spoken = language_key(language) if language else language_named_by(kernel) or PYTHON
     if spoken == PYTHON:
         return _of_python(kernel, it)
@@ -92,7 +96,7 @@ def installation_for(language: str) -> str:
 
 
 def _known(key: str) -> _Language | None:
-    return next((each for each in _LANGUAGES if each.name == key), None)
+    return next((each for each in _LANGUAGES if key in each.names), None)
 
 
 def listed(kernels: Iterable[str]) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _ALWAYS = frozenset({"status", "execute_input", "iopub_welcome"})
-"""Few, small, and what the end of a cell is known by."""
+"""Few and small, and they show the end of a cell."""
 _REPLACING = frozenset({"update_display_data", "comm_msg", "comm_close", "clear_output"})
-"""They change what is there already, so they take memory only until they are dealt with."""
+"""They replace what is there, so they take memory only until they are handed on."""
 _CUTTABLE = 2
 """A message of more than so many times the limit is not taken apart to keep its beginning."""
 _LATER_CELLS = 100
@@ -23,9 +23,9 @@ class LeftOut:
 
     over_limit_bytes: int = 0
     late_bytes: int = 0
-    """Of it there was room for this, but no time when the cell had to end."""
+    """Output for which there was room, but no time when the cell had to end."""
     lost_messages: int = 0
-    """What the kernel has dropped, having waited too long to be rid of it."""
+    """Messages that the kernel has dropped, because they had to wait too long."""
     refused_messages: int = 0
     """Messages that no notebook can hold, or that cannot be read."""
     refusals: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class OutputAllowance:
 
     limit_bytes: int
     _dropped_bytes: int = 0
-    """What the running cell has shown in vain."""
+    """Output of the running cell that was not kept."""
     _late_bytes: int = 0
     _earlier_bytes: int = 0
     """Kept of the cells before it."""
@@ -65,7 +65,7 @@ class OutputAllowance:
         kept = self._room(kind, size)
         if kind == "error":
             self._errors_bytes += kept
-        elif kind == "clear_output" and kept:  # nothing is missing of what is no longer shown
+        elif kind == "clear_output" and kept:  # what is no longer shown is not missing either
             self._kept_bytes = self._dropped_bytes = 0
         elif kind not in _ALWAYS | _REPLACING:
             self._kept_bytes += kept
@@ -82,12 +82,9 @@ class OutputAllowance:
             return size
         if kind == "error":
             return size if self._errors_bytes + size <= self.limit_bytes else 0
-        left = max(self._cell_bytes - self._kept_bytes, 0)
+        limit_bytes = max(self.limit_bytes - self._earlier_bytes, self.limit_bytes // _LATER_CELLS)
+        left = max(limit_bytes - self._kept_bytes, 0)
         return min(size, left) if size <= left or kind == "stream" else 0
-
-    @property
-    def _cell_bytes(self) -> int:
-        return max(self.limit_bytes - self._earlier_bytes, self.limit_bytes // _LATER_CELLS)
 
     def end_cell(self) -> LeftOut:
         """Return the outputs of the cell that were dropped, once."""

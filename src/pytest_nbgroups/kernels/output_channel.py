@@ -16,9 +16,7 @@ from queue import Empty
 from typing import Any
 
 import zmq
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
-from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.session import DELIM
 
 from pytest_nbgroups.core.codec import Count, rebuild
@@ -32,12 +30,12 @@ _HEADER, _PARENT, _CONTENT = 1, 2, 4
 _COUNT: Any = Count | None
 """Kind of an execution count."""
 _LEAP = 10
-"""By so much the number of a message exceeds the last one's only if some between them were lost."""
+"""Fewer missing numbers are no loss: messages on the other channels take numbers too."""
 SILENCE_S = 15.0
-"""A kernel that says no more for so long after a cell was done has lost the end of its outputs."""
+"""If a kernel is silent for so long after a cell was done, the end of its outputs is lost."""
 _LOOK_S = 1.0
 _TAIL = 10_000
-"""Characters of what was printed last in vain."""
+"""Characters that are kept of the last dropped text."""
 _REFUSALS = 3
 """Different reasons that are kept of why messages were refused: a loop may cause thousands."""
 
@@ -53,12 +51,13 @@ class _Waiting:
 
 
 class OutputChannel(AsyncZMQSocketChannel):
-    """Hands on what the running cell shows, within an allowance; see `begin_cell`."""
+    """Hands on the outputs of the running cell, within an allowance; see `begin_cell`."""
 
     allowance: OutputAllowance
 
     def __init__(self, socket: Any, session: Any, loop: Any = None) -> None:  # noqa: ANN401  as its base
         super().__init__(socket, session, loop)
+        # The same socket without asyncio: all that has arrived can be taken in one turn.
         self._direct: zmq.Socket[bytes] = zmq.Socket.shadow(socket.underlying)
         self._waiting: deque[_Waiting] = deque()
         self._request: str | None = None
@@ -66,29 +65,31 @@ class OutputChannel(AsyncZMQSocketChannel):
         self._last_dropped: list[bytes] | None = None
         self._last_cut = ""
         self._last_number: tuple[str, int] = "", 0
-        """Of the message that came last: what tells the sender, and its number with that."""
-        self._lost, self._has_ended, self._is_answered = 0, False, False
-        self._refused, self._refusals = 0, dict[str, None]()
+        """Sender of the last message, and the number that it gave to it."""
+        self.has_ended = False
+        """The kernel has reported the end of the cell's outputs: it is idle."""
+        self.is_answered = False
+        """The kernel has answered the request that runs the cell."""
+        self._lost, self._refused, self._refusals = 0, 0, dict[str, None]()
         self._turn_ends, self._hurry_at = 0.0, float("inf")
 
     def begin_cell(self) -> None:
         """Treat the following messages as output of another cell."""
         self.allowance.begin_cell()
         self._request, self._last_dropped, self._last_cut = None, None, ""
-        self._lost, self._has_ended, self._is_answered = 0, False, False
+        self._lost, self.has_ended, self.is_answered = 0, False, False
         self._hurry_at = float("inf")
 
     def end_cell(self) -> LeftOut:
         """Return the outputs that were dropped, once."""
-        lost, self._lost = self._lost, 0
-        refused, self._refused = self._refused, 0
-        reasons, self._refusals = tuple(self._refusals), {}
-        return replace(
+        left_out = replace(
             self.allowance.end_cell(),
-            lost_messages=lost,
-            refused_messages=refused,
-            refusals=reasons,
+            lost_messages=self._lost,
+            refused_messages=self._refused,
+            refusals=tuple(self._refusals),
         )
+        self._lost, self._refused, self._refusals = 0, 0, {}
+        return left_out
 
     def refuse(self, kind: str, error: Exception) -> None:
         """Count a message that nothing can be made of, and keep the reason."""
@@ -102,24 +103,14 @@ class OutputChannel(AsyncZMQSocketChannel):
 
     def cell_is_answered(self, request: str | None) -> None:
         """Take note of an answer; outputs of the cell may still be under way."""
-        self._is_answered |= request == self._request
-
-    @property
-    def is_answered(self) -> bool:
-        """Return whether the kernel has answered the request that runs the cell."""
-        return self._is_answered
-
-    @property
-    def has_ended(self) -> bool:
-        """Return whether the kernel has reported the end of the cell's outputs: it is idle."""
-        return self._has_ended
+        self.is_answered |= request == self._request
 
     def hurry(self, at: float) -> None:
         """From this moment of `time.monotonic` on, drop outputs to get to the end of the cell."""
         self._hurry_at = at
 
     def last_printed(self) -> str:
-        """The end of what was last printed in vain; empty if it came in one message above the limit."""
+        """The end of the last dropped text; empty if it came in one message above the limit."""
         if self._last_dropped is None:
             return self._last_cut
         frames, self._last_dropped = self._last_dropped, None  # a message can be verified once
@@ -145,12 +136,12 @@ class OutputChannel(AsyncZMQSocketChannel):
                 raise Empty
 
     async def _wait(self, timeout_s: float | None) -> bool:
-        """Return whether a message came. None is expected any more when the cell has ended and its kernel is silent."""
+        """Return whether a message came. After the cell's end, a silence of the kernel ends the wait."""
         begun, left_s = time.monotonic(), _LOOK_S if timeout_s is None else timeout_s
         while not await self.socket.poll(int(1000 * min(_LOOK_S, left_s))):
             waited_s = time.monotonic() - begun
             left_s = _LOOK_S if timeout_s is None else timeout_s - waited_s
-            if left_s <= 0 or (self._is_answered and waited_s >= SILENCE_S):
+            if left_s <= 0 or (self.is_answered and waited_s >= SILENCE_S):
                 return False
         return True
 
@@ -160,7 +151,7 @@ class OutputChannel(AsyncZMQSocketChannel):
             self._turn_ends = time.monotonic() + _TURN_S
 
     def _receive(self) -> None:
-        """Take what has come, but not for longer than a turn."""
+        """Take the messages that have come, but not for longer than a turn."""
         while time.monotonic() < self._turn_ends:
             try:
                 frames = self._direct.recv_multipart(flags=zmq.NOBLOCK)
@@ -185,7 +176,7 @@ class OutputChannel(AsyncZMQSocketChannel):
             self._remember(kind, frames, size)
 
     def _count(self, message_id: str) -> None:
-        """Notice what the kernel has dropped: Jupyter's Python kernels number what they send."""
+        """Notice messages that the kernel has dropped: Jupyter's Python kernels number them."""
         sender, _, number = message_id.rpartition("_")
         if number.isdecimal():
             last_sender, last = self._last_number
@@ -196,13 +187,13 @@ class OutputChannel(AsyncZMQSocketChannel):
 
     def _is_of_another_cell(self, kind: str, frames: list[bytes]) -> bool:
         """Return whether a thread of an earlier cell shows it, which nbclient would not look at."""
-        if self._request is None:  # nothing is asked yet but what the kernel is
+        if self._request is None:  # so far only the kernel's information was asked for
             return False
         if self.session.unpack(frames[_PARENT]).get("msg_id") != self._request:
             return True
         if kind == "status":
             state = self.session.unpack(frames[_CONTENT]).get("execution_state")
-            self._has_ended |= state == "idle"
+            self.has_ended |= state == "idle"
         return False
 
     def _next(self) -> _Waiting | None:
@@ -234,11 +225,12 @@ class OutputChannel(AsyncZMQSocketChannel):
     def _cut(self, content: dict[str, Any], kept: int) -> None:
         text = content.get("text", "")
         self._last_cut = text[-_TAIL:]
+        # The limit counts bytes, and text can hold lone surrogates, which UTF-8 has no bytes for.
         content["text"] = text.encode(errors="surrogatepass")[:kept].decode(errors="ignore")
 
 
 def _check_count(content: dict[str, Any]) -> None:
-    """Drop what is no number of an execution: a cell can change its kernel's, and records are strict."""
+    """Drop a count that is no number of an execution: a cell can change its kernel's, and records are strict."""
     if "execution_count" in content:
         try:
             rebuild(_COUNT, content["execution_count"])
@@ -249,8 +241,8 @@ def _check_count(content: dict[str, Any]) -> None:
 class AnswerChannel(AsyncZMQSocketChannel):
     """Notifies the channel of the outputs when a cell is done.
 
-    Whoever waits for a message while another is sent, as widgets do within a cell, is woken up to look again: sending
-    takes away the one sign that a message has come.
+    Sending, as widgets do within a cell, takes away the one sign that a message has come. A call that waits for a
+    message is therefore woken up to look again.
     """
 
     outputs: OutputChannel
@@ -283,7 +275,7 @@ class AnswerChannel(AsyncZMQSocketChannel):
         return message
 
     async def _is_there(self, end: float | None) -> bool:
-        """Return whether a message is; looks, and if need be once more when one comes, one is sent or the time is over."""
+        """Return whether a message is there, at once or when one arrives, another is sent or the time is over."""
         self._sent.clear()
         if await self.socket.poll(0):
             return True
@@ -302,14 +294,3 @@ def _reason(error: Exception) -> str:
     """``NotebookValidationError: data.text/plain: None is not valid under any of the given schemas``."""
     place = ".".join(map(str, getattr(error, "path", ())))
     return ": ".join(filter(None, [type(error).__name__, place, first_line(str(error))]))
-
-
-def open_client(manager: AsyncKernelManager, limit_bytes: int) -> AsyncKernelClient:
-    """A client of a kernel, connected, that keeps so much of what is shown."""
-    client = manager.client(context=manager.context)
-    client.iopub_channel_class = OutputChannel
-    client.shell_channel_class = AnswerChannel
-    client.iopub_channel.allowance = OutputAllowance(limit_bytes=limit_bytes)
-    client.shell_channel.outputs = client.iopub_channel
-    client.start_channels(stdin=False, hb=False)
-    return client

@@ -17,7 +17,7 @@ from pytest_nbgroups.core.errors import KernelHostError
 from pytest_nbgroups.kernel_host.client import KernelHost, KernelProcess
 from pytest_nbgroups.kernel_host.connection import NotForkedError
 from pytest_nbgroups.kernel_host.warm_start import Command, Wanted, command_of
-from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.kernels.launch import Launch
 
 
 class HostProvisioner(KernelProvisionerBase):
@@ -29,35 +29,21 @@ class HostProvisioner(KernelProvisionerBase):
 
     def __init__(
         self,
-        *,
         host: KernelHost,
-        log_path: Path | None,
+        launch: Launch,
+        *,
         scratch: Path | None,
-        holding: Holding,
-        preload: tuple[str, ...] | None,
-        prepare_timeout_s: float | None,
         **traits: Any,  # noqa: ANN401
     ) -> None:
-        """``scratch`` is a folder that goes with the kernel, whatever becomes of this process.
-
-        With ``preload`` a kernel is forked if that is possible, with these modules imported.
-        """
+        """``scratch`` is a folder that goes with the kernel, whatever becomes of this process."""
         super().__init__(**traits)
-        self._preload = preload
-        self._prepare_timeout_s = prepare_timeout_s
+        self._host = host
+        self._launch = launch
+        self._scratch = scratch
+        self.process: KernelProcess | None = None
         self.plainly: str | None = None
         """Why the kernel was not forked."""
         self.warning: str | None = None
-        self._holding = holding
-        self._host = host
-        self._log_path = log_path
-        self._scratch = scratch
-        self.process: KernelProcess | None = None
-
-    @property
-    def _manager(self) -> KernelManager:
-        assert isinstance(self.parent, KernelManager)  # noqa: S101  it made us
-        return self.parent
 
     @property
     def has_process(self) -> bool:
@@ -65,44 +51,48 @@ class HostProvisioner(KernelProvisionerBase):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
         """Write the connection file, build the command and the environment."""
+        manager = self.parent
+        assert isinstance(manager, KernelManager)  # noqa: S101  the caller
         extra_arguments = kwargs.pop("extra_arguments", [])
-        self._manager.write_connection_file()
-        self.connection_info = self._manager.get_connection_info()
-        command = self._manager.format_kernel_cmd(extra_arguments=extra_arguments)
+        manager.write_connection_file()
+        self.connection_info = manager.get_connection_info()
+        command = manager.format_kernel_cmd(extra_arguments=extra_arguments)
         return await super().pre_launch(cmd=command, **kwargs)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ANN401
-        """Start the kernel; of what Popen would take, only ``cwd`` and ``env`` are used."""
-        command, cwd = list(map(os.path.expanduser, cmd)), Path(kwargs.get("cwd") or Path.cwd())
-        env = {**kwargs["env"], **self._holding.env}
+        """Start the kernel; of the options, only ``env`` is used."""
+        launch = self._launch
+        command = list(map(os.path.expanduser, cmd))  # as jupyter_client's own launcher does
+        env = {**kwargs["env"], **launch.holding.env}
         start = partial(
             self._host.start,
             command,
-            cwd=cwd,
+            cwd=launch.cwd,
             env=env,
-            descriptors=self._holding.descriptors,
-            log_path=self._log_path,
+            descriptors=launch.holding.descriptors,
+            log_path=launch.log_path,
             scratch=self._scratch,
         )
         try:
-            self.process = await start(fork=await self._prepare(command, cwd, env))
+            self.process = await start(fork=await self._prepare(command, env))
         except NotForkedError as exc:
             self.plainly = str(exc)
             self.process = await start()
         return self.connection_info
 
-    async def _prepare(self, command: list[str], cwd: Path, env: Mapping[str, str]) -> Command:
+    async def _prepare(self, command: list[str], env: Mapping[str, str]) -> Command:
         """Raises NotForkedError, TimeoutError, KernelHostError."""
-        if self._preload is None:
+        launch = self._launch
+        if launch.preload is None:
             raise NotForkedError("experiment_kernel_start = plain")
         wanted = Wanted(
             command=command_of(command),
-            cwd=cwd,
+            cwd=launch.cwd,
             env=env,
-            preload=self._preload,
-            log_path=self._log_path,
+            preload=launch.preload,
+            log_path=launch.log_path,
         )
-        prepared = await self._host.prepare(wanted, timeout_s=self._prepare_timeout_s)
+        prepared = await self._host.prepare(wanted, timeout_s=launch.left_s())
         self.warning = prepared.warning
         if prepared.obstacle is not None:
             raise NotForkedError(prepared.obstacle)

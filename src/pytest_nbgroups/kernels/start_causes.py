@@ -24,7 +24,7 @@ def cause(tail: str, directory: Path, env: Mapping[str, str]) -> str:
 def _hidden_module(tail: str, directory: Path) -> str:
     for name, entry in importable(str(directory)):
         if name in sys.stdlib_module_names and str(directory / entry) in tail:
-            return f"; Python imported {entry} of the directory in the place of its own module {name!r}: rename it"
+            return f"; Python imported {entry} from the directory instead of its own module {name!r}: rename it"
     return ""
 
 

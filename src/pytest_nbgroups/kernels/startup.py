@@ -85,9 +85,8 @@ async def _hears_status(client: AsyncKernelClient, requests: set[str]) -> bool:
             heard = True
             if _is_idle_after(message, requests):
                 return True
-            if (
-                message["msg_type"] == "iopub_welcome"
-            ):  # the status was either sent before it, or comes now
+            # The status was sent before the welcome, or it comes now.
+            if message["msg_type"] == "iopub_welcome":
                 end = min(end, time.monotonic() + _STATUS_S)
     return heard
 
@@ -114,14 +113,9 @@ def silent(name: str, timeout_s: float, log: KernelLog) -> StartTimeoutError:
     return StartTimeoutError(f"kernel {name!r} did not answer within {limit}{log.quoted()}")
 
 
-def refused(name: str, exc: Exception) -> KernelStartError:
-    """The error for a kernel that the operating system does not start."""
-    return KernelStartError(f"kernel {name!r} cannot be started: {exc}")
-
-
 def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
-        if sys.platform != "win32":  # there the option means something else
+        if sys.platform != "win32":  # there, it allows to bind a port in use
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -41,7 +41,7 @@ def test_ipykernel_names_files_so(source: str) -> None:
 )
 def test_a_cell_has_a_number(text: str, told: str) -> None:
     """In the forms of SyntaxError, warnings, tracebacks and pdb; of equal cells the last one."""
-    assert named(text, SOURCES) == told
+    assert named(text, SOURCES, {}) == told
 
 
 def notebook() -> NotebookNode:
@@ -91,4 +91,4 @@ def test_other_failures_stay() -> None:
 @pytest.mark.parametrize("text", ["x" * 400_000, '"' * 400_000, "ipykernel_1/" * 30_000])
 def test_a_long_word_takes_no_time(text: str) -> None:
     """A search that begins anew at each character would take hours."""
-    assert named(text, SOURCES) == text
+    assert named(text, SOURCES, {}) == text

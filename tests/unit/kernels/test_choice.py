@@ -121,7 +121,7 @@ def test_a_language_without_a_kernel(
     with pytest.raises(KernelStartError) as caught:
         choose(metadata, option="python3")
     assert str(caught.value).startswith(
-        "the notebook is in R and names no kernel, and none for R is installed (installed: python3); "
+        "the notebook is in R and names no kernel, and no kernel for R is installed (installed: python3); "
         "install one with: R -e 'IRkernel::installspec()'; --experiment-kernel python3 is for python, "
     )
 

@@ -119,11 +119,11 @@ def test_what_jupyter_warns_of_is_not_shown(
     ("fields", "fault"),
     [
         ({"metadata": "x"}, "The 'metadata' trait"),
-        ({"metadata": {"kernel_provisioner": "x"}}, "metadata.kernel_provisioner is no object"),
+        ({"metadata": {"kernel_provisioner": "x"}}, "metadata.kernel_provisioner is not an object"),
         ({"language": 3}, "The 'language' trait"),
         ({"argv": None}, "The 'argv' trait"),
-        ({"argv": ["python", 1]}, "argv is no list of texts"),
-        ({"env": {"A": 1}}, "env has values that are no texts"),
+        ({"argv": ["python", 1]}, "argv is not a list of strings"),
+        ({"env": {"A": 1}}, "env has values that are not strings"),
     ],
 )
 def test_a_malformed_kernelspec_is_named(
@@ -141,7 +141,7 @@ def test_a_malformed_kernelspec_is_named(
 def test_a_missing_executable_is_named(install: Install) -> None:
     """The environment that a kernelspec points to may have been deleted."""
     install("mine", ["/gone/bin/python", "-m", "ipykernel_launcher"])
-    with pytest.raises(KernelStartError, match=r"'/gone/bin/python', which is not there"):
+    with pytest.raises(KernelStartError, match=r"'/gone/bin/python', which is missing"):
         find_kernel_spec("mine")
 
 
@@ -149,7 +149,7 @@ def test_an_executable_that_cannot_be_executed_is_named(install: Install, tmp_pa
     """A file without permission is no better than none."""
     (tmp_path / "program").touch(mode=0o600)
     install("mine", [str(tmp_path / "program")])
-    with pytest.raises(KernelStartError, match="not there or not executable"):
+    with pytest.raises(KernelStartError, match="missing or not executable"):
         find_kernel_spec("mine")
 
 

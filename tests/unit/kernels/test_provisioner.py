@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pytest_nbgroups.core.errors import KernelHostError
 from pytest_nbgroups.kernel_host.connection import NotForkedError
 from pytest_nbgroups.kernel_host.warm_start import ForkReadiness
 from pytest_nbgroups.kernels.holding import Holding
+from pytest_nbgroups.kernels.launch import Launch
 from pytest_nbgroups.kernels.provisioner import HostProvisioner
 
 COMMAND = [sys.executable, "-m", "ipykernel_launcher", "-f", "connection.json"]
@@ -62,18 +64,20 @@ class Host:
 
 
 def provisioner(host: Any, *, preload: tuple[str, ...] | None = ()) -> HostProvisioner:
-    return HostProvisioner(
-        host=host,
+    launch = Launch(
+        name="python3",
+        cwd=Path("/repo"),
+        env={},
         log_path=None,
-        scratch=None,
         holding=Holding(env={"CUDA_VISIBLE_DEVICES": "GPU-1"}, descriptors=(7,)),
         preload=preload,
-        prepare_timeout_s=5.0,
+        ends_at=time.monotonic() - 1,
     )
+    return HostProvisioner(host, launch, scratch=Path("/tmp/kernel"))  # noqa: S108  nothing is written
 
 
 def launch(made: HostProvisioner) -> None:
-    asyncio.run(made.launch_kernel(COMMAND, cwd="/repo", env={"CUDA_VISIBLE_DEVICES": "0"}))
+    asyncio.run(made.launch_kernel(COMMAND, env={"CUDA_VISIBLE_DEVICES": "0"}))
 
 
 def test_a_kernel_is_forked() -> None:
@@ -83,7 +87,7 @@ def test_a_kernel_is_forked() -> None:
     launch(made)
     (start,) = host.starts
     assert start["fork"] is not None
-    assert host.asked == [(("numpy",), 5.0)]
+    assert host.asked == [(("numpy",), 0.0)]
     assert (start["cwd"], start["descriptors"]) == (Path("/repo"), (7,))
     assert start["env"] == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
     assert (made.plainly, made.warning) == (None, None)
@@ -128,7 +132,7 @@ def test_the_end_of_a_kernel() -> None:
         assert await made.poll() == 0
         assert await made.wait() == 0
         await made.send_signal(signal.SIGINT)
-        await made.launch_kernel(COMMAND, cwd="/repo", env={})
+        await made.launch_kernel(COMMAND, env={})
         await made.terminate()
         assert await made.poll() == 3
         assert await made.wait() == 3

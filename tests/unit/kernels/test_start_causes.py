@@ -28,5 +28,5 @@ def test_a_module_that_is_imported_in_the_place_of_pythons(tmp_path: Path) -> No
     assert cause(tail, tmp_path, {}) == ""
     tail = f'  File "{tmp_path}/types.py", line 1\nOSError: mine'
     assert cause(tail, tmp_path, {}) == (
-        "; Python imported types.py of the directory in the place of its own module 'types': rename it"
+        "; Python imported types.py from the directory instead of its own module 'types': rename it"
     )

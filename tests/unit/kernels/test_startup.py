@@ -17,7 +17,6 @@ from pytest_nbgroups.kernels.startup import (
     PortClashError,
     StartTimeoutError,
     ended_early,
-    refused,
     silent,
 )
 
@@ -175,11 +174,3 @@ def test_a_welcome_shortens_the_wait() -> None:
     assert len(client.requests) == 1
     assert len(client.timeouts) == 2
     assert client.timeouts[1] <= 0.05
-
-
-def test_a_refusal_of_the_system_is_passed_on() -> None:
-    """The reason is the system's own."""
-    reason = FileNotFoundError(2, "No such file or directory", "/gone")
-    assert str(refused("mine", reason)) == (
-        "kernel 'mine' cannot be started: [Errno 2] No such file or directory: '/gone'"
-    )
