@@ -130,7 +130,7 @@ def test_what_can_never_fit(tree: Tree) -> None:
     )
     assert lines[:2] == [
         reason,
-        "it would wait for itself: its directory is in use by Outer, inside which this run is",
+        "it would wait for itself: its directory is in use by Outer, and this run is inside Outer",
     ]
     assert lines[2].startswith("1 ")
     assert f"E   {reason}" in lines
@@ -172,7 +172,7 @@ def test_two_that_run_each_other(tree: Tree) -> None:
     assert told_by[refused] == [
         (
             f"failed it would wait for itself: its directory is in use by {waited}, which waits for "
-            f"the end of {refused}, inside which this run is; let only one of them run the other"
+            f"the end of {refused}, and this run is inside {refused}; let only one of them run the other"
         ),
     ]
     *lines, outcome = told_by[waited]

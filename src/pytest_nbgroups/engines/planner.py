@@ -37,7 +37,7 @@ class MachineState:
 
 
 class Planner:
-    """Decides with what is known. Its methods may be called from any thread."""
+    """Decides with the knowledge of a session. Its methods may be called from any thread."""
 
     def __init__(self, knowledge: Knowledge, settings: Settings) -> None:
         self.knowledge = knowledge
@@ -52,29 +52,24 @@ class Planner:
         return self.knowledge.estimates.get(experiment)
 
     def need(self, experiment: str, resources: Resources) -> Need:
-        """Return what a run of the experiment would be granted now."""
+        """Return the resources that a run of the experiment would be granted now."""
         return need_of(resources, self.estimate(experiment), self.budget, self.knowledge.slow_start)
 
     def refusal(self, resources: Resources) -> Fate:
-        """Return what becomes of an experiment whose resources can never be granted here.
+        """Return the fate of an experiment whose resources can never be granted here.
 
         A machine that is too small is a reason to skip. A lender that holds too little is a fault in the
         lender's declaration, on any machine.
         """
-        if (fault := self._lacking(resources)) is not None:
-            return fails(fault)
+        if (lender := self.budget.lender) is not None:
+            default_bytes = self.knowledge.slow_start.default_bytes
+            if (fault := lacking(resources, lender, default_ram_bytes=default_bytes)) is not None:
+                return fails(fault)
         if (reason := unmet(resources, self.budget)) is None:
             return RUNS
         if self.settings.unmet == "skip":
             return skipped(reason)
         return fails(f"{reason} (experiment_unmet = fail)")
-
-    def _lacking(self, resources: Resources) -> str | None:
-        lender = self.budget.lender
-        if lender is None:
-            return None
-        default_bytes = self.knowledge.slow_start.default_bytes
-        return lacking(resources, lender, default_ram_bytes=default_bytes)
 
     def job(self, experiment: str, resources: Resources) -> Job:
         estimate = self.estimate(experiment)
@@ -172,18 +167,17 @@ class Planner:
         """Return why a claim must not wait at all."""
         lender = self.budget.lender
         if lender is not None and all(holder.ticket != lender.ticket for holder in holders):
-            return f"{name_of(lender)}, inside which this run is, no longer holds its lease"
+            return f"this run is inside {name_of(lender)}, which no longer holds its lease"
         if (circle := waits_for_itself(claim, holders, ahead)) is not None:
             user, ancestor = map(name_of, circle)
-            inside = f"{ancestor}, inside which this run is"
+            used = f"it would wait for itself: its directory is in use by {user}"
+            inside = f"and this run is inside {ancestor}"
             if circle[0] == circle[1]:
-                return f"it would wait for itself: its directory is in use by {inside}"
-            return (
-                f"it would wait for itself: its directory is in use by {user}, which waits for the "
-                f"end of {inside}; let only one of them run the other"
-            )
-        if (used := self._used_elsewhere(claim, holders, ahead)) is not None:
-            what = describe(used, now=time.time())
+                return f"{used}, {inside}"
+            waits = f"which waits for the end of {ancestor}"
+            return f"{used}, {waits}, {inside}; let only one of them run the other"
+        if (busy := self._used_elsewhere(claim, holders, ahead)) is not None:
+            what = describe(busy, now=time.time())
             return f"{what}; run it after that, or set experiment_busy = wait"
         return None
 
@@ -208,9 +202,11 @@ class Planner:
         if self._reason_not_to_wait(claim, state.holders, state.waiting) is not None:
             return "start"  # to be refused, and reported, at once
         tickets = {c.nodeid for c in (*state.holders, *state.waiting) if c.session == claim.session}
+        # A worker that was sent a claim needs some time to make its ticket, which the pool would show.
         sent = [other for other in ours if other.nodeid not in tickets]
         if self._admits(claim, state.holders, [*state.waiting, *sent], state.gpus, state.memory):
             return "start"
+        # If it would start with the machine for this session alone, it waits for others.
         own_holders = [c for c in state.holders if c.session == claim.session]
         own_waiting = [c for c in state.waiting if c.session == claim.session]
         unused = idle(self.budget.gpus)

@@ -69,4 +69,4 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Release what the engine holds. No order is running by then."""
+        """Release all resources of the engine. No order is running by then."""

@@ -1,4 +1,4 @@
-"""This machine, as one session uses it: its lease pool, and readings of what is in use."""
+"""This machine, as one session uses it: its lease pool, and readings of its use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ThisMachine:
         return cls(LeasePool(default_folder(os.environ)))
 
     def state(self, budget: Budget) -> MachineState:
-        """Read what is held and used now. Raises LeaseError if the pool cannot be used."""
+        """Read the current leases and use. Raises LeaseError if the pool cannot be used."""
         snapshot = self.pool.snapshot()
         return MachineState(
             holders=snapshot.holders,

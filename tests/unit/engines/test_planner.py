@@ -64,11 +64,11 @@ def test_too_little(policy: Literal["skip", "fail"]) -> None:
 @pytest.mark.parametrize(
     ("place", "holders", "reason"),
     [
-        ("/i", [], "Outer, inside which this run is, no longer holds its lease"),
+        ("/i", [], "this run is inside Outer, which no longer holds its lease"),
         (
             "/o::notebooks",
             [OUTER],
-            "it would wait for itself: its directory is in use by Outer, inside which this run is",
+            "it would wait for itself: its directory is in use by Outer, and this run is inside Outer",
         ),
         (
             "/b",
@@ -79,7 +79,7 @@ def test_too_little(policy: Literal["skip", "fail"]) -> None:
             ],
             (
                 "it would wait for itself: its directory is in use by B, which waits for the end of "
-                "Outer, inside which this run is; let only one of them run the other"
+                "Outer, and this run is inside Outer; let only one of them run the other"
             ),
         ),
     ],
