@@ -43,24 +43,23 @@ class Artifacts:
                 old.unlink(missing_ok=True)
 
     def make_room(self, path: Path) -> None:
-        """Create the parent folders of an artifact's path. Raises OSError.
-
-        Never follows a link, which could lead to the user's notebooks.
-        """
+        """Create the parent folders of an artifact's path. Raises OSError, also for a link."""
         self._check_inside(path)
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def _check_inside(self, path: Path) -> None:
+        # A link could lead to the user's notebooks, which are never modified.
         parts = path.parent.relative_to(self.folder).parts
         folders = [self.folder.joinpath(*parts[: n + 1]) for n in range(len(parts))]
         if link := next((folder for folder in folders if folder.is_symlink()), None):
-            reason = f"{link} is a link, and nothing is written outside of the artifacts; remove it"
+            reason = f"{link} is a link, which could lead out of the artifacts folder; remove it"
             raise OSError(errno.ELOOP, reason)
         if ".." in parts:
             raise OSError(errno.EINVAL, f"{path} leads out of the artifacts folder")
 
     def prepare(self) -> None:
-        """Create the folder, ignored by git. A folder that is there is left as it is. Raises OSError."""
+        """Create the folder, ignored by git; an existing one stays as it is. Raises OSError."""
+        # Results must not end up in a commit, but a user's own rules stay.
         if not self.folder.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / ".gitignore", "*\n")
@@ -75,19 +74,18 @@ def has_content(path: Path) -> bool:
 
 
 def write_atomically(path: Path, *texts: str) -> None:
-    """Write UTF-8 so that a reader sees the old file or the new one whole. Raises OSError.
-
-    Text that UTF-8 cannot encode, for example half of an emoji, is written as a JSON escape.
-    """
+    """Write UTF-8 so that a reader sees the old file or the new one whole. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, because a rename across file systems is not atomic; without the file's own name,
+    # which can be as long as a name can be.
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
             for text in texts:
-                for start in range(
-                    0, len(text), _PIECE
-                ):  # in pieces: encoding all at once would hold a second copy in memory
+                # In pieces: encoding all at once would hold a second copy in memory.
+                for start in range(0, len(text), _PIECE):
                     piece = text[start : start + _PIECE]
+                    # Half of an emoji, which UTF-8 cannot encode, becomes a JSON escape.
                     file.write(piece.encode("utf-8", errors="backslashreplace"))
         temporary.replace(path)
     except BaseException:

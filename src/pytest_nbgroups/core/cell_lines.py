@@ -93,12 +93,10 @@ class CellText:
     def _origins(self) -> Sequence[Sequence[int]]:
         """The source line of each of the kernel's lines, for each way to join commands.
 
-        Only a tokenizer can distinguish a continued command from text that looks like one. The first
-        way joins all. If there are too many ways, they end early, and later lines stay unknown.
+        The first way joins all. If there are too many ways, they end early, and later lines stay unknown.
         """
-        if (
-            "\\\n" not in self.source or "\r" in self.source
-        ):  # IPython joins at these two characters alone
+        # IPython joins lines only at a backslash with a bare line feed.
+        if "\\\n" not in self.source or "\r" in self.source:
             return [range(self.leading + 1, len(self.lines) + 1)]
         ways: list[list[int]] = [[]]
         resumes = [0]
@@ -106,6 +104,7 @@ class CellText:
             takes = [way for way, at in zip(ways, resumes, strict=True) if at <= index]
             for way in takes:
                 way.append(index)
+            # Only a tokenizer can distinguish a continued command from text that looks like one.
             if line.endswith("\\") and _CONTINUED.fullmatch(line):
                 ways = [*map(list, takes), *ways]
                 resumes = [self._continued_until(index) + 1] * len(takes) + resumes

@@ -35,7 +35,7 @@ class Bounds:
 
 
 _LIMIT = 2**63
-"""Below it, whoever computes with a number need not look where it comes from."""
+"""Below it, arithmetic is safe for a number from any source."""
 
 Count: TypeAlias = Annotated[int, Bounds(least=0, below=_LIMIT)]
 Position: TypeAlias = Annotated[int, Bounds(least=1, below=_LIMIT)]
@@ -49,7 +49,7 @@ JSON_TYPES: Mapping[Any, str] = {
     Path: "string",
     types.NoneType: "null",
 }
-"""What JSON schemas and our messages call the plain types."""
+"""Names of the plain types in JSON schemas and in messages."""
 _JSON_SCALARS = frozenset({bool, float, int, str, types.NoneType})
 
 
@@ -81,28 +81,29 @@ def rebuild(kind: type[T], data: object) -> T:
 
 
 def departure(place: str, expected: str, value: object) -> str:
-    """``need.cpus: expected number, got "2"``: the text for a value that is not as it must be."""
+    """Render ``need.cpus: expected number, got "2"`` for a wrong value."""
     try:
         text = json.dumps(value, default=repr)
-    except RecursionError:  # what could be read may be too deep to be written
+    except RecursionError:  # json reads deeper values than it writes
         text = "..."
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return f"{place or 'the whole'}: expected {expected}, got {shown}"
 
 
 def listed(choices: Iterable[object]) -> str:
-    """``passed, skipped``."""
+    """Render ``passed, skipped``."""
     return ", ".join(map(str, choices))
 
 
 class _DepartureError(Exception):
-    """A value is not as annotated. Its place is put together on the way up, so success costs nothing."""
+    """A value is not as annotated."""
 
     def __init__(self, expected: str, value: object = MISSING) -> None:
         self.expected = expected
         self.value = value
         self.place = ""
 
+    # The place is put together on the way up, so that success costs nothing.
     def inside(self, step: str) -> _DepartureError:
         separator = "." if self.place and not self.place.startswith("[") else ""
         self.place = f"{step}{separator}{self.place}"
@@ -116,7 +117,7 @@ class _DepartureError(Exception):
 
 @cache
 def _reader(hint: Any) -> _Reader:  # noqa: ANN401  an annotation
-    """Make the function that reads values of an annotation, once: tickets are read very often."""
+    # Made once for each annotation: tickets of the lease pool are read very often.
     if dataclasses.is_dataclass(hint):
         return _dataclass_reader(typing.cast("type", hint))
     if make := _COMPOSED.get(typing.get_origin(hint)):
@@ -125,7 +126,7 @@ def _reader(hint: Any) -> _Reader:  # noqa: ANN401  an annotation
         return _choice_reader({member.value: member for member in hint})
     if issubclass(hint, Path):
         return lambda value: Path(_text(value))
-    return _number_reader if hint is float else _plain_reader(hint)
+    return _plain_reader(hint)
 
 
 def _dataclass_reader(cls: type) -> _Reader:
@@ -154,8 +155,7 @@ def _dataclass_reader(cls: type) -> _Reader:
     return read
 
 
-def _mapping_reader(_key: object, kind: object) -> _Reader:
-    """JSON has no keys but texts."""
+def _mapping_reader(_key: object, kind: object) -> _Reader:  # in JSON every key is a text
     reader = _reader(kind)
 
     def read(value: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -167,7 +167,6 @@ def _mapping_reader(_key: object, kind: object) -> _Reader:
 
 
 def _tuple_reader(*kinds: object) -> _Reader:
-    """Of any length for ``tuple[int, ...]``, else of that of the annotation."""
     is_open = kinds[1:] == (...,)
     readers = repeat(_reader(kinds[0])) if is_open else [_reader(kind) for kind in kinds]
 
@@ -235,11 +234,10 @@ def _bounded_reader(kind: object, bounds: Bounds) -> _Reader:
 
 
 def _plain_reader(kind: type) -> _Reader:
-    """For a plain type itself: True is no number, and a subclass never comes from JSON."""
-    name = JSON_TYPES[kind]
+    name, kinds = JSON_TYPES[kind], {kind, int} if kind is float else {kind}
 
     def read(value: Any) -> Any:  # noqa: ANN401
-        if type(value) is kind:
+        if type(value) in kinds:  # not isinstance: True is not a number
             return value
         raise _DepartureError(name, value)
 
@@ -247,12 +245,6 @@ def _plain_reader(kind: type) -> _Reader:
 
 
 _text = _plain_reader(str)
-
-
-def _number_reader(value: Any) -> float:  # noqa: ANN401
-    if type(value) in {int, float}:
-        return typing.cast("float", value)
-    raise _DepartureError("number", value)
 
 
 _COMPOSED: Mapping[Any, Callable[..., _Reader]] = {
@@ -263,4 +255,4 @@ _COMPOSED: Mapping[Any, Callable[..., _Reader]] = {
     types.UnionType: _union_reader,
     typing.Union: _union_reader,
 }
-"""Origin of an annotation -> what makes its reader of its arguments."""
+"""Origin of an annotation -> function that makes a reader from its arguments."""

@@ -15,19 +15,6 @@ from pytest_nbgroups.core.codec import departure, listed, plain, rebuild
 from pytest_nbgroups.core.errors import DataError
 from pytest_nbgroups.core.model import ExperimentResult, NotebookResult
 
-__all__ = [
-    "CellStarted",
-    "Emit",
-    "Event",
-    "ExperimentFinished",
-    "ExperimentStarted",
-    "ExperimentWaiting",
-    "NotebookFinished",
-    "NotebookStarted",
-    "from_dict",
-    "to_dict",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentWaiting:

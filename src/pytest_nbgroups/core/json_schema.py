@@ -35,7 +35,7 @@ def json_schema(cls: type, without: Collection[str] = ()) -> JsonSchema:
     hints = typing.get_type_hints(cls, include_extras=True)
     texts = _field_texts(cls)
     properties = {
-        field.name: _with_text(_schema(hints[field.name]), texts, field.name)
+        field.name: {**_schema(hints[field.name]), **texts.get(field.name, {})}
         for field in dataclasses.fields(cls)
         if field.name not in without
     }
@@ -46,10 +46,6 @@ def json_schema(cls: type, without: Collection[str] = ()) -> JsonSchema:
         "properties": properties,
         "required": list(properties),
     }
-
-
-def _with_text(schema: JsonSchema, texts: Mapping[str, str], name: str) -> JsonSchema:
-    return {**schema, "description": texts[name]} if name in texts else schema
 
 
 def _schema(hint: Any) -> JsonSchema:  # noqa: ANN401  an annotation
@@ -93,23 +89,23 @@ _COMPOSED: Mapping[Any, Callable[..., JsonSchema]] = {
 
 
 @cache
-def _field_texts(cls: type) -> dict[str, str]:
-    """The docstring below each field that has one; of the class itself, not of its bases."""
+def _field_texts(cls: type) -> dict[str, JsonSchema]:
+    """Return the description of each field with a docstring, of the class itself and not of its bases."""
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     except (OSError, TypeError):  # a packed application may lack the source
         return {}
-    texts = {}
+    texts: dict[str, JsonSchema] = {}
     for field, text in pairwise(typing.cast("ast.ClassDef", tree).body):
         match field, text:
             case (
                 ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(said))),
+                ast.Expr(value=ast.Constant(value=str(docstring))),
             ):
-                texts[name] = _as_json(said)
+                texts[name] = {"description": _as_json(docstring)}
     return texts
 
 
 def _as_json(text: str) -> str:
-    """In one line, with JSON's word for None, and Markdown's quotes."""
+    """Render a docstring in one line, with ``null`` for None and Markdown's quotes."""
     return re.sub(r"\bNone\b", "null", " ".join(text.split())).replace("``", "`")

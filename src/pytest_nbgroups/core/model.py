@@ -11,19 +11,6 @@ from pathlib import Path
 from pytest_nbgroups.core.codec import Count, Position
 from pytest_nbgroups.core.resources import Estimate, Lease, Resources, Usage
 
-__all__ = [
-    "CellReference",
-    "Experiment",
-    "ExperimentOutcome",
-    "ExperimentResult",
-    "Failure",
-    "FailureKind",
-    "Notebook",
-    "NotebookOutcome",
-    "NotebookResult",
-]
-
-
 SUFFIX = ".ipynb"
 """Suffix of a notebook's file."""
 DECLARATION_FILE = "experiment.toml"
@@ -216,10 +203,11 @@ class ExperimentResult:
 
     @property
     def usage(self) -> Usage | None:
-        """Usage of all its notebooks, which run in turn: the highest peaks, the sum of CPU time."""
+        """Usage of all its notebooks: the highest peaks, the sum of CPU time."""
         used = [n.usage for n in self.notebooks if n.usage is not None]
         if not used:
             return None
+        # They run in turn, so the peaks do not add up.
         highest = max(used, key=lambda usage: usage.peak_bytes)
         gpu_bytes = [usage.gpu_bytes for usage in used if usage.gpu_bytes is not None]
         return Usage(

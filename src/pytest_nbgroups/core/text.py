@@ -27,7 +27,7 @@ def plain_text(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Escape what UTF-8 cannot express: a file name in another encoding holds surrogates."""
+    """Escape what UTF-8 cannot express, such as the surrogates in a file name of another encoding."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -44,7 +44,7 @@ def first_line(text: str, *, width: int = 300) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text; of one of more than ``width`` characters the beginning, how much is left out, and the end."""
+    """Shorten a text to ``width`` characters: its beginning, the amount left out, and its end."""
     if len(text) <= width:
         return text
     kept = max(0, width - _NOTE_WIDTH)

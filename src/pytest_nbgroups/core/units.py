@@ -64,7 +64,7 @@ def parse_size(value: object) -> Size:
 
 
 def _size(value: object) -> Size | None:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool):  # True is an int for Python
         return Size(value)
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     factor = _SIZE_FACTORS.get(match[2].upper() or "B") if match else None
@@ -102,12 +102,10 @@ class SizeUnit:
 
 
 def unit_of(size: Size) -> SizeUnit:
-    """The unit in which a size was declared.
-
-    Of a bare number of bytes it is a decimal unit in which that is a short number, else a binary one.
-    """
+    """Return the unit in which a size was declared."""
     if found := _SIZE.fullmatch(size.declared):
         return SizeUnit(found[2], " " if " " in size.declared else "")
+    # For a bare number of bytes: a decimal unit if the number is short in it, else a binary one.
     for step, name in ((10**8, "GB"), (10**6, "MB")):
         if size.bytes and size.bytes % step == 0:
             return SizeUnit(name)
@@ -130,7 +128,7 @@ def excess_texts(count: int, limit: Size) -> tuple[str, str]:
 
 
 def parse_duration(value: object) -> float:
-    """Read ``"90s"``, ``"30min"``, ``"1h30m"`` or a number of seconds; give seconds.
+    """Read ``"90s"``, ``"30min"``, ``"1h30m"`` or a number of seconds; return seconds.
 
     Raises ValueError with what is accepted for anything else, zero and negative ones included.
     """
@@ -166,7 +164,7 @@ def _sum_of_parts(text: str) -> float | None:
 
 def format_duration(seconds: float) -> str:
     """Render seconds for people: ``0.42s``, ``12.3s``, ``4m05s``, ``1h30m``."""
-    if seconds < 10:  # noqa: PLR2004  two decimals say something below ten seconds only
+    if round(seconds, 2) < 10:  # noqa: PLR2004  two decimals are of use below ten seconds only
         return f"{seconds:.2f}s"
     if round(seconds, 1) < 60:  # noqa: PLR2004
         return f"{seconds:.1f}s"

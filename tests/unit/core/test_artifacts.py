@@ -124,7 +124,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     artifacts = Artifacts(folder=tmp_path / "out")
     artifacts.prepare()
     (tmp_path / "out" / "notebooks").symlink_to(tmp_path / "experiments")
-    reason = f"{tmp_path / 'out' / 'notebooks'} is a link, and nothing is written outside of the artifacts; remove it"
+    reason = f"{tmp_path / 'out' / 'notebooks'} is a link, which could lead out of the artifacts folder; remove it"
     with pytest.raises(OSError, match=f"{re.escape(reason)}$"):
         artifacts.remove_earlier("Heart")
     with pytest.raises(OSError, match=f"{re.escape(reason)}$"):
