@@ -38,19 +38,19 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "blank": (b"\n \n", f"{FILE} is empty; save a notebook in it, remove it, or list it"),
     "no-notebook": (
         b'{"a": 1}',
-        f"{FILE} is JSON but no notebook: it has no nbformat number; restore it, or give it",
+        f"{FILE} is JSON but not a notebook: it has no nbformat number; restore it, or give it",
     ),
-    "a-list": (b"[]", f"{FILE} is JSON but no notebook: it has no nbformat number"),
+    "a-list": (b"[]", f"{FILE} is JSON but not a notebook: it has no nbformat number"),
     "binary": (bytes(range(256)), f"{FILE} is not UTF-8 text"),
     "latin-1": ('{"nbformat": 4, "é": 1}'.encode("latin-1"), f"{FILE} is not UTF-8 text"),
-    "conflict": (CONFLICT.encode(), f"{FILE} holds a merge conflict (line 3: <<<<<<<); resolve it"),
+    "conflict": (CONFLICT.encode(), f"{FILE} has a merge conflict (line 3: <<<<<<<); resolve it"),
     "lfs": (
         b"version https://git-lfs.github.com/spec/v1\noid x\n",
         f"{FILE} is a Git LFS pointer;",
     ),
     "null": (
         b'{"nbformat": 4, "nbformat_minor": 5, "metadata": null, "cells": []}',
-        f"{FILE} is no valid notebook of format 4: metadata is null, expected an object;",
+        f"{FILE} is not a valid notebook of format 4: metadata is null, expected an object;",
     ),
     "truncated": (b'{"nbformat": 4, "cells": [', f"{FILE} is not JSON ("),
     "deep": (b"[" * 100_000, f"{FILE} is not JSON ("),
@@ -60,9 +60,9 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     ),
     "odd-cell": (
         b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
-        f"{FILE} is no valid notebook of format 4: ",
+        f"{FILE} is not a valid notebook of format 4: ",
     ),
-    "format-99": (b'{"nbformat": 99, "cells": []}', f"{FILE} is no valid notebook of format 99"),
+    "format-99": (b'{"nbformat": 99, "cells": []}', f"{FILE} is not a valid notebook of format 99"),
 }
 KERNELS = {
     "unknown": "no kernel named 'nowhere' is installed (installed: gone, python3, quits); "

@@ -202,7 +202,7 @@ def test_a_notebook_deletes_its_directory(run: Finished) -> None:
     assert [printed(cell), printed(second)] == ["gone\n", "on\n"]
     assert run.outcomes("deletes-others") == ["passed", "failed"]
     assert run.failure("deletes-others")["message"] == (
-        "2-next.ipynb is not there any more; did an earlier notebook remove it, or is it a link to nowhere?"
+        "2-next.ipynb no longer exists; did an earlier notebook remove it, or is it a broken link?"
     )
 
 

@@ -39,7 +39,7 @@ def foreign_text(text: str) -> str | None:
     if found := _CONFLICT.search(text):
         line = text.count("\n", 0, found.start()) + 1
         return (
-            f"holds a merge conflict (line {line}: {found[1]}); resolve it, for example with "
+            f"has a merge conflict (line {line}: {found[1]}); resolve it, for example with "
             "nbdime mergetool, or restore the file with git checkout"
         )
     return None

@@ -101,12 +101,7 @@ def _output(output: object) -> Iterator[str]:
 
 
 def _kind(
-    holder: Mapping[str, Any],
-    key: str,
-    kind: type,
-    prefix: str = "",
-    *,
-    is_optional: bool = False,
+    holder: Mapping[str, Any], key: str, kind: type, prefix: str = "", *, is_optional: bool = False
 ) -> Iterator[str]:
     """Yield the fault of one field. Only the first fault is used, so later checks can rely on the type."""
     value = holder.get(key, _MISSING)

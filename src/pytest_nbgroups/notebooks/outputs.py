@@ -25,10 +25,8 @@ _TAIL = 100_000
 
 
 def joined_streams(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
-    """Join the pieces of printed output to one output each; the pieces do not change.
-
-    nbclient's ``coalesce_streams`` takes hours for a line of some megabytes.
-    """
+    """Join the pieces of printed output to one output each; the pieces do not change."""
+    # nbclient's coalesce_streams takes hours for a line of some megabytes.
     joined: list[NotebookNode] = []
     for (kind, _), group in groupby(outputs, key=lambda o: (o.output_type, o.get("name"))):
         pieces = list(group)
@@ -102,9 +100,9 @@ def left_out_warnings(where: str, left_out: LeftOut, limit: Size) -> Iterator[st
 def error_output_warnings(where: str, errors: Mapping[int, Sequence[str]]) -> Iterator[str]:
     """Return lines for the summary on errors in cells that passed.
 
-    ``where`` names experiment and notebook; ``errors`` are lines by index of the cell. A failing
-    hook can show the same error in every cell: the error gets a single line.
+    ``where`` names experiment and notebook; ``errors`` are lines by index of the cell.
     """
+    # A failing hook can show the same error in every cell: the error gets a single line.
     cells: dict[str, dict[int, None]] = {}
     for index, lines in errors.items():
         for line in lines:

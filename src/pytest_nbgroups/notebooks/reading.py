@@ -43,10 +43,10 @@ def read_notebook(path: Path) -> NotebookNode:
         if cell.cell_type != "code":
             cell.pop("outputs", None)  # no other cell has any
         elif SKIP_TAG in cell.metadata.get("tags", []):
-            cell.setdefault("outputs", [])
+            cell.setdefault("outputs", [])  # kept, because no run replaces them
             cell.setdefault("execution_count", None)  # a cell written by hand may lack both
         else:
-            cell.outputs, cell.execution_count = [], None
+            cell.outputs, cell.execution_count = [], None  # reports must show this run alone
     return notebook
 
 
@@ -54,7 +54,7 @@ def _text(path: Path) -> str:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or a device may never end
             raise NotebookError(
-                f"{path.name} is no file but a folder, a pipe or a device, or a link to one; "
+                f"{path.name} is not a file but a folder, a pipe or a device, or a link to one; "
                 "put the notebook in its place, or list it under exclude in experiment.toml"
             )
         data = path.read_bytes()
@@ -65,7 +65,7 @@ def _text(path: Path) -> str:
     if clause := foreign_bytes(data):
         raise NotebookError(f"{path.name} {clause}")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError as exc:
         raise NotebookError(
             f"{path.name} is not UTF-8 text ({exc.reason} at byte {exc.start}); "
@@ -78,7 +78,9 @@ def _missing(path: Path) -> str:
         return (
             f"{path.name} is a link of git-annex whose content is not here; run git annex get on it"
         )
-    return f"{path.name} is not there any more; did an earlier notebook remove it, or is it a link to nowhere?"
+    return (
+        f"{path.name} no longer exists; did an earlier notebook remove it, or is it a broken link?"
+    )
 
 
 def _json(text: str, path: Path) -> dict[str, Any]:
@@ -95,10 +97,10 @@ def _json(text: str, path: Path) -> dict[str, Any]:
     if isinstance(data, dict) and type(data.get("nbformat")) is int:
         return data
     if isinstance(data, dict) and "nbformat" in data:
-        clause = f"is no valid notebook: nbformat is {shown(data['nbformat'])}, expected a whole number; {_CORRECT}"
+        clause = f"is not a valid notebook: nbformat is {shown(data['nbformat'])}, expected a whole number; {_CORRECT}"
     else:
         clause = foreign_json(data) or (
-            "is JSON but no notebook: it has no nbformat number; restore it, or give it another suffix"
+            "is JSON but not a notebook: it has no nbformat number; restore it, or give it another suffix"
         )
     raise NotebookError(f"{path.name} {clause}")
 
@@ -111,23 +113,24 @@ def _check_format(data: dict[str, Any], path: Path) -> None:
     foreign = "cells" if major in _WITH_WORKSHEETS else "worksheets"
     if data.get(foreign):
         raise NotebookError(
-            f"{path.name} is no valid notebook of format {major}: it has {foreign}, as others have; "
-            "correct the number in nbformat, or restore it"
+            f"{path.name} is not a valid notebook of format {major}: it has {foreign}, which belong to "
+            "other formats; correct the number in nbformat, or restore it"
         )
     if major == _NEWEST and (fault := fault_of(data)):
         raise _invalid(path, major, fault)
 
 
 def _invalid(path: Path, major: int, fault: str) -> NotebookError:
-    return NotebookError(f"{path.name} is no valid notebook of format {major}: {fault}; {_CORRECT}")
+    return NotebookError(
+        f"{path.name} is not a valid notebook of format {major}: {fault}; {_CORRECT}"
+    )
 
 
 def _parse(text: str, major: int, path: Path) -> NotebookNode:
     import nbformat
 
-    with warnings.catch_warnings(), silenced():
-        # A missing or repeated cell id is fixed in memory and does no harm here.
-        warnings.simplefilter("ignore")
+    # nbformat warns of missing or repeated cell ids, which it fixes in memory: they do no harm here.
+    with warnings.catch_warnings(action="ignore"), silenced():
         try:
             notebook: NotebookNode = nbformat.reads(text, as_version=_NEWEST)
         except Exception as exc:
@@ -138,7 +141,7 @@ def _parse(text: str, major: int, path: Path) -> NotebookNode:
         raise _invalid(path, major, fault)
     if number := merge_conflict(notebook.cells):
         raise NotebookError(
-            f"{path.name} holds a merge conflict (marked in cell {number}), so that both sides would run; "
+            f"{path.name} has a merge conflict (marked in cell {number}), and both sides would run; "
             "resolve it, for example with nbdime mergetool"
         )
     return notebook

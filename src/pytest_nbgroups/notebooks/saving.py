@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,15 +76,15 @@ class ExecutedCopy:
     def _state(self) -> object:
         """Return a value that changes with a new output, or with a change of the last one."""
         return [
-            (cell.execution_count, len(cell.outputs), _content(cell.outputs[-1:]))
+            # With the content: an update replaces values inside the same output.
+            (
+                cell.execution_count,
+                len(cell.outputs),
+                [tuple(o.values()) for o in cell.outputs[-1:]],
+            )
             for cell in self._notebook.cells
             if cell.cell_type == "code"
         ]
-
-
-def _content(outputs: Iterable[NotebookNode]) -> list[tuple[object, ...]]:
-    """Return copies of the outputs to compare: an update replaces values inside the same output."""
-    return [tuple(output.values()) for output in outputs]
 
 
 def _with_joined_streams(cell: NotebookNode) -> NotebookNode:

@@ -39,11 +39,7 @@ def scan(experiment: Experiment) -> Hints:
 def code_sources(experiment: Experiment) -> Iterator[str]:
     """Return the code of all its notebooks, in any language, and of modules beside them. Never raises."""
     for notebook in experiment.notebooks:
-        content = _read(notebook.path)
-        for cell in _all_cells(content) if isinstance(content, dict) else ():
-            if isinstance(cell, dict) and cell.get("cell_type") == "code":
-                source = _text(cell.get("source", cell.get("input")))
-                yield source if len(source) <= _LONGEST_CELL else ""
+        yield from (source for _, _, source in _code_cells(_read(notebook.path)))
     for module in sorted(experiment.directory.glob("*.py")):
         with suppress(OSError, ValueError):
             if stat.S_ISREG(module.stat().st_mode):
@@ -67,9 +63,8 @@ def to_python(source: str) -> str:
 def _without_magics(code: str) -> str:
     if not set(code) & set("%!?"):
         return code
-    from IPython.core.inputtransformer2 import (
-        TransformerManager,
-    )  # takes 0.2 s, and often is not needed
+    # The import takes 0.2 s, and often is not needed.
+    from IPython.core.inputtransformer2 import TransformerManager
 
     transformer = TransformerManager()  # type: ignore[no-untyped-call]
     with warnings.catch_warnings(action="ignore"):  # of characters that may or may not end a line
@@ -81,12 +76,17 @@ def _cells(path: Path) -> Iterator[tuple[int, str]]:
     notebook = _read(path)
     if not isinstance(notebook, dict) or not _is_python(notebook.get("metadata")):
         return
-    for number, cell in enumerate(_all_cells(notebook), start=1):
-        if not isinstance(cell, dict) or cell.get("cell_type") != "code" or _is_skipped(cell):
-            continue
-        source = _text(cell.get("source", cell.get("input")))
-        if source.strip() and len(source) <= _LONGEST_CELL:
+    for number, cell, source in _code_cells(notebook):
+        if source.strip() and not _is_skipped(cell):
             yield number, source
+
+
+def _code_cells(notebook: object) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """Yield number, cell and source of each code cell; no source if it is too long."""
+    for number, cell in enumerate(_all_cells(notebook), start=1):
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            source = _text(cell.get("source", cell.get("input")))  # "input" before format 4
+            yield number, cell, source if len(source) <= _LONGEST_CELL else ""
 
 
 def _read(path: Path) -> object:
@@ -103,17 +103,18 @@ def _is_python(metadata: object) -> bool:
     """Return True for Python; also if there is no language: the notebook then runs as Python."""
     entries: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     kernelspec, language = entries.get("kernelspec"), entries.get("language_info")
-    said = [
+    given = [
         kernelspec.get("language") if isinstance(kernelspec, dict) else None,
         language.get("name") if isinstance(language, dict) else None,
     ]
-    names = [name.lower() for name in said if isinstance(name, str) and name]
+    names = [name.lower() for name in given if isinstance(name, str) and name]
     return all(name in {"ipython", "python"} for name in names)
 
 
-def _all_cells(notebook: dict[str, Any]) -> Iterator[object]:
-    """Return all cells; before format 4 they are in worksheets."""
-    for part in [notebook, *_items(notebook.get("worksheets"))]:
+def _all_cells(notebook: object) -> Iterator[object]:
+    """Yield all cells; before format 4 they are in worksheets."""
+    worksheets = notebook.get("worksheets") if isinstance(notebook, dict) else None
+    for part in [notebook, *_items(worksheets)]:
         if isinstance(part, dict):
             yield from _items(part.get("cells"))
 

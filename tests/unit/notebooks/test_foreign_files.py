@@ -41,8 +41,8 @@ def test_bytes_of_which_nothing_is_known(data: bytes) -> None:
     [
         ("<!DOCTYPE html>", "is a web page"),
         ("\n <!-- saved --> <!-- twice -->\n<HTML lang='en'>", "is a web page"),
-        ("{\n<<<<<<< HEAD\n}", "holds a merge conflict (line 2: <<<<<<<)"),
-        ("{\n\n>>>>>>> other\n", "holds a merge conflict (line 3: >>>>>>>)"),
+        ("{\n<<<<<<< HEAD\n}", "has a merge conflict (line 2: <<<<<<<)"),
+        ("{\n\n>>>>>>> other\n", "has a merge conflict (line 3: >>>>>>>)"),
     ],
 )
 def test_what_a_text_is(text: str, begins: str) -> None:

@@ -129,7 +129,7 @@ def test_an_empty_file_is_named(write: Write) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """It may have gone since the directory was listed."""
     assert fault(tmp_path / "1.ipynb") == (
-        "1.ipynb is not there any more; did an earlier notebook remove it, or is it a link to nowhere?"
+        "1.ipynb no longer exists; did an earlier notebook remove it, or is it a broken link?"
     )
 
 
@@ -167,7 +167,7 @@ def test_json_as_deep_as_a_pit_is_named(write: Write) -> None:
 def test_json_that_is_no_notebook_is_named(write: Write, content: str) -> None:
     """Every notebook has the number of its format."""
     assert fault(write(content)) == (
-        "1-load.ipynb is JSON but no notebook: it has no nbformat number; "
+        "1-load.ipynb is JSON but not a notebook: it has no nbformat number; "
         "restore it, or give it another suffix"
     )
 
@@ -253,7 +253,7 @@ def test_json_that_is_no_notebook_is_named(write: Write, content: str) -> None:
 def test_malformed_notebooks_are_named(write: Write, content: object, reason: str) -> None:
     """With the field, what is expected there, and what to do: Jupyter opens none of them."""
     assert fault(write(content)) == (
-        f"1-load.ipynb is no valid notebook of format 4: {reason}; "
+        f"1-load.ipynb is not a valid notebook of format 4: {reason}; "
         "correct it in a text editor, or restore it"
     )
 
@@ -262,7 +262,7 @@ def test_malformed_notebooks_are_named(write: Write, content: object, reason: st
 def test_a_number_of_the_format_that_is_none(write: Write, value: object, text: str) -> None:
     """It is a notebook all the same."""
     assert fault(write(document(nbformat=value))) == (
-        f"1-load.ipynb is no valid notebook: nbformat is {text}, expected a whole number; "
+        f"1-load.ipynb is not a valid notebook: nbformat is {text}, expected a whole number; "
         "correct it in a text editor, or restore it"
     )
 
@@ -288,7 +288,7 @@ def test_harmless_departures_are_read(write: Write, content: dict[str, Any]) -> 
 def test_what_nbformat_cannot_read_is_named(write: Write) -> None:
     """In its own words: an old format is checked by its converter alone."""
     assert fault(write({"nbformat": 3, "nbformat_minor": 0, "worksheets": [{}]})) == (
-        "1-load.ipynb is no valid notebook of format 3: nbformat cannot read it "
+        "1-load.ipynb is not a valid notebook of format 3: nbformat cannot read it "
         "(The notebook is invalid and is missing an expected key: cells); "
         "correct it in a text editor, or restore it"
     )
@@ -319,7 +319,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
         (
             '{\n<<<<<<< HEAD\n "cells": []\n=======\n "cells": []\n>>>>>>> branch\n}',
             (
-                "holds a merge conflict (line 2: <<<<<<<); resolve it, for example with nbdime mergetool, "
+                "has a merge conflict (line 2: <<<<<<<); resolve it, for example with nbdime mergetool, "
                 "or restore the file with git checkout"
             ),
         ),
@@ -367,7 +367,7 @@ def test_cells_that_mark_a_conflict(write: Write, marker: str) -> None:
     opening, closing = marker.format("<" * 7), marker.format(">" * 7)
     merged = document(code_cell(), markdown(opening), code_cell(), markdown(closing))
     assert fault(write(merged)) == (
-        "1-load.ipynb holds a merge conflict (marked in cell 2), so that both sides would run; "
+        "1-load.ipynb has a merge conflict (marked in cell 2), and both sides would run; "
         "resolve it, for example with nbdime mergetool"
     )
 
@@ -397,7 +397,7 @@ def test_cells_about_conflicts(write: Write, cells: list[Any]) -> None:
 def test_what_would_not_run_is_named(write: Write, content: object, foreign: str) -> None:
     """Cells where their format has none would be passed over, and the notebook would pass."""
     assert fault(write(content)) == (
-        f"1-load.ipynb is no valid notebook of {foreign}, as others have; "
+        f"1-load.ipynb is not a valid notebook of {foreign}, which belong to other formats; "
         "correct the number in nbformat, or restore it"
     )
 
@@ -416,7 +416,7 @@ def test_what_never_ends_is_named(tmp_path: Path, target: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "1-load.ipynb").symlink_to(target)
     assert fault(tmp_path / "1-load.ipynb") == (
-        "1-load.ipynb is no file but a folder, a pipe or a device, or a link to one; "
+        "1-load.ipynb is not a file but a folder, a pipe or a device, or a link to one; "
         "put the notebook in its place, or list it under exclude in experiment.toml"
     )
 
@@ -425,7 +425,7 @@ def test_what_never_ends_is_named(tmp_path: Path, target: str) -> None:
 def test_formats_that_nobody_can_read_are_named(write: Write, version: int) -> None:
     """With their number."""
     text = fault(write(document(nbformat=version)))
-    assert text.startswith(f"1-load.ipynb is no valid notebook of format {version}: ")
+    assert text.startswith(f"1-load.ipynb is not a valid notebook of format {version}: ")
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
