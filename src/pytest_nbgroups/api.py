@@ -18,7 +18,12 @@ from pytest_nbgroups.core.identity import session_id
 from pytest_nbgroups.core.model import SUFFIX, Experiment, ExperimentResult
 from pytest_nbgroups.core.settings import ARTIFACTS_FOLDER, Deadlines, Settings
 from pytest_nbgroups.core.units import parse_duration
-from pytest_nbgroups.declarations.directory import Customization, read_experiments, read_pyproject
+from pytest_nbgroups.declarations.directory import (
+    Customization,
+    only_experiment,
+    read_experiments,
+    read_pyproject,
+)
 from pytest_nbgroups.declarations.listing import nested_experiments
 from pytest_nbgroups.engines.local import LocalEngine
 from pytest_nbgroups.engines.protocol import Order
@@ -101,7 +106,7 @@ def _report_wait(event: Event) -> None:
 
 
 def _with_surroundings(experiment: Experiment, env: Mapping[str, str]) -> Experiment:
-    """Put variables below its own, and name the experiments that lie below it."""
+    """Add the variables, which its own win over, and the experiments below it."""
     nested = nested_experiments(experiment.directory, lambda path: path.name.startswith("."))
     return replace(experiment, env={**env, **experiment.env}, nested=nested)
 
@@ -114,16 +119,10 @@ def _seconds(name: str, value: str | float | None) -> float | None:
 
 
 def _find(target: Path, settings: Settings) -> Experiment:
-    is_notebook = target.suffix == SUFFIX
-    directory = target.parent if is_notebook else target
+    directory = target.parent if target.suffix == SUFFIX else target
     if not directory.is_dir():
-        raise SelectionError(f"{directory}: there is no such directory")
+        raise SelectionError(f"{directory}: no such directory")
     found = read_experiments(
         directory, settings, customization=Customization(patterns=read_pyproject(settings.rootdir))
     )
-    matching = [e for e in found if not is_notebook or e.holds(target)]
-    if not matching:
-        raise SelectionError(f"{target}: no notebook to run")
-    if len(matching) > 1:
-        raise SelectionError(f"{target}: its notebooks are independent; name one of them")
-    return matching[0]
+    return only_experiment(found, target)

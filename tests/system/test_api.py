@@ -323,7 +323,7 @@ def test_arguments_are_named(tree: Tree) -> None:
     tree.notebook("fit", "1-load.ipynb", "1")
     with pytest.raises(ValueError, match=r"cell_timeout = -1: expected more than zero"):
         run_experiment("experiments/fit", rootdir=tree.root, cell_timeout=-1)
-    with pytest.raises(SelectionError, match="there is no such directory"):
+    with pytest.raises(SelectionError, match="no such directory"):
         run_experiment("experiments/nowhere", rootdir=tree.root)
     result = run_experiment("experiments/fit", rootdir=tree.root, env={"A": 1})  # type: ignore[dict-item]
     assert result.failure is not None

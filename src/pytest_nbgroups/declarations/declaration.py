@@ -85,7 +85,7 @@ class Declaration:
 
 
 def _without_other_gpus(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Remove GPUs of a lower declaration: whole GPUs and a share exclude each other, the upper counts."""
+    # Whole GPUs and a share exclude each other: the upper declaration decides for the lower one.
     dropped: set[str] = set()
     if _GPU_SHARE & upper.keys():
         dropped = _WHOLE_GPUS
@@ -221,5 +221,5 @@ def read_patterns(tool_table: object, *, source: str) -> dict[str, Declaration]:
 
 
 def specificity(pattern: str) -> tuple[bool, int]:
-    """Return the sort key of a name pattern: exact names last, then by the number of fixed characters."""
+    """Return the sort key of a pattern: by the number of fixed characters, exact names last."""
     return not re.search(r"[*?\[]", pattern), len(re.sub(r"\[[^\]]*\]|[*?]", "", pattern))

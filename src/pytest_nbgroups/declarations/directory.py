@@ -28,14 +28,6 @@ from pytest_nbgroups.declarations.rules import check_resources
 T = TypeVar("T")
 
 
-def _unchanged_notebooks(_path: Path, _notebooks: Sequence[Path]) -> Sequence[Path] | None:
-    return None
-
-
-def _unchanged_resources(_path: Path, _resources: Resources) -> Resources | None:
-    return None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Customization:
     """Declarations from outside a directory: patterns in pyproject.toml, and hooks.
@@ -44,8 +36,10 @@ class Customization:
     """
 
     patterns: Mapping[str, Declaration] = field(default_factory=dict)
-    notebooks: Callable[[Path, Sequence[Path]], Sequence[Path] | None] = _unchanged_notebooks
-    resources: Callable[[Path, Resources], Resources | None] = _unchanged_resources
+    notebooks: Callable[[Path, Sequence[Path]], Sequence[Path] | None] = lambda _path, _notebooks: (
+        None
+    )
+    resources: Callable[[Path, Resources], Resources | None] = lambda _path, _resources: None
 
 
 def read_experiments(
@@ -72,6 +66,16 @@ def read_experiments(
         return (_broken(name, directory, f"{directory}: cannot be read: {_reason(exc)}"),)
     except NbgroupsError as exc:
         return (_broken(name, directory, str(exc)),)
+
+
+def only_experiment(found: Sequence[Experiment], target: Path) -> Experiment:
+    """Return the one that the path of a directory or notebook names. Raises SelectionError."""
+    matching = [e for e in found if target == e.directory or e.holds(target)]
+    if not matching:
+        raise SelectionError(f"{target}: no notebook to run")
+    if len(matching) > 1:
+        raise SelectionError(f"{target}: its notebooks are independent; name one of them")
+    return matching[0]
 
 
 def _broken(name: str, directory: Path, problem: str) -> Experiment:
@@ -155,9 +159,10 @@ def _own_declaration(directory: Path, shown: str) -> Declaration:
     path = directory / DECLARATION_FILE
     if path.is_file():
         return read_declaration(_toml(path), source=shown)
+    # Ignored, it would let the experiment run without its declaration.
     if os.path.lexists(path):
         raise DeclarationError(
-            f"{shown}: is no file, or a link to nowhere; restore it, or remove it"
+            f"{shown}: is not a file, or is a broken link; restore it, or remove it"
         )
     return Declaration()
 
@@ -165,6 +170,7 @@ def _own_declaration(directory: Path, shown: str) -> Declaration:
 def _declared_elsewhere(name: str, patterns: Mapping[str, Declaration]) -> Declaration:
     """Combine the matching patterns of pyproject.toml, the more specific over the less."""
     declared = Declaration()
+    # Compared as well as matched: a name can have brackets.
     matching = [p for p in patterns if name == p or fnmatchcase(name, p)]
     for pattern in sorted(matching, key=specificity):
         declared = patterns[pattern].over(declared)
@@ -173,6 +179,7 @@ def _declared_elsewhere(name: str, patterns: Mapping[str, Declaration]) -> Decla
 
 def _toml(path: Path) -> Mapping[str, object]:
     try:
+        # Some editors on Windows write a byte order mark.
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise DeclarationError(f"{path}: cannot be read: {_reason(exc)}") from exc
@@ -213,6 +220,7 @@ def _select(
     )
     if chosen is None:
         return selection
+    # Without the notes, which are about the order before the hook.
     return Selection(names=_checked(chosen, directory), excluded=selection.excluded)
 
 
@@ -231,10 +239,9 @@ def _customized_resources(
 
 
 def _asked(hook: str, call: Callable[[], T]) -> T:
-    """Call a hook of the user. An exception is a fault of this experiment's declaration."""
     try:
         return call()
-    except Exception as exc:
+    except Exception as exc:  # the user's code: the other experiments still run
         raise DeclarationError(f"{hook} raised {type(exc).__name__}: {exc}") from exc
 
 
@@ -242,10 +249,11 @@ def _checked(chosen: Sequence[Path], directory: Path) -> tuple[str, ...]:
     for path in chosen:
         if Path(path).parent != directory or not Path(path).is_file():
             raise SelectionError(
-                f"pytest_experiment_notebooks returned {str(path)!r}, which is no file directly in "
-                f"{directory}; return some of the paths that it was given"
+                f"pytest_experiment_notebooks returned {str(path)!r}, which is not a file directly in "
+                f"{directory}; return some of the paths in notebooks"
             )
     names = tuple(Path(path).name for path in chosen)
+    # A second run would overwrite the outputs of the first.
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise SelectionError(
             f"pytest_experiment_notebooks returned {repeated!r} twice; return each notebook once"

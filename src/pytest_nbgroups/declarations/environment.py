@@ -12,12 +12,7 @@ def environment_of(experiment: Experiment, base: Mapping[str, str]) -> dict[str,
     """Return the inherited variables, the declared ones over them, and those that describe the run."""
     # Without PYTEST_CURRENT_TEST: libraries would assume that they run inside pytest.
     inherited = {name: value for name, value in base.items() if name != "PYTEST_CURRENT_TEST"}
-    return {
-        **inherited,
-        **experiment.env,
-        "NBGROUPS": "1",
-        "NBGROUPS_EXPERIMENT": experiment.name,
-    }
+    return {**inherited, **experiment.env, "NBGROUPS": "1", "NBGROUPS_EXPERIMENT": experiment.name}
 
 
 def fault_of_environment(env: Mapping[Any, Any]) -> str | None:

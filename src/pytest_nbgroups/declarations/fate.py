@@ -50,9 +50,9 @@ def declared_fate(experiment: Experiment) -> Fate:
 def fate_of(experiment: Experiment, env: Mapping[str, str], *, refusal: Fate = RUNS) -> Fate:
     """Return what becomes of an experiment whose kernels would get ``env``.
 
-    ``refusal`` is what the machine decides: a resource that can never be granted. A fault in the declaration
-    or in a hook counts before every reason to skip.
+    ``refusal`` is what the machine decides: a resource that can never be granted.
     """
+    # A fault in the declaration or in a hook counts before every reason to skip, which would hide it.
     declared = declared_fate(experiment)
     if declared.outcome is ExperimentOutcome.FAILED:
         return declared

@@ -66,6 +66,7 @@ def _positive_number(value: object) -> float:
 
 
 def _count(value: object) -> int:
+    # A boolean is an int for Python.
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("expected a whole number, 0 or more")
     return value
@@ -161,8 +162,7 @@ _COUNT = Kind(read=_count, schema={"type": "integer", "minimum": 0})
 
 def _text_kind(meaning: str) -> Kind:
     return Kind(
-        read=partial(_text, meaning=meaning),
-        schema={"type": "string", "pattern": _TEXT.pattern},
+        read=partial(_text, meaning=meaning), schema={"type": "string", "pattern": _TEXT.pattern}
     )
 
 

@@ -38,17 +38,15 @@ def _is(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def walk(start: Path, is_ignored: IsIgnored) -> Iterator[Path]:
+def walk(
+    directory: Path, is_ignored: IsIgnored, *, above: frozenset[str] = frozenset()
+) -> Iterator[Path]:
     """Yield a directory and all below it that collection enters, parents first.
 
-    A link that leads back to one of its own ancestors is not followed.
+    ``above`` are the real paths of its ancestors on the walk.
     """
-    yield from _walk(start, is_ignored, frozenset())
-
-
-def _walk(directory: Path, is_ignored: IsIgnored, above: frozenset[str]) -> Iterator[Path]:
     real = os.path.realpath(directory)
-    if real in above:
+    if real in above:  # a link that leads back to one of its own ancestors
         return
     yield directory
     try:
@@ -59,7 +57,7 @@ def _walk(directory: Path, is_ignored: IsIgnored, above: frozenset[str]) -> Iter
     for name in folders:
         path = directory / name
         if not is_ignored(path):
-            yield from _walk(path, is_ignored, above | {real})
+            yield from walk(path, is_ignored, above=above | {real})
 
 
 def nested_experiments(directory: Path, is_ignored: IsIgnored) -> tuple[Path, ...]:

@@ -30,7 +30,8 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
 
     Ties (``a.ipynb``, ``A.ipynb``; ``1-`` and ``01-``) fall back to the plain name, so the order is total.
     """
-    # Without the suffix: "fit" comes before "fit2", while "fit.ipynb" would not.
+    # Without the suffix: "fit" comes before "fit2", while "fit.ipynb" would not. In one form, because macOS
+    # and Linux can write one name in two ways.
     parts = _DIGITS.split(unicodedata.normalize("NFC", name.removesuffix(SUFFIX)))
     key = [
         (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
@@ -78,7 +79,7 @@ def _explicit(
     for name in order:
         if name in excluded:
             raise SelectionError(
-                f"order names {name!r}, which exclude leaves out ({excluded[name]}); remove it from one of them"
+                f"order names {name!r}, which is also under exclude ({excluded[name]}); remove it from one of them"
             )
         if name not in kept:
             raise SelectionError(
@@ -98,8 +99,8 @@ def _remarks(natural: Sequence[str], plain: Sequence[str], mode: OrderMode) -> I
         used, other = (natural, plain) if mode == "natural" else (plain, natural)
         different = next(i for i, name in enumerate(used) if other[i] != name)
         yield (
-            f"runs in {mode} order, {used[different]!r} where "
-            f"{'lexicographic' if mode == 'natural' else 'natural'} order would run {other[different]!r}"
+            f"runs in {mode} order: {used[different]!r}, not {other[different]!r} as in "
+            f"{'lexicographic' if mode == 'natural' else 'natural'} order"
         )
     unnumbered = [name for name in natural if not _NUMERIC_PREFIX.match(name)]
     if len(unnumbered) > 1:

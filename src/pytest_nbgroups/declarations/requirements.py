@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 def missing(requires: Iterable[str], env: Mapping[str, str]) -> str | None:
     """Name the requirements that are not met, as a reason to skip; None if all are met.
 
-    Modules are looked up in the interpreter that runs pytest. They are not imported, but the packages that contain
-    them are.
+    Modules are looked up in the interpreter that runs pytest, without importing them.
     """
     faults = [_missing(requirement, env) for requirement in requires]
     return "; ".join(filter(None, faults)) or None
@@ -32,5 +31,5 @@ def _missing(requirement: str, env: Mapping[str, str]) -> str | None:
 def _has_module(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except Exception:  # noqa: BLE001  the packages above it may raise anything
+    except Exception:  # noqa: BLE001  it imports the packages above, which can raise anything
         return False

@@ -30,12 +30,8 @@ def check_resources(resources: Resources, source_of: Callable[[str], str]) -> No
 
     ``source_of`` names the place where a key is declared.
     """
-    for key, text in _lacking(resources):
-        raise DeclarationError(f"{source_of(key)}: [resources] {text}")
-
-
-def _lacking(resources: Resources) -> Iterator[tuple[str, str]]:
-    """Yield each key that needs another one."""
     if resources.ram_limit and resources.ram is None:
-        text = "there is no ram to limit it to; declare the most that it may take, such as"
-        yield "ram_limit", f'ram_limit = true: {text} ram = "4GB", or remove ram_limit'
+        raise DeclarationError(
+            f"{source_of('ram_limit')}: [resources] ram_limit = true: there is no ram to limit it to; "
+            'declare the most that it may take, such as ram = "4GB", or remove ram_limit'
+        )

@@ -76,7 +76,7 @@ def test_a_directory_is_an_experiment(read: Read, tmp_path: Path) -> None:
     assert experiment.item_name == "notebooks"
     assert experiment.problem is None
     assert experiment.notes == (
-        "runs in natural order, '9-b.ipynb' where lexicographic order would run '10-c.ipynb'",
+        "runs in natural order: '9-b.ipynb', not '10-c.ipynb' as in lexicographic order",
     )
 
 
@@ -357,8 +357,8 @@ def test_hooks_cannot_bring_in_other_files(read: Read, chosen: str) -> None:
 
     experiment = read("1.ipynb", hooks={"notebooks": other})
     assert experiment.problem == (
-        f"pytest_experiment_notebooks returned {str(experiment.directory / chosen)!r}, which is no "
-        f"file directly in {experiment.directory}; return some of the paths that it was given"
+        f"pytest_experiment_notebooks returned {str(experiment.directory / chosen)!r}, which is not a "
+        f"file directly in {experiment.directory}; return some of the paths in notebooks"
     )
 
 
@@ -433,5 +433,5 @@ def test_a_declaration_that_is_no_file(read: Read, tmp_path: Path, target: str) 
     directory = write(tmp_path / "experiments" / "A", "1.ipynb")
     (directory / "experiment.toml").symlink_to(target)
     assert read().problem == (
-        "experiments/A/experiment.toml: is no file, or a link to nowhere; restore it, or remove it"
+        "experiments/A/experiment.toml: is not a file, or is a broken link; restore it, or remove it"
     )

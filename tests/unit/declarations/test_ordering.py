@@ -81,11 +81,11 @@ def test_orders_that_differ_are_told() -> None:
     """Someone who expects the other order learns of it, and at which notebook."""
     natural = select(["2-b.ipynb", "10-a.ipynb", "1-x.ipynb"])
     assert natural.notes == (
-        "runs in natural order, '2-b.ipynb' where lexicographic order would run '10-a.ipynb'",
+        "runs in natural order: '2-b.ipynb', not '10-a.ipynb' as in lexicographic order",
     )
     plain = select(["2-b.ipynb", "10-a.ipynb", "1-x.ipynb"], mode="lexicographic")
     assert plain.notes == (
-        "runs in lexicographic order, '10-a.ipynb' where natural order would run '2-b.ipynb'",
+        "runs in lexicographic order: '10-a.ipynb', not '2-b.ipynb' as in natural order",
     )
 
 
@@ -133,7 +133,7 @@ def test_explicit_order() -> None:
         ([], "order leaves out '1', '2'; add it, or list it under exclude with a reason"),
         (
             ["1", "2", "x"],
-            "order names 'x', which exclude leaves out (draft); remove it from one of them",
+            "order names 'x', which is also under exclude (draft); remove it from one of them",
         ),
     ],
 )
