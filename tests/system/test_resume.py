@@ -139,7 +139,7 @@ def test_many_reused_experiments_are_counted(tree: Tree) -> None:
         tree.notebook("docs", f"{name}.ipynb", "1")
     tree.toml("docs", "[run]\nindependent = true\n")
     assert tree.pytest().returncode == 0
-    count = "6 experiments of which all notebooks are reused: -v shows each"
+    count = "6 experiments with all notebooks reused; -v shows each"
     assert count in tree.pytest("--experiment-resume", "--experiment-plan").text
     run = tree.pytest("--experiment-resume")
     assert count in run.section("experiments")

@@ -16,35 +16,35 @@ SHOWN = 5
 """Lines of advice in one session."""
 
 SHORTEST_S = 10.0
-"""Of a shorter run, imports and compilation are what keeps cores busy."""
+"""In a shorter run, imports and compilation keep the cores busy."""
 
 _MARGIN = 1.1
-"""Over what was measured: allocations differ a little from run to run."""
+"""Factor on the measured peak: allocations differ a little from run to run."""
 
 _LARGE = {"GB", "GiB", "TB", "TiB"}
-"""Units of which a tenth counts."""
+"""Units that are rounded to tenths."""
 
 _KILLED = {FailureKind.RAM_LIMIT, FailureKind.OUT_OF_MEMORY, FailureKind.KERNEL_DIED}
 
 _MUCH_MORE = 1.5
 _CORES_MORE = 0.5
-"""By how much a run must exceed its CPUs, as a factor and in cores, to be told of."""
+"""Excess over the reserved CPUs that is worth advice, as a factor and in cores."""
 
 
 def session_advice(
     experiments: Iterable[ExperimentRecord], *, shown: Callable[[Path], str] = str
 ) -> tuple[str, ...]:
-    """The advice on all experiments' last attempts: a few lines, then how many more there are."""
+    """Return the advice on the last attempts: a few lines, then the number of further ones."""
     lines = [line for each in experiments for line in advice(each.result, shown=shown)]
     more = len(lines) - SHOWN
-    rest = [f"and {more} more that used more than they reserve: see session.json"]
+    rest = [f"and {more} more that used more than they reserved: see session.json"]
     return (*lines[:SHOWN], *(rest if more > 0 else ()))
 
 
 def advice(result: ExperimentResult, *, shown: Callable[[Path], str] = str) -> tuple[str, ...]:
-    """A line for each resource of which a run used more than it reserves, with what to declare.
+    """Return a line for each resource of which a run used more than it reserved.
 
-    ``Heart: used 6.7GB of RAM, reserves 4GB; put ram = "7.4GB" into ...``.
+    ``Heart: used 6.7GB of RAM, reserved 4GB; put ram = "7.4GB" into ...``.
     """
     if result.lease is None or result.usage is None:
         return ()
@@ -56,13 +56,13 @@ def advice(result: ExperimentResult, *, shown: Callable[[Path], str] = str) -> t
 
 
 def _ran_out(result: ExperimentResult) -> bool:
-    """Return whether it was killed, perhaps for its memory: what it would have used is not known then."""
+    """Return whether it was killed, perhaps for its memory: then its need is not known."""
     return any(n.failure is not None and n.failure.kind in _KILLED for n in result.notebooks)
 
 
 def _exceeded(result: ExperimentResult, need: Need, usage: Usage) -> Iterator[tuple[str, str]]:
     """Yield each measured use, and the key that would declare it."""
-    # An upper bound proves nothing, and history and slow start learn by themselves.
+    # An upper bound proves nothing; history and slow start learn by themselves.
     is_declared = need.ram_source == "declared" and not usage.is_upper_bound
     if is_declared and usage.peak_bytes > need.ram_bytes and not _ran_out(result):
         yield _memory("RAM", "ram", usage.peak_bytes, need.ram_bytes)
@@ -71,18 +71,17 @@ def _exceeded(result: ExperimentResult, need: Need, usage: Usage) -> Iterator[tu
         yield _memory("GPU memory", "gpu_memory", used, share)
     cores = usage.cpu_s / result.duration_s if result.duration_s >= SHORTEST_S else 0.0
     if cores > max(_MUCH_MORE * need.cpus, need.cpus + _CORES_MORE):
-        yield f"kept {cores:.1f} cpus busy, reserves {need.cpus:g}", f"cpus = {round(cores)}"
+        yield f"kept {cores:.1f} cpus busy, reserved {need.cpus:g}", f"cpus = {round(cores)}"
 
 
 def _memory(of: str, key: str, used: int, reserved: int) -> tuple[str, str]:
-    """All of it in the unit in which the reservation was declared."""
     limit = Size(reserved)
     more, less = excess_texts(used, limit)
-    return f"used {more} of {of}, reserves {less}", f'{key} = "{_ample(used, unit_of(limit))}"'
+    return f"used {more} of {of}, reserved {less}", f'{key} = "{_ample(used, unit_of(limit))}"'
 
 
 def _ample(used: int, unit: SizeUnit) -> str:
-    """A size to declare for what was used: ``7.4GB``."""
+    """Render a size to declare for the measured one: ``7.4GB``."""
     step = unit.factor // 10 if unit.name in _LARGE else unit.factor
     return SizeUnit(unit.name).text(math.ceil(used * _MARGIN / step) * step)
 

@@ -17,7 +17,7 @@ from pytest_nbgroups.reports.usage import gpus_text, peak_text
 from pytest_nbgroups.reports.waits import waited_text
 
 REUSED_SHOWN = 5
-"""Experiments that are reused as a whole; if there are more, a line counts them."""
+"""Number of wholly reused experiments that are shown; if there are more, a line counts them."""
 _NOT_RUN = {NotebookOutcome.REUSED, NotebookOutcome.SKIPPED}
 
 NUMBERS = frozenset({"notebooks", "time", "peak memory"})
@@ -48,7 +48,7 @@ class Row:
     worker: str
     reason: str
     is_reused: bool = False
-    """Whether nothing of it ran, since all its notebooks are reused."""
+    """True if nothing ran, because all its notebooks are reused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,7 @@ class TableLine:
 def table_rows(
     experiments: Iterable[ExperimentRecord], *, gpus: Sequence[Gpu] = ()
 ) -> tuple[Row, ...]:
-    """One row for each experiment, in the order given: that of the record is the order of start.
-
-    ``gpus`` are those of the budget, by whose indices the leased ones are named.
-    """
+    """Return a row for each experiment, in the order given; ``gpus`` are those of the budget."""
     return tuple(_row(experiment, gpus) for experiment in experiments)
 
 
@@ -106,19 +103,19 @@ def _reasons(experiment: ExperimentRecord) -> Iterable[str]:
 
 
 def without_reused(rows: Sequence[Row]) -> tuple[tuple[Row, ...], str]:
-    """The rows to show, and a line that counts the experiments that are reused if they are many."""
+    """Return the rows to show, and a line that counts the reused experiments if they are many."""
     left = tuple(row for row in rows if not row.is_reused)
     count = len(rows) - len(left)
     return (left, counted(count)) if count > REUSED_SHOWN else (tuple(rows), "")
 
 
 def counted(count: int) -> str:
-    """The line that stands for experiments that are reused as a whole."""
-    return f"{count} experiments of which all notebooks are reused: -v shows each"
+    """Render the line for experiments that are wholly reused."""
+    return f"{count} experiments with all notebooks reused; -v shows each"
 
 
 def totals(rows: Iterable[Row]) -> str:
-    """Return how many experiments there are of each outcome: ``1 failed, 3 passed``."""
+    """Count the experiments of each outcome: ``1 failed, 3 passed``."""
     counts = Counter(row.outcome for row in rows)
     order = (
         ExperimentOutcome.FAILED,
@@ -130,11 +127,10 @@ def totals(rows: Iterable[Row]) -> str:
 
 
 def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
-    """The table with its header, no line wider than ``width`` columns; nothing without rows.
+    """Render the table with its header, no line wider than ``width``; nothing without rows.
 
-    If the reasons do not fit beside the rest, each stands below its row instead. Then names are
-    shortened, and at last workers, GPUs, peaks of memory and the counts of notebooks left out, in
-    this order. Columns in which no row has anything are left out as well.
+    If it is too wide, reasons go below their rows. Then names are shortened, and at last the columns
+    for worker, GPUs, peak memory and notebooks are left out, in this order.
     """
     if not rows:
         return []
@@ -147,7 +143,7 @@ def table_lines(rows: Sequence[Row], width: int) -> list[TableLine]:
 
 
 def columns(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """The cells of each column, by its header."""
+    """Return the cells of each column, by its header."""
     return {
         "experiment": [row.experiment for row in rows],
         "outcome": [row.outcome.value for row in rows],

@@ -9,18 +9,19 @@ GAP = "..."
 
 
 def display_width(text: str) -> int:
-    """Columns that a text takes: wide East Asian characters take two, combining marks none."""
+    """Return the columns that a text takes."""
     return len(text) if text.isascii() else sum(map(_character_width, text))
 
 
 def _character_width(character: str) -> int:
+    # Combining marks and invisible formatting.
     if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """The text in at most ``width`` columns, with ``...`` for its middle if it is longer."""
+    """Shorten a text to ``width`` columns, with ``...`` for its middle."""
     if display_width(text) <= width:
         return text
     room = width - len(GAP)
@@ -31,7 +32,7 @@ def shorten_middle(text: str, width: int) -> str:
 
 
 def shorten_end(text: str, width: int) -> str:
-    """The text in at most ``width`` columns, with ``...`` for its end if it is longer."""
+    """Shorten a text to ``width`` columns, with ``...`` for its end."""
     if display_width(text) <= width:
         return text
     room = width - len(GAP)
@@ -49,6 +50,6 @@ def _fitting(characters: Iterable[str], width: int) -> str:
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """The text with blanks up to ``width`` columns; ``right`` aligns it there."""
+    """Fill a text with blanks up to ``width`` columns; ``right`` aligns it there."""
     blanks = " " * (width - display_width(text))
     return f"{blanks}{text}" if right else f"{text}{blanks}"

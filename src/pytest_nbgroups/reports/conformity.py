@@ -21,11 +21,11 @@ def _finite(text: str) -> float:
     number = float(text)
     if math.isfinite(number):
         return number
-    raise ValueError(f"{text} is no finite number")
+    raise ValueError(f"{text} is not a finite number")
 
 
 def fault(record: object) -> str | None:
-    """Describe the first part that is not as it must be: ``experiments[0].nodeid: expected string, got 3``."""
+    """Describe the first wrong part: ``experiments[0].nodeid: expected string, got 3``."""
     from fastjsonschema import JsonSchemaValueException
 
     try:

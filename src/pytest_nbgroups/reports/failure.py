@@ -23,7 +23,7 @@ from pytest_nbgroups.reports.source import source_lines
 
 TracebackStyle: TypeAlias = Literal["long", "short"]
 Shown: TypeAlias = Callable[[Path], str]
-"""How a path is shown to the user."""
+"""Renders a path for the user."""
 
 _DEATHS = {FailureKind.KERNEL_DIED, FailureKind.OUT_OF_MEMORY, FailureKind.RAM_LIMIT}
 _MENTIONS_GPU = re.compile(r"cuda|cudnn|gpu|nvidia|nvml", re.IGNORECASE)
@@ -46,18 +46,18 @@ def failure_headline(result: ExperimentResult) -> str:
 
 
 def notebook_headline(notebook: NotebookResult) -> str:
-    """The notebook, the failed cell, and the message; the name alone without a failure."""
+    """Render the notebook, the failed cell, and the message; the name alone without a failure."""
     failure, name = notebook.failure, one_line(notebook.name)
     if failure is None:
         return name
-    told = what_failed(failure)
-    if name in told:
-        return told
-    return one_line(f"{name}{', ' if _is_in_cell(failure) else ': '}{told}")
+    text = what_failed(failure)
+    if name in text:  # some messages name the notebook themselves
+        return text
+    return one_line(f"{name}{', ' if _is_in_cell(failure) else ': '}{text}")
 
 
 def what_failed(failure: Failure) -> str:
-    """The cell and the message in one line: ``cell 5: ValueError: bad value``."""
+    """Render the cell and the message in one line: ``cell 5: ValueError: bad value``."""
     cell = f"cell {failure.cell.number}: " if failure.cell and _is_in_cell(failure) else ""
     return f"{cell}{_message(failure)}{_bare_line(failure)}"
 
@@ -67,12 +67,12 @@ def _message(failure: Failure) -> str:
 
 
 def _is_in_cell(failure: Failure) -> bool:
-    # The message of every other kind says by itself where it happened.
+    # The messages of all other kinds state the place themselves.
     return failure.kind is FailureKind.CELL and failure.cell is not None
 
 
 def _bare_line(failure: Failure) -> str:
-    """The line that failed, if the message is no more than the name of an exception."""
+    """Render the line that failed, if the message is only the name of an exception."""
     cell = failure.cell
     if cell is None or cell.line is None or not re.fullmatch(r"[\w.]+", failure.message):
         return ""
@@ -92,17 +92,16 @@ def failure_lines(
     gpus_visible: bool | None = None,
     tb_style: TracebackStyle = "long",
 ) -> list[str]:
-    """Everything that helps to understand a failure, as lines without escapes or control characters.
+    """Return all that helps to understand a failure, as lines without control characters.
 
-    ``gpus_visible`` is True if the session has any GPU to lease, None if that is not known.
-    Paragraphs are parted by empty lines.
+    ``gpus_visible`` is True if the session has a GPU to lease, None if that is not known.
     """
     notebook = result.failed_notebook
     paragraphs = [
         _heading(result, notebook if result.error is None else None),
-        *(_told(result.error, tb_style) if result.error else ()),
+        *(_paragraphs(result.error, tb_style) if result.error else ()),
         *([_heading(result, notebook)] if result.error and notebook else ()),
-        *(_told(notebook.failure, tb_style) if notebook and notebook.failure else ()),
+        *(_paragraphs(notebook.failure, tb_style) if notebook and notebook.failure else ()),
         list(_facts(result, rerun_command, shown, gpus_visible=gpus_visible)),
     ]
     lines = [line for paragraph in paragraphs if paragraph for line in [*paragraph, ""]]
@@ -125,8 +124,7 @@ def _position(failure: Failure | None) -> str:
     return f", cell {cell.number} of {cell.count}{prompt}"
 
 
-def _told(failure: Failure, tb_style: TracebackStyle) -> Iterator[list[str]]:
-    """The paragraphs that one failure gives."""
+def _paragraphs(failure: Failure, tb_style: TracebackStyle) -> Iterator[list[str]]:
     short = tb_style == "short"
     frames, error = split_traceback(failure, short=short)
     if failure.cell is not None:
@@ -170,10 +168,11 @@ def _without_gpu(
         yield "no GPU was visible to this experiment"
     elif gpus_visible and result.lease is not None and not result.lease.gpus:
         file = one_line(shown(result.directory / DECLARATION_FILE))
-        yield f"it declares no GPU, so it saw none: put gpus = 1 into [resources] of {file}"
+        yield f"it declares no GPU, so it saw none; put gpus = 1 into [resources] of {file}"
 
 
 def _mentions_gpu(failure: Failure) -> bool:
+    # Nothing ran, so the word is about a declared GPU, not about a missing one.
     if failure.kind in {FailureKind.DECLARATION, FailureKind.LEASE}:
         return False
     texts = (failure.message, failure.traceback, failure.output)

@@ -10,10 +10,10 @@ from pytest_nbgroups.core.cell_lines import CellText
 from pytest_nbgroups.core.model import CellReference, Failure, FailureKind
 from pytest_nbgroups.reports.lines import plain_lines, without_middle
 
-TOLD_AGAIN = 2
-"""How often a frame may follow itself before a remark says how often."""
+REPEATS = 2
+"""Number of equal frames in a row that are all shown; more are counted."""
 
-# IPython's frames are parted by empty lines; each begins with "File ..." or "Cell In[3], line 7".
+# IPython separates frames by empty lines; each begins with "File ..." or "Cell In[3], line 7".
 _RULE = re.compile(r"-{20,}")
 _TITLE = re.compile(
     r"\S+ +Traceback \(most recent call last\):?|An exception has occurred, use %tb .*"
@@ -27,10 +27,9 @@ _OF_MAGIC = re.compile(r"File (<[\w -]+>):(\d+)(?:, in (?:<module>|inner\(.*\)))
 
 
 def split_traceback(failure: Failure, *, short: bool) -> tuple[list[str], list[str]]:
-    """The frames below the failing cell's own, and the lines of the error itself.
+    """Return the frames below the failing cell's own, and the lines of the error itself.
 
-    The error is the message if the traceback does not end in it. ``short`` keeps a location and
-    a line of source for each frame.
+    ``short`` keeps a location and a line of source for each frame.
     """
     lines = plain_lines(failure.traceback)
     start = _start_of_error(failure, lines)
@@ -43,7 +42,7 @@ def split_traceback(failure: Failure, *, short: bool) -> tuple[list[str], list[s
 
 
 def _start_of_error(failure: Failure, lines: list[str]) -> int:
-    """Index of the last line that begins as the message does: with the exception's name."""
+    """Return the index of the last line that begins with the exception's name, as the message does."""
     name = re.match(r"[\w.]+", failure.message)
     if failure.kind is not FailureKind.CELL or name is None:
         return len(lines)
@@ -53,7 +52,7 @@ def _start_of_error(failure: Failure, lines: list[str]) -> int:
 
 
 def _error(failure: Failure, lines: list[str]) -> list[str]:
-    # IPython ends the line of an exception that has no text in a colon.
+    # IPython ends the line of an exception without a text in a colon.
     return plain_lines(failure.message) if lines in ([], [f"{failure.message}:"]) else lines
 
 
@@ -63,12 +62,12 @@ def _worth_showing(lines: Iterable[str], cell: CellReference | None, *, short: b
     paragraphs = [list(group) for is_text, group in groupby(kept, key=bool) if is_text]
     shown = [each for each in paragraphs if not _repeats(each, cell)]
     if short:
-        return [line for each in _told_once(map(_shortened, shown)) for line in each]
-    return [line for each in _told_once(shown) for line in ["", *each]][1:]
+        return [line for each in _counted(map(_shortened, shown)) for line in each]
+    return [line for each in _counted(shown) for line in ["", *each]][1:]
 
 
 def _repeats(frame: list[str], cell: CellReference | None) -> bool:
-    """Return whether a frame is that of the failing cell, which its source with the arrow shows already."""
+    """Return whether a frame is that of the failing cell, whose source with the arrow is shown already."""
     if cell is None:
         return False
     text = CellText(cell.source)
@@ -86,16 +85,17 @@ def _repeats(frame: list[str], cell: CellReference | None) -> bool:
 
 
 def _shortened(frame: list[str]) -> list[str]:
-    """The location and the line that was reached; what has no arrow is no frame and stays whole."""
+    """Return the location and the line that was reached."""
+    # A paragraph without an arrow is not a frame and stays whole.
     arrows = [line for line in frame[1:] if _ARROW.match(line)]
     return [frame[0], *arrows] if arrows else frame
 
 
-def _told_once(frames: Iterable[list[str]]) -> Iterator[list[str]]:
-    """A recursion's frames once, with how often they come."""
+def _counted(frames: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Yield the frames of a recursion once, with their number."""
     for frame, same in groupby(frames):
         times = sum(1 for _ in same)
-        if times > TOLD_AGAIN:
+        if times > REPEATS:
             yield [*frame, f"... the same frame {times - 1} more times"]
         else:
             yield from [frame] * times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,13 +20,13 @@ from pytest_nbgroups.reports.record import ExperimentRecord
 from pytest_nbgroups.reports.source import source_lines
 
 SUMMARY_LIMIT_BYTES = 1024 * 1024
-"""Of one step; GitHub shows nothing of a longer one."""
+"""Limit for one step; GitHub shows nothing of a longer summary."""
 
 SHORTENED = "Shortened: GitHub shows at most 1 MiB for a step.\n"
 
 
 def error_annotations(experiments: Iterable[ExperimentRecord], *, workspace: Path) -> list[str]:
-    """An ``::error`` workflow command for each failed experiment, on the notebook that failed.
+    """Return an ``::error`` command for each failed experiment, on the notebook that failed.
 
     ``workspace`` is the repository's folder (GITHUB_WORKSPACE), to which GitHub relates files.
     """
@@ -58,24 +59,17 @@ def _file(result: ExperimentResult, workspace: Path) -> str:
 
 
 def _blamed(result: ExperimentResult) -> Path | None:
-    """The notebook that failed, or the declaration, which need not be in a file of its own."""
+    """Return the notebook that failed, or the file of the declaration."""
     if result.error is None:
         failed = result.failed_notebook
         return result.directory / failed.name if failed else None
     if result.error.kind is not FailureKind.DECLARATION:
         return None
     declaration = result.directory / DECLARATION_FILE
-    if _is_file(declaration):
+    if os.path.isfile(declaration):  # noqa: PTH113  Path raises if the directory cannot be entered
         return declaration
     only = result.notebooks[0] if len(result.notebooks) == 1 else None
     return result.directory / only.name if only else None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a directory that cannot be read is a bad declaration as well
-        return False
 
 
 def _message(result: ExperimentResult) -> Iterator[str]:
@@ -92,6 +86,7 @@ def _message(result: ExperimentResult) -> Iterator[str]:
 
 
 def _data(text: str) -> str:
+    # The escapes of GitHub's own toolkit; a property needs two more.
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
@@ -100,10 +95,7 @@ def _property(text: str) -> str:
 
 
 def append_summary(path: Path, markdown: str) -> tuple[str, ...]:
-    """Append to the file that GITHUB_STEP_SUMMARY names, shortened to what GitHub shows.
-
-    Gives warnings; raises nothing.
-    """
+    """Append to the file that GITHUB_STEP_SUMMARY names, shortened to the limit. Return warnings."""
     try:
         used = path.stat().st_size if path.exists() else 0
         text = shortened(markdown, SUMMARY_LIMIT_BYTES - used)
@@ -115,7 +107,7 @@ def append_summary(path: Path, markdown: str) -> tuple[str, ...]:
 
 
 def shortened(markdown: str, limit_bytes: int) -> str:
-    """The Markdown in at most ``limit_bytes`` of UTF-8, less its last blocks and then its last rows."""
+    """Shorten Markdown to ``limit_bytes`` of UTF-8: leave out the last blocks, then the last rows."""
     if _size(markdown) <= limit_bytes:
         return markdown
     blocks = re.split(r"^(?=<details>)", markdown, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Tables of text: columns under headers, laid out in the width that there is."""
+"""Tables of text: columns under headers, in the available width."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Columns: TypeAlias = Mapping[str, Sequence[str]]
 """Header -> the cells below it, which are single lines."""
 
 NO_LIMIT = sys.maxsize
-"""The width for a table that is never too wide."""
+"""Width without a limit."""
 
 _GAP = "  "
 _INDENT = "    "
@@ -24,10 +24,10 @@ _NARROWEST_NOTE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The columns that are treated in their own way, by their headers."""
+    """Columns with a special treatment, by their headers."""
 
     right: Collection[str] = ()
-    """Columns that are aligned at the right."""
+    """Columns that are aligned on the right."""
     names: str = ""
     """The column whose cells are shortened if the table is too wide."""
     dispensable: Sequence[str] = ()
@@ -77,7 +77,7 @@ def _aligned(cells: Sequence[str], *, right: bool) -> list[str]:
 
 
 def _room(cells: Mapping[str, Sequence[str]], layout: Layout, width: int) -> int:
-    """The columns of the terminal that the others leave for the names."""
+    """Return the width that the other columns leave for the names."""
     return width - _total({**cells, layout.names: [""]})
 
 

@@ -1,6 +1,6 @@
-"""Text from notebooks made fit for a report: no escapes, no control characters, no surrogates.
+"""Text from notebooks made fit for a report: without escapes, control characters, surrogates or commands.
 
-Nor commands: what runs a CI job takes lines of its log for such, whoever has written them.
+A runner of CI jobs obeys commands in lines of its log, even if a notebook printed them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\w*\[)")
 
 
 def one_line(text: str) -> str:
-    """The text with each run of white space, line ends included, made a single space."""
+    """Replace each run of white space, line ends included, by a single space."""
     return _inert(encodable(" ".join(plain_text(text).split())))
 
 
 def plain_lines(text: str) -> list[str]:
-    """The lines of a text without blank ones at either end, tabs expanded, very long lines cut."""
+    """Return the lines without blank ones at either end; tabs are expanded, very long lines cut."""
     lines = [_inert(_line(each)) for each in encodable(plain_text(text)).splitlines()]
     while lines and not lines[0]:
         del lines[0]
@@ -33,15 +33,15 @@ def plain_lines(text: str) -> list[str]:
 
 
 def without_middle(lines: Sequence[str], *, head: int, tail: int) -> list[str]:
-    """At most the first ``head`` and the last ``tail`` lines, with a line about what is missing."""
+    """Return the first ``head`` and the last ``tail`` lines, with a line that counts the rest."""
     missing = len(lines) - head - tail
-    if missing <= 1:
+    if missing <= 1:  # the line that counts would take as much room
         return list(lines)
     return [*lines[:head], f"... {missing} more lines", *lines[len(lines) - tail :]]
 
 
 def _inert(line: str) -> str:
-    """A blank parts what would begin a command: ``: :error::``, ``# #[error]``."""
+    """Put a blank into the beginning of a command: ``: :error::``, ``# #[error]``."""
     return _COMMAND.sub(lambda match: f"{match[0]} ", line)
 
 

@@ -14,7 +14,7 @@ from pytest_nbgroups.reports.usage import peak_text
 
 
 def notebook_line(event: NotebookFinished, *, worker: str = "") -> str:
-    """``[gw1] Heart 2/7 2-fit.ipynb passed in 3.21s, 1.2 GiB``, with the reason if it did not."""
+    """Render ``[gw1] Heart 2/7 2-fit.ipynb passed in 3.21s, 1.2 GiB``."""
     result = event.result
     where = f"{event.experiment} {event.number}/{event.count}"
     return one_line(f"{_prefix(worker)}{where} {result.name} {_became(result)}")
@@ -31,8 +31,8 @@ def _became(result: NotebookResult) -> str:
         took += f", started plainly ({result.plain_start})"
     match result.outcome:
         case NotebookOutcome.SKIPPED | NotebookOutcome.NOT_RUN | NotebookOutcome.REUSED:
-            said = result.outcome.value.replace("_", " ")
-            return f"{said}: {result.reason}" if result.reason else said
+            outcome = result.outcome.value.replace("_", " ")
+            return f"{outcome}: {result.reason}" if result.reason else outcome
         case NotebookOutcome.FAILED:
             why = f": {what_failed(result.failure)}" if result.failure else ""
             return f"failed in {took}{why}"
@@ -43,15 +43,13 @@ def _became(result: NotebookResult) -> str:
 
 
 def waiting_line(event: ExperimentWaiting, *, worker: str = "") -> str:
-    """``[gw1] Heart waits: needs 1 gpu; held by Lung (pid 4242, anna, 12min)``."""
+    """Render ``[gw1] Heart waits: needs 1 gpu; held by Lung (pid 4242, anna, 12min)``."""
     return one_line(f"{_prefix(worker)}{event.experiment} waits: {event.reason}")
 
 
 def running_line(running: Running, now: float) -> str:
-    """``Heart: notebook 2/7 2-fit.ipynb, cell 5/12, 12m03s, deadline in 47m``.
-
-    ``Heart has waited 12m03s: needs 1 gpu; held by Lung (pid 4242, anna, 12min)``.
-    """
+    """Render ``Heart: notebook 2/7 2-fit.ipynb, cell 5/12, 12m03s, deadline in 47m``."""
+    # Not negative: the clocks of two machines can differ.
     since = format_duration(max(0.0, now - running.started_at))
     if running.waits_for is not None:
         return one_line(f"{running.experiment} has waited {since}: {running.waits_for}")
@@ -81,12 +79,12 @@ def _deadline(left_s: float) -> str:
 
 
 def starting_line(event: NotebookStarted) -> str:
-    """``--- Notebook 2/7: 2-fit.ipynb ---``."""
+    """Render ``--- Notebook 2/7: 2-fit.ipynb ---``."""
     return one_line(f"--- Notebook {event.number}/{event.count}: {event.notebook} ---")
 
 
 def stopping_line(result: ExperimentResult) -> str | None:
-    """``Stopping Heart: 3-eval.ipynb failed; not run: 4-report.ipynb``; None if nothing stopped it."""
+    """Render ``Stopping Heart: 3-eval.ipynb failed; not run: ...``; None if nothing stopped it."""
     ended = next((n for n in result.notebooks if n.outcome.ends_experiment), None)
     if ended is None:
         return None

@@ -14,21 +14,20 @@ from pytest_nbgroups.reports.lines import one_line
 _SPECIAL = re.compile(r"[\\`*_~|<>&\[\]\"'$#]")
 
 _ALWAYS = {"experiment", "worker", "reason"}
-"""Columns that are shown also if no row has anything in them."""
+"""Columns that are shown even if they are empty."""
 
 
 def escaped(text: str) -> str:
-    """The text as a single line that Markdown, its tables and HTML show as it stands."""
+    """Escape a text for Markdown, its tables and HTML, in a single line."""
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", one_line(text))
 
 
 def summary_markdown(
     rows: Sequence[Row], *, details: Mapping[Row, Sequence[str]], duration_s: float | None = None
 ) -> str:
-    """A heading with the totals, the table, and a folded block for each failure.
+    """Render the totals, the table, and a folded block for each failure; nothing without rows.
 
-    ``details`` has the lines of a failure for the row of each experiment that failed. Empty
-    without rows.
+    ``details`` are the lines of a failure, by the row of its experiment.
     """
     if not rows:
         return ""
@@ -49,7 +48,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _details(row: Row, lines: Sequence[str]) -> list[str]:
-    # The empty lines end the HTML block of <details>, so that the text may have some of its own.
+    # The empty lines end the HTML block of <details>, so that the text can contain empty lines too.
     text = html.escape("\n".join(lines), quote=False)
     summary = f"{escaped(row.experiment)}: {escaped(row.reason)}"
     return [

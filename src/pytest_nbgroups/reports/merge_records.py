@@ -1,4 +1,4 @@
-"""One session record from those of the shards of a CI matrix, or the reason why they are not whole."""
+"""One session record from the records of all shards of a CI matrix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 FILE = "session.json"
 
-_LATEST_S = 2**36  # from the epoch: more than a clock may show by mistake, less than a date can be
+_LATEST_S = 2**36
+"""Since the epoch: later than a wrong clock shows, and still a date for `time.gmtime`."""
 _NAMED = 10
 
 _KEYS = tuple(key.name for key in fields(SessionDocument))
@@ -75,7 +76,7 @@ def _damaged(path: Path, reason: str) -> NbgroupsError:
 def _check_format(path: Path, data: object) -> None:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
         raise NbgroupsError(
-            f"{path}: is no session record of schema {SCHEMA_VERSION}; merge with the version of "
+            f"{path}: is not a session record of schema {SCHEMA_VERSION}; merge with the version of "
             "pytest-nbgroups that ran the shards"
         )
     if missing := [key for key in _KEYS if key not in data]:
@@ -95,13 +96,14 @@ def _implausible(data: dict[str, Any]) -> str | None:
 
 def merge_sessions(sessions: Sequence[ShardSession]) -> dict[str, Any]:
     """Join the records of all shards of one run. Raises NbgroupsError that names all faults."""
+    # Between shards of different runs, gaps and doubles mean nothing.
     if problems := list(_disagreements(sessions)) or list(_gaps_and_doubles(sessions)):
         raise NbgroupsError("\n".join(problems))
     return _joined(sorted(sessions, key=lambda session: session.shard.index))
 
 
 def _disagreements(sessions: Sequence[ShardSession]) -> Iterator[str]:
-    """Yield the differences between shards of different runs; further checks would make no sense."""
+    """Yield the differences between shards of different runs."""
     first, *others = sessions
     for other in others:
         if reason := _difference(first.shard, other.shard):
@@ -114,7 +116,9 @@ def _difference(one: ShardRecord, other: ShardRecord) -> str | None:
     if one.weights_digest != other.weights_digest:
         return "their weights differ; give all the same file of --experiment-weights, or none"
     if one.digest != other.digest:
-        return "they have split other experiments; run all on one commit with the same arguments"
+        return (
+            "they have split different experiments; run all on one commit with the same arguments"
+        )
     return None
 
 
@@ -143,28 +147,27 @@ def _shards_amiss(sessions: Sequence[ShardSession]) -> Iterator[str]:
 
 
 def _missing(present: Collection[int], count: int, absent: int) -> str:
-    """Their numbers, of which a damaged record can make more than there is time to list."""
+    # A damaged record can claim more shards than there is time to list.
     indices = (index for index in range(1, count + 1) if index not in present)
     named = ", ".join(f"{index}/{count}" for index in itertools.islice(indices, _NAMED))
     return f"{named} and {absent - _NAMED} more" if absent > _NAMED else named
 
 
 def _repeated(sessions: Sequence[ShardSession]) -> Iterator[str]:
-    """A shard that is there twice is reported as such."""
     owners: dict[tuple[str, str], ShardSession] = {}
     for session in sessions:
         for experiment in session.experiments:
             owner = owners.setdefault((experiment["nodeid"], experiment["name"]), session)
-            if owner.shard.index != session.shard.index:
+            if owner.shard.index != session.shard.index:  # `_shards_amiss` reports a repeated shard
                 yield f"{experiment['nodeid']} was run twice: in {owner.label} and in {session.label}"
 
 
 def _joined(sessions: Sequence[ShardSession]) -> dict[str, Any]:
-    """Join the records; versions, rootdir and other single values are those of the first shard."""
     records = [session.data for session in sessions]
     started_at = min(record["started_at"] for record in records)
     experiments = [experiment for session in sessions for experiment in session.experiments]
     return {
+        # Versions, rootdir and other single values are those of the first shard.
         **{key: records[0][key] for key in _KEYS},
         "id": session_id(started_at, _token(records)),
         "started_at": started_at,
@@ -180,15 +183,15 @@ def _joined(sessions: Sequence[ShardSession]) -> dict[str, Any]:
 
 
 def _token(records: Iterable[dict[str, Any]]) -> str:
-    """The same shards merged again give the same record."""
+    # Not random: the same shards, merged again, give the same record.
     ids = "\n".join(record["id"] for record in records)
     return hashlib.sha256(ids.encode()).hexdigest()[:6]
 
 
 def _highest(values: Iterable[Any]) -> Any:  # noqa: ANN401  a number or None
-    """None if one shard was killed before it could report."""
-    told = list(values)
-    return None if None in told else max(told)
+    """Return None if one shard was killed before it could report."""
+    given = list(values)
+    return None if None in given else max(given)
 
 
 def _summary(session: ShardSession) -> dict[str, Any]:

@@ -12,12 +12,7 @@ from pytest_nbgroups.reports.closing_table import REUSED_SHOWN, counted
 from pytest_nbgroups.reports.columns import display_width, shorten_end
 from pytest_nbgroups.reports.grid import Layout, grid_lines
 from pytest_nbgroups.reports.lines import one_line
-from pytest_nbgroups.reports.workers_table import (
-    grounds,
-    recommendation,
-    wall_text,
-    workers_lines,
-)
+from pytest_nbgroups.reports.workers_table import grounds, recommendation, wall_text, workers_lines
 from pytest_nbgroups.scheduling.outlook import Outlook
 
 _LAYOUT = Layout(
@@ -30,20 +25,20 @@ _LAYOUT = Layout(
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedExperiment:
-    """An experiment, or a test that runs one, and all that is known of it before it runs."""
+    """An experiment, or a test that runs one, with all that is known before it runs."""
 
     name: str
     notebooks: str = ""
-    """``3``, ``2 of 3`` if one is skipped; empty for a test."""
+    """``3``, or ``2 of 3`` if one is skipped; empty for a test."""
     resources: Resources = field(default_factory=Resources)
     """As declared."""
     need: Need | None = None
     """None if the declaration cannot be read."""
     estimate: Estimate | None = None
     obstacle: str = ""
-    """Why it does not run: ``skipped: needs Docker``; empty if it does."""
+    """Reason why it does not run: ``skipped: needs Docker``; empty if it does."""
     is_reused: bool = False
-    """Whether it does not run since all its notebooks would be reused."""
+    """True if it does not run because all its notebooks would be reused."""
     remarks: tuple[str, ...] = ()
 
 
@@ -54,37 +49,32 @@ class Plan:
     experiments: tuple[PlannedExperiment, ...]
     """Those that run in the order in which they are tried, then the others."""
     order: str
-    """What that order is: ``longest first``."""
+    """Name of that order: ``longest first``."""
     tests: int
-    """How many ordinary tests there are."""
+    """Number of ordinary tests."""
     outlook: Outlook | None = None
     """None if no experiment would run."""
     default_ram: Size
     notes: tuple[str, ...] = ()
     """Remarks and hints, a line each."""
     endnotes: tuple[str, ...] = ()
-    """What has been done or has gone wrong, a line each: told even if little is."""
-
-    @property
-    def obstructed(self) -> int:
-        return sum(bool(experiment.obstacle) for experiment in self.experiments)
+    """Actions and warnings, a line each; also part of the brief plan."""
 
 
 def plan_lines(plan: Plan, width: int, *, brief: bool = False, verbose: bool = False) -> list[str]:
-    """The whole plan, no line wider than ``width``; ``brief`` leaves out all but the essentials.
+    """Render the plan, no line wider than ``width``; ``brief`` leaves out all but the essentials.
 
-    Many experiments that are reused as a whole are counted unless it is ``verbose``.
+    Many wholly reused experiments are counted unless it is ``verbose``.
     """
     table = experiments_lines(plan, width) if verbose else _without_reused(plan, width)
     if brief:
         essence = [] if plan.outlook is None else [_essence(plan.outlook)]
         return _fitted([*table, *essence, *map(one_line, plan.endnotes)], width)
-    parts = [
-        [_headline(plan)],
-        table,
-        *_outlook_parts(plan),
-        [*map(one_line, [*plan.notes, *plan.endnotes])],
-    ]
+    parts = [[_headline(plan)], table]
+    if plan.outlook is not None:
+        also = [recommendation(plan.outlook), *grounds(plan.outlook, tests=plan.tests)]
+        parts += [workers_lines(plan.outlook), also]
+    parts.append([*map(one_line, [*plan.notes, *plan.endnotes])])
     separated = [[*part, ""] for part in parts if part]
     return _fitted([line for part in separated for line in part][:-1], width)
 
@@ -98,11 +88,11 @@ def _without_reused(plan: Plan, width: int) -> list[str]:
 
 
 def _headline(plan: Plan) -> str:
-    """``5 experiments, longest first; 2 of them do not run; 14 ordinary tests``."""
+    """Render ``5 experiments, longest first; 2 of them do not run; 14 ordinary tests``."""
     parts = ["no experiments"]
     if count := len(plan.experiments):
         parts = [f"{count} experiment{'s' if count > 1 else ''}, {plan.order}"]
-    if count := plan.obstructed:
+    if count := sum(bool(experiment.obstacle) for experiment in plan.experiments):
         parts.append(f"{count} of them {'do' if count > 1 else 'does'} not run")
     if plan.tests:
         parts.append(f"{plan.tests} ordinary test{'s' if plan.tests > 1 else ''}")
@@ -111,36 +101,31 @@ def _headline(plan: Plan) -> str:
 
 def _essence(outlook: Outlook) -> str:
     best = outlook.best
-    told = f"{wall_text(outlook, best)}, {format_size(best.peak_ram_bytes)} of RAM"
-    return f"recommended: -n {outlook.recommended} ({told})"
-
-
-def _outlook_parts(plan: Plan) -> Iterator[list[str]]:
-    if plan.outlook is not None:
-        yield workers_lines(plan.outlook)
-        yield [recommendation(plan.outlook), *grounds(plan.outlook, tests=plan.tests)]
+    costs = f"{wall_text(outlook, best)}, {format_size(best.peak_ram_bytes)} of RAM"
+    return f"recommended: -n {outlook.recommended} ({costs})"
 
 
 def _fitted(lines: Iterable[str], width: int) -> list[str]:
-    """Break what is too long; what goes on is indented as what it continues, and by two more."""
-    return [part for line in lines for part in _broken(line, width)]
-
-
-def _broken(line: str, width: int) -> list[str]:
-    if display_width(line) <= width:
-        return [line]
-    parts = textwrap.wrap(line, max(width, 8), subsequent_indent="  ", break_on_hyphens=False)
-    return [shorten_end(part, width) for part in parts]
+    """Break lines that are too long; continuations are indented."""
+    fitted: list[str] = []
+    for line in lines:
+        parts = [line]
+        if display_width(line) > width:
+            parts = textwrap.wrap(
+                line, max(width, 8), subsequent_indent="  ", break_on_hyphens=False
+            )
+        fitted += (shorten_end(part, width) for part in parts)
+    return fitted
 
 
 # The table of experiments
 
 
 def experiments_lines(plan: Plan, width: int) -> list[str]:
-    """A row for each experiment under a header; nothing without experiments.
+    """Render a row for each experiment under a header; nothing without experiments.
 
-    If the remarks do not fit beside the rest, they stand below their rows. Then names are
-    shortened, and at last some columns left out.
+    If the table is too wide, remarks go below their rows. Then names are shortened, and at last some
+    columns are left out.
     """
     if not plan.experiments:
         return []
@@ -171,11 +156,11 @@ def _columns(plan: Plan) -> dict[str, list[str]]:
     }
 
 
-# What is reserved, and where it comes from
+# Reservations, with their sources
 
 
 def cpus_text(experiment: PlannedExperiment) -> str:
-    """``2 declared``, ``1 default``."""
+    """Render ``2 declared``, ``1 default``."""
     if experiment.need is None:
         return ""
     source = "default" if experiment.resources.cpus is None else "declared"
@@ -183,7 +168,7 @@ def cpus_text(experiment: PlannedExperiment) -> str:
 
 
 def ram_text(experiment: PlannedExperiment, default: Size) -> str:
-    """``4GB declared``, ``1.2 GiB (3 runs)``, ``2GB slow start``."""
+    """Render ``4GB declared``, ``1.2 GiB (3 runs)``, ``2GB slow start``."""
     need = experiment.need
     if need is None:
         return ""
@@ -201,7 +186,7 @@ def _echoed(count: int, declared: Size | None) -> str:
 
 
 def gpus_text(experiment: PlannedExperiment) -> str:
-    """``1``, ``8GB of 1``, ``1 with 24GB``; ``1 assumed`` if it declares none and uses one."""
+    """Render ``1``, ``8GB of 1``, ``1 with 24GB``; ``1 assumed`` if it declares none and uses one."""
     need, declared = experiment.need, experiment.resources
     if need is None or not need.gpus:
         return ""
@@ -215,7 +200,7 @@ def gpus_text(experiment: PlannedExperiment) -> str:
 
 
 def time_text(experiment: PlannedExperiment) -> str:
-    """``3m05s (4 runs)``, ``unknown``; nothing if it does not run."""
+    """Render ``3m05s (4 runs)``, ``unknown``; nothing if it does not run."""
     estimate = experiment.estimate
     if experiment.obstacle:
         return ""

@@ -25,29 +25,27 @@ from pytest_nbgroups.core.model import (
 class Running:
     """An experiment that runs now, or waits for its lease. Times are seconds since the epoch."""
 
-    nodeid: str
     experiment: str
-    worker: str
     started_at: float
-    """When it began to run or, as long as it waits, to wait."""
+    """Start of its run or, as long as it waits, of its wait."""
     notebooks: tuple[str, ...] = ()
     """In order; not known while it waits."""
     finished: int = 0
-    """How many notebooks are over, the skipped ones included."""
+    """Number of notebooks that are over, the skipped ones included."""
     notebook: str | None = None
     """None between two notebooks."""
     cell: int | None = None
     """1-based number of the running cell; None while the kernel starts."""
     cells: int | None = None
     deadline_at: float | None = None
-    """When the first of the limits on experiment, notebook and cell ends."""
+    """The earliest deadline of experiment, notebook and cell."""
     waits_for: str | None = None
-    """What it lacks and who holds that; None once it runs."""
+    """The lacking resource and its holders; None once it runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """An experiment that has no lease yet. Its name is all that is known of it."""
+    """An experiment without a lease yet. Only its name is known."""
 
     nodeid: str
     worker: str
@@ -57,9 +55,7 @@ class Waiting:
 
     def snapshot(self) -> Running:
         return Running(
-            nodeid=self.nodeid,
             experiment=self.event.experiment,
-            worker=self.worker,
             started_at=self.since,
             waits_for=self.event.reason,
         )
@@ -92,9 +88,7 @@ class Progress:
         limited = (each for each in (self.started, notebook, cell) if each is not None)
         ends = [each.at + each.timeout_s for each in limited if each.timeout_s is not None]
         return Running(
-            nodeid=self.nodeid,
             experiment=self.started.experiment,
-            worker=self.worker,
             started_at=self.started.at,
             notebooks=self.started.notebooks,
             finished=len(self.finished),
@@ -105,7 +99,7 @@ class Progress:
         )
 
     def cut_off(self, at: float) -> ExperimentResult:
-        """The result of a run that ended without a report: it and what was running are ``interrupted``."""
+        """Return the result of a run without a report: it and its running notebook are ``interrupted``."""
         return ExperimentResult(
             name=self.started.experiment,
             directory=self.started.directory,
@@ -125,14 +119,14 @@ class Progress:
                 outcome=NotebookOutcome.INTERRUPTED,
                 duration_s=max(0.0, at - self.notebook.at),
                 cells_total=self.cell.count if self.cell else 0,
-                cells_executed=max(0, self.cells_started - 1),
+                cells_executed=max(0, self.cells_started - 1),  # the last one did not end
             )
         for name in rest:
             yield NotebookResult(name=name, outcome=NotebookOutcome.NOT_RUN)
 
 
 def unseen(experiment: Experiment, nodeid: str, worker: str, at: float) -> Progress:
-    """A run of which no event came."""
+    """Return a run without any event."""
     started = ExperimentStarted(
         experiment=experiment.name,
         at=at,

@@ -7,16 +7,16 @@ from pytest_nbgroups.reports.lines import one_line
 
 
 def properties(result: ExperimentResult) -> list[tuple[str, str]]:
-    """Properties of an item, for pytest's ``user_properties``.
+    """Return the properties of an item, for pytest's ``user_properties``.
 
     * ``nbgroups_experiment``: its name
-    * ``nbgroups_notebooks``: how many notebooks it has
-    * ``nbgroups_notebooks_passed``: how many of them passed or were reused
-    * ``nbgroups_notebooks_reused``: how many were reused, if any was
+    * ``nbgroups_notebooks``: number of its notebooks
+    * ``nbgroups_notebooks_passed``: number of those that passed or were reused
+    * ``nbgroups_notebooks_reused``: number of those that were reused, if any was
     * ``nbgroups_duration_s:<notebook>``: seconds, for each notebook that ran
     * ``nbgroups_failed_notebook``: the notebook that failed, if one did
-    * ``nbgroups_failed_cell``: 1-based position of the cell that failed, where one did
-    * ``nbgroups_failure_kind``: what kind of failure it is, as in ``session.json``, if one is
+    * ``nbgroups_failed_cell``: 1-based position of the cell that failed, if one did
+    * ``nbgroups_failure_kind``: kind of the failure, as in ``session.json``, if there is one
     """
     passed = sum(notebook.outcome.is_done for notebook in result.notebooks)
     return [

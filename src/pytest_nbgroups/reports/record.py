@@ -29,12 +29,12 @@ _Key: TypeAlias = tuple[str, str]
 """Node id and name of an experiment: one test may run several."""
 
 ExperimentOf: TypeAlias = Callable[[str], Experiment | None]
-"""The experiment that an item is, by node id; None for a test of the user's."""
+"""Return the experiment of an item, by node id; None for a test."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedAttempt:
-    """One run of an experiment that is over; ``worker`` is empty if there are no workers."""
+    """One finished run of an experiment; ``worker`` is empty if there are no workers."""
 
     worker: str
     result: ExperimentResult
@@ -49,7 +49,7 @@ class ExperimentRecord:
 
     @property
     def result(self) -> ExperimentResult:
-        """Return the result of the last attempt, which pytest reports."""
+        """The result of the last attempt, which pytest reports."""
         return self.attempts[-1].result
 
     @property
@@ -57,16 +57,12 @@ class ExperimentRecord:
         return self.attempts[-1].worker
 
 
-def _identity(attempt: RecordedAttempt) -> tuple[str, float]:
-    return attempt.worker, attempt.result.started_at
-
-
 class SessionRecord:
     """Record of the experiments that ran, run or wait for their leases, with their results.
 
-    Fed in the process that reports (xdist's controller, or the only one). Calls must not overlap:
-    who has several threads holds a lock. Events of one experiment come in their order; those of
-    different experiments may interleave.
+    Used in the process that reports (xdist's controller, or the only one). Calls must not overlap: with
+    several threads, hold a lock. Events of one experiment come in order; those of different experiments
+    can interleave.
     """
 
     def __init__(self) -> None:
@@ -74,11 +70,7 @@ class SessionRecord:
         self._running: dict[_Key, Progress | Waiting] = {}
 
     def add(self, event: Event, *, worker: str, nodeid: str) -> None:
-        """Take in an event. A second start of an experiment begins a further attempt.
-
-        The worker of an experiment that waits is the one that is to run it. What comes after a run
-        has been given up changes nothing.
-        """
+        """Record an event. A second start of an experiment begins another attempt."""
         key = nodeid, event.experiment
         match event:
             case ExperimentWaiting():
@@ -88,6 +80,7 @@ class SessionRecord:
                 self._attempts.setdefault(key, [])
                 self._running[key] = Progress(nodeid=nodeid, worker=worker, started=event)
             case ExperimentFinished():
+                # Not the run of another worker, which has started it again in the meantime.
                 if key in self._running and self._running[key].worker == worker:
                     del self._running[key]
                 self._finish(key, RecordedAttempt(worker=worker, result=event.result))
@@ -112,13 +105,11 @@ class SessionRecord:
         *,
         experiment: Experiment | None = None,
     ) -> ExperimentResult | None:
-        """Record that the worker of an item died: what it ran has failed with ``message``.
+        """Record that the worker of an item died: its experiment has failed with ``message``.
 
-        Notebooks that had finished stay as they are, the running one is ``interrupted``, later ones
-        are ``not_run``. ``experiment`` is the one that the item is, if it is one: then its worker
-        may also have died before any event, while it waited, or after the last event but before
-        pytest heard of the outcome, and that attempt is the one that failed. None if nothing is
-        known to have run.
+        Finished notebooks stay as they are, the running one is ``interrupted``, later ones are
+        ``not_run``. ``experiment`` is that of the item; None for a test, which then needs an event to
+        show that it ran one. Return None if no experiment is known to have run.
         """
         running = next((key for key in self._running if key[0] == nodeid), None)
         state = self._running.pop(running) if running else None
@@ -127,9 +118,11 @@ class SessionRecord:
         if experiment is None:
             return None
         attempts = self._attempts.get((nodeid, experiment.name))
+        # It died after the last event, but before pytest reported the outcome: that attempt failed.
         if state is None and attempts and attempts[-1].worker == worker:
             attempts[-1] = replace(attempts[-1], result=_lost(attempts[-1].result, message))
             return attempts[-1].result
+        # It died before any event, or while it waited for its lease.
         return self._cut_off(unseen(experiment, nodeid, worker, at), worker, message, at)
 
     def _cut_off(
@@ -142,10 +135,7 @@ class SessionRecord:
     def interrupted_rest(
         self, at: float, *, experiment_of: ExperimentOf = lambda _nodeid: None
     ) -> tuple[ExperimentResult, ...]:
-        """Record that the session ended while experiments ran or waited: they are ``interrupted``.
-
-        What a test of the user's only waited for is forgotten: of that no more than its name is known.
-        """
+        """Record that the session ended while experiments ran or waited: they are ``interrupted``."""
         results = [self._end(state, at, experiment_of) for state in self._running.values()]
         self._running.clear()
         return tuple(result for result in results if result is not None)
@@ -156,7 +146,7 @@ class SessionRecord:
         if isinstance(state, Progress):
             return self._interrupt(state, at, reason="the session ended while it ran")
         experiment = experiment_of(state.nodeid)
-        if experiment is None:
+        if experiment is None:  # a test waited: only the name of its experiment is known
             return None
         reason = f"the session ended while it waited for its lease: {state.event.reason}"
         return self._interrupt(
@@ -164,7 +154,7 @@ class SessionRecord:
         )
 
     def _give_up(self, key: _Key, at: float) -> None:
-        """Record a run that vanished without a word; one that only waited leaves no trace."""
+        """Record a run that ended without a report; one that only waited leaves no trace."""
         state = self._running.pop(key, None)
         if isinstance(state, Progress):
             self._interrupt(state, at, reason="it was started again before it had finished")
@@ -177,15 +167,16 @@ class SessionRecord:
 
     def _finish(self, key: _Key, attempt: RecordedAttempt) -> None:
         attempts = self._attempts.setdefault(key, [])
-        if all(_identity(attempt) != _identity(other) for other in attempts):
+        known = {(each.worker, each.result.started_at) for each in attempts}
+        if (attempt.worker, attempt.result.started_at) not in known:
             attempts.append(attempt)
 
     def running(self) -> tuple[Running, ...]:
-        """The experiments that run or wait now, in the order in which they began to."""
+        """Return the experiments that run or wait now, in the order of their start."""
         return tuple(progress.snapshot() for progress in self._running.values())
 
     def experiments(self) -> tuple[ExperimentRecord, ...]:
-        """The experiments with a finished attempt, in the order in which they first started."""
+        """Return the experiments with a finished attempt, in the order of their first start."""
         return tuple(
             ExperimentRecord(nodeid=nodeid, attempts=tuple(attempts))
             for (nodeid, _), attempts in self._attempts.items()
@@ -193,7 +184,7 @@ class SessionRecord:
         )
 
     def workers(self) -> tuple[str, ...]:
-        """The workers on which experiments ran, run or wait, ``gw2`` before ``gw10``."""
+        """Return the workers on which experiments ran, run or wait, ``gw2`` before ``gw10``."""
         finished = {a.worker for attempts in self._attempts.values() for a in attempts}
         running = {progress.worker for progress in self._running.values()}
         return tuple(sorted((finished | running) - {""}, key=natural_key))

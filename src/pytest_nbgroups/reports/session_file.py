@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 @dataclass(frozen=True, kw_only=True)
 class SessionMetadata:
-    """Facts of a session, beside its experiments."""
+    """Fields of a `SessionDocument`, except its experiments."""
 
     id: str
     """Names its file; made by `core.identity.session_id`."""
@@ -51,33 +50,19 @@ class SessionMetadata:
 
 
 def session_dict(record: SessionRecord, metadata: SessionMetadata) -> dict[str, Any]:
-    """The whole file as plain values, its keys in the order of the schema."""
+    """Return the whole file as plain values, its keys in the order of the schema."""
     rootdir = metadata.rootdir
-    document = plain(
+    own: dict[str, Any] = {"rootdir": str(rootdir), "warnings": _texts(metadata.warnings)}
+    document: dict[str, Any] = plain(
         SessionDocument(
-            id=metadata.id,
-            pytest_version=metadata.pytest_version,
-            plugin_version=metadata.plugin_version,
-            python_version=metadata.python_version,
-            argv=metadata.argv,
-            rootdir=str(rootdir),
-            started_at=metadata.started_at,
-            finished_at=metadata.finished_at,
-            exit_status=metadata.exit_status,
-            budget=metadata.budget,
+            **{**vars(metadata), **own},
             workers=record.workers(),
-            warnings=_texts(metadata.warnings),
-            shard=metadata.shard,
             experiments=tuple(_experiment(each, rootdir) for each in record.experiments()),
         )
     )
-    if document["budget"]:
-        document["budget"] = {
-            name: value
-            for name, value in document["budget"].items()
-            if name not in LEFT_OUT_OF_BUDGET
-        }
-    return typing.cast("dict[str, Any]", document)
+    for name in LEFT_OUT_OF_BUDGET if metadata.budget else ():
+        del document["budget"][name]
+    return document
 
 
 def _experiment(experiment: ExperimentRecord, rootdir: Path) -> ExperimentEntry:
@@ -179,15 +164,12 @@ def _texts(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _path(path: Path, rootdir: Path) -> str:
-    """Relative to the rootdir with forward slashes if it lies inside, else as it is."""
+    """Render a path: relative to the rootdir if it lies inside, with forward slashes."""
     return path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else path.as_posix()
 
 
 def write_record(folder: Path, data: Mapping[str, Any]) -> tuple[str, ...]:
-    """Write ``sessions/<id>.json`` and its copy ``session.json`` in the artifacts folder.
-
-    Gives warnings; raises nothing if the folder cannot be written.
-    """
+    """Write ``sessions/<id>.json`` and its copy ``session.json`` in the artifacts folder. Return warnings."""
     artifacts = Artifacts(folder=folder)
     try:
         text = json.dumps(data, indent=2) + "\n"
@@ -195,7 +177,7 @@ def write_record(folder: Path, data: Mapping[str, Any]) -> tuple[str, ...]:
         for path in (folder / "sessions" / f"{data['id']}.json", folder / "session.json"):
             artifacts.make_room(path)
             write_atomically(path, text)
-    except RecursionError as exc:  # keys that a shard's record has besides ours may be deep
+    except RecursionError as exc:  # unknown keys in a shard's record can be nested deeply
         return (f"{folder}: the session record could not be written: {exc}",)
     except OSError as exc:
         return (f"{folder}: the session record could not be written: {exc.strerror or exc}",)

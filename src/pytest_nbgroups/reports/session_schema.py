@@ -21,10 +21,10 @@ SCHEMA_VERSION: Literal[1] = 1
 """Raised when a key is removed or changes its meaning; a new key does not raise it."""
 
 TRACEBACK_LIMIT = 20_000
-"""How many characters are kept of a traceback, from its beginning and its end."""
+"""Number of characters kept of a traceback, from its beginning and its end."""
 
 LEFT_OUT_OF_BUDGET = ("lender",)
-"""Fields of a budget. Its notes say enough of the lender."""
+"""Fields of a budget that the record leaves out: its notes describe the lender."""
 
 _Budget: TypeAlias = Annotated[Budget, Without(LEFT_OUT_OF_BUDGET)]
 
@@ -34,20 +34,20 @@ class FailureEntry:
     """Failure of the notebook; null if it did not fail."""
 
     kind: FailureKind
-    """What kind of failure it is."""
+    """The kind of failure."""
     message: str
-    """What went wrong."""
+    """The error."""
     cell: CellReference | None
     """The cell where it failed."""
     traceback: str
-    """The traceback, or the last lines of the kernel's log if the kernel died; of one of more
-    than 20,000 characters, the beginning and the end."""
+    """The traceback, or the last lines of the kernel's log if the kernel died; only the beginning and
+    the end if it has more than 20,000 characters."""
     output: str
     """The last lines that the cell printed."""
     evidence: tuple[str, ...]
-    """What was seen of the cause, if processes died."""
+    """Observed facts that point to the cause, if processes died."""
     remedy: str
-    """What to do about it; may be empty."""
+    """What to do; may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,25 +57,25 @@ class NotebookEntry:
     name: str
     """Its file name."""
     outcome: NotebookOutcome
-    """What became of it."""
+    """Its outcome."""
     reason: str | None
-    """Why it was skipped."""
+    """Reason why it was skipped."""
     duration_s: float
-    """How long it took, in seconds."""
+    """Its duration, in seconds."""
     kernel: str | None
     """The name of its kernel; null if none was chosen."""
     plain_start: str | None
-    """Why its kernel was started plainly; null if it was forked or never came up."""
+    """Reason why its kernel was not forked from a warm process; null if it was, or if it did not start."""
     cells_total: Count
-    """How many cells it has, those that are not code included."""
+    """Number of its cells, those that are not code included."""
     cells_executed: Count
-    """How many cells ran to their end."""
+    """Number of cells that ran to their end."""
     executed_path: str | None
     """The notebook as executed; inside the rootdir, relative to it and with forward slashes."""
     log_path: str | None
-    """What its kernel printed outside of cells; a path as `executed_path`."""
+    """The output of its kernel outside of cells; a path like `executed_path`."""
     usage: Usage | None
-    """What was used; null if nothing ran or nothing could be measured."""
+    """Measured use; null if nothing ran or nothing could be measured."""
     failure: FailureEntry | None
 
 
@@ -88,7 +88,7 @@ class LeaseEntry:
     ram_bytes: Count
     """RAM reserved."""
     ram_source: RamSource
-    """Where this number comes from."""
+    """Source of this number."""
     gpus: tuple[str, ...]
     """The GPUs that it saw, by UUID, as in `budget`."""
     gpu_share_bytes: Count | None
@@ -96,15 +96,15 @@ class LeaseEntry:
     locks: tuple[str, ...]
     """The locks that it held."""
     exclusive: bool
-    """Whether no other experiment ran beside it on the machine."""
+    """True if no other experiment could run at the same time on the machine."""
     granted_at: float
     """When it was granted, in seconds since the epoch."""
     released_at: float | None
     """When it was released, in seconds since the epoch; null while it is held."""
     waited_s: float
-    """How long it was waited for before, in seconds."""
+    """Duration of the wait for it, in seconds."""
     waited_for: str
-    """What was lacking at first, and who held that; may be empty."""
+    """The lacking resource and its holders at the first refusal; may be empty."""
     notes: tuple[str, ...]
     """Remarks on the lease."""
 
@@ -118,26 +118,26 @@ class AttemptEntry:
     started_at: float
     """When it started, in seconds since the epoch."""
     finished_at: float
-    """When it was over, in seconds since the epoch."""
+    """When it ended, in seconds since the epoch."""
     duration_s: float
-    """How long it took, in seconds."""
+    """Its duration, in seconds."""
     outcome: ExperimentOutcome
-    """What became of it."""
+    """Its outcome."""
     reason: str | None
-    """Why it did not pass, in one line; null if it did."""
+    """Reason why it did not pass, in one line; null if it did."""
     reuse: str | None
-    """What `--experiment-resume` reused and why not more; null without the option."""
+    """Notebooks that `--experiment-resume` reused, and why not more; null without the option."""
     failure: FailureEntry | None
     """A failure of the experiment as a whole, else null."""
     notebooks: tuple[NotebookEntry, ...]
     """Its notebooks in order; none is missing."""
     warnings: tuple[str, ...]
-    """What could not be saved."""
+    """Its warnings, for example about files that could not be saved."""
     lease: LeaseEntry | None
     usage: Usage | None
     """Of all its notebooks: highest peaks, sum of CPU time, or null."""
     estimate: Estimate | None
-    """What history expected of the run when it started; null if nothing was known."""
+    """Estimate from history when the run started; null if there was none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +151,9 @@ class ExperimentEntry:
     directory: str
     """Its directory; inside the rootdir, relative to it and with forward slashes."""
     outcome: ExperimentOutcome
-    """What became of its last attempt."""
+    """The outcome of its last attempt."""
     reason: str | None
-    """Why the last attempt did not pass; null if it did."""
+    """Reason why the last attempt did not pass; null if it did."""
     attempts: tuple[AttemptEntry, ...]
     """Its runs, oldest first: more than one if it was rerun."""
 
@@ -165,7 +165,7 @@ class ShardEntry:
     index: Position
     """The number of the shard."""
     id: str
-    """Names its session."""
+    """Name of its session."""
     argv: tuple[str, ...]
     """Its command line."""
     rootdir: str
@@ -175,7 +175,7 @@ class ShardEntry:
     finished_at: float | None
     """When it ended, in seconds since the epoch; null if it was killed."""
     exit_status: int | None
-    """What pytest exited with; null if it was killed."""
+    """Exit status of pytest; null if it was killed."""
     budget: _Budget | None
     """The part of the machine that the session may use; null if it was not determined."""
     workers: tuple[str, ...]
@@ -191,7 +191,7 @@ class SessionDocument:
     schema: Literal[1] = SCHEMA_VERSION
     """Version of this format: raised when a key is removed or changes its meaning."""
     id: str
-    """Names the session: the time of its start in UTC, and random digits."""
+    """Name of the session: the time of its start in UTC, and random digits."""
     pytest_version: str
     """The version of pytest."""
     plugin_version: str
@@ -205,20 +205,20 @@ class SessionDocument:
     started_at: float
     """When the session started, in seconds since the epoch."""
     finished_at: float | None
-    """When it ended, in seconds since the epoch; null while it lasts."""
+    """When it ended, in seconds since the epoch; null until then."""
     exit_status: int | None
-    """What pytest exited with; null while it lasts."""
+    """Exit status of pytest; null until the session ends."""
     budget: _Budget | None
     """The part of the machine that the session may use; null if it was not determined."""
     workers: tuple[str, ...]
     """The pytest-xdist workers that ran experiments, replacements for crashed ones included; empty
     without."""
     warnings: tuple[str, ...]
-    """What the session warned of."""
+    """Warnings of the session."""
     shard: ShardRecord | None
-    """Which part of the experiments it ran; null without `--experiment-shard`."""
+    """The part of the experiments that it ran; null without `--experiment-shard`."""
     shards: tuple[ShardEntry, ...] = ()
-    """The sessions of which a merged record is made; empty in that of a single session."""
+    """The sessions that a merged record consists of; empty for a single session."""
     experiments: tuple[ExperimentEntry, ...]
     """The experiments that ran, in the order in which they started."""
 

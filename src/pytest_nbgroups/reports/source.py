@@ -8,10 +8,10 @@ from pytest_nbgroups.reports.lines import plain_lines
 
 
 def source_lines(cell: CellReference, *, around: int) -> list[str]:
-    """Numbered lines of a cell, an arrow at the one that failed.
+    """Render numbered lines of a cell, with an arrow at the one that failed.
 
-    At most ``around`` lines stand before and after it, or twice as many from the start if the
-    failing line is not known; a line counts those left out.
+    At most ``around`` lines precede and follow it, or twice as many from the start if the failing line
+    is unknown. A line counts those left out.
     """
     lines = _numbered(cell.source)
     marked = cell.line if cell.line is not None and cell.line <= len(lines) else 0
@@ -28,7 +28,7 @@ def source_lines(cell: CellReference, *, around: int) -> list[str]:
 
 
 def _numbered(source: str) -> list[str]:
-    """One printable line for each line of the source, so that the numbers stay true."""
+    # One printable line for each line of the source, so that the numbers stay true.
     return ["".join(plain_lines(line)) for line in python_lines(source)]
 
 

@@ -13,7 +13,7 @@ _NUMBERS = ("workers", "wall time", "peak RAM")
 
 
 def workers_lines(outlook: Outlook) -> list[str]:
-    """The table: a row for each number of workers that makes a difference, and marks."""
+    """Render a row for each number of workers that makes a difference, with marks."""
     cells = zip(*_cells(outlook), strict=True)
     columns = dict(zip((*_NUMBERS, ""), map(list, cells), strict=True))
     return [line for (line,) in grid_lines(columns, Layout(right=_NUMBERS))]
@@ -22,11 +22,11 @@ def workers_lines(outlook: Outlook) -> list[str]:
 def _cells(outlook: Outlook) -> Iterable[tuple[str, str, str, str]]:
     before = ("", "")
     for prediction in outlook.predictions:
-        told = wall_text(outlook, prediction), format_size(prediction.peak_ram_bytes)
+        costs = wall_text(outlook, prediction), format_size(prediction.peak_ram_bytes)
         mark = _mark(outlook, prediction.workers)
-        if told != before or mark or prediction.workers < outlook.recommended:
-            yield (str(prediction.workers), *told, mark)
-            before = told
+        if costs != before or mark or prediction.workers < outlook.recommended:
+            yield (str(prediction.workers), *costs, mark)
+            before = costs
 
 
 def wall_text(outlook: Outlook, prediction: Prediction) -> str:
@@ -40,7 +40,7 @@ def _mark(outlook: Outlook, workers: int) -> str:
 
 
 def recommendation(outlook: Outlook) -> str:
-    """``recommended: -n 4; more than 4 experiments never fit at once (8 cpus)``."""
+    """Render ``recommended: -n 4; more than 4 experiments never fit at once (8 cpus)``."""
     return f"recommended: -n {outlook.recommended}; {_limit(outlook)}"
 
 

@@ -25,7 +25,7 @@ from pytest_nbgroups.reports.advice import advice, session_advice, warnings_of
 
 GB = 10**9
 RAM = (
-    "Heart: used 6.7GB of RAM, reserves 4GB; "
+    "Heart: used 6.7GB of RAM, reserved 4GB; "
     'put ram = "7.4GB" into [resources] of experiments/Heart/experiment.toml'
 )
 
@@ -54,7 +54,7 @@ def ran(used: dict[str, Any], need: dict[str, Any], **changes: Any) -> Experimen
             {"ram_bytes": 250 * 10**6},
             (
                 (
-                    "Heart: used 300MB of RAM, reserves 250MB; "
+                    "Heart: used 300MB of RAM, reserved 250MB; "
                     'put ram = "330MB" into [resources] of experiments/Heart/experiment.toml'
                 ),
             ),
@@ -64,7 +64,7 @@ def ran(used: dict[str, Any], need: dict[str, Any], **changes: Any) -> Experimen
             {"gpu_share_bytes": 8 * GIB},
             (
                 (
-                    "Heart: used 9 GiB of GPU memory, reserves 8 GiB; "
+                    "Heart: used 9 GiB of GPU memory, reserved 8 GiB; "
                     'put gpu_memory = "10GiB" into [resources] of experiments/Heart/experiment.toml'
                 ),
             ),
@@ -76,7 +76,7 @@ def ran(used: dict[str, Any], need: dict[str, Any], **changes: Any) -> Experimen
             {"cpus": 1.0},
             (
                 (
-                    "Heart: kept 3.7 cpus busy, reserves 1; "
+                    "Heart: kept 3.7 cpus busy, reserved 1; "
                     "put cpus = 4 into [resources] of experiments/Heart/experiment.toml"
                 ),
             ),
@@ -123,7 +123,7 @@ def test_many_lines_of_advice_become_few() -> None:
     several = recorded(*(ran({"peak_bytes": 6 * GIB}, {}, name=f"E{n}") for n in range(7)))
     told = session_advice(several, shown=shown)
     assert [line.partition(":")[0] for line in told[:5]] == ["E0", "E1", "E2", "E3", "E4"]
-    assert told[5:] == ("and 2 more that used more than they reserve: see session.json",)
+    assert told[5:] == ("and 2 more that used more than they reserved: see session.json",)
     assert len(session_advice(several[:5])) == 5
     assert session_advice(recorded(result())) == ()
 

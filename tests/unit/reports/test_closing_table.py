@@ -269,5 +269,5 @@ def test_many_reused_experiments_are_counted() -> None:
     rows = table_rows(recorded(*reused, partly))
     left, line = without_reused(rows)
     assert [row.experiment for row in left] == ["Partly"]
-    assert line == "6 experiments of which all notebooks are reused: -v shows each"
+    assert line == "6 experiments with all notebooks reused; -v shows each"
     assert without_reused(rows[1:]) == (rows[1:], "")

@@ -114,5 +114,5 @@ def test_reference(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_finite_numbers(number: str) -> None:
     """Nothing can be computed with others."""
-    with pytest.raises(ValueError, match="is no finite number"):
+    with pytest.raises(ValueError, match="is not a finite number"):
         parsed(f"[{number}]")

@@ -219,7 +219,7 @@ def test_a_missing_gpu_is_pointed_out(message: str, gpus: bool | None, said: boo
 
 
 NOT_DECLARED = (
-    "it declares no GPU, so it saw none: put gpus = 1 into [resources] of "
+    "it declares no GPU, so it saw none; put gpus = 1 into [resources] of "
     "experiments/Heart/experiment.toml"
 )
 

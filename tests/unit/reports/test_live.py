@@ -74,9 +74,7 @@ def test_the_worker_is_named_where_there_are_workers() -> None:
 
 def running(**changes: Any) -> Running:
     values: dict[str, Any] = {
-        "nodeid": "h",
         "experiment": "Heart",
-        "worker": "gw1",
         "started_at": 1000.0,
         "notebooks": NAMES,
         "finished": 1,
@@ -120,9 +118,7 @@ def test_a_line_for_what_waits() -> None:
     """What it lacks, and who holds that: when it begins to wait, and once a minute."""
     assert waiting_line(waiting()) == f"Heart waits: {REASON}"
     assert waiting_line(waiting(), worker="gw1") == f"[gw1] Heart waits: {REASON}"
-    state = Running(
-        nodeid="h", experiment="Heart", worker="gw1", started_at=1000.0, waits_for=REASON
-    )
+    state = Running(experiment="Heart", started_at=1000.0, waits_for=REASON)
     assert running_line(state, now=1723.0) == f"Heart has waited 12m03s: {REASON}"
 
 

@@ -212,7 +212,7 @@ def test_an_experiment_that_was_run_twice(shard: WriteShard) -> None:
         ),
         (
             record_of(2, split={**SPLIT, "Skin": 2}),
-            "they have split other experiments; run all on one commit with the same arguments",
+            "they have split different experiments; run all on one commit with the same arguments",
         ),
         (
             record_of(2, weights={"a": 1}),
@@ -252,9 +252,7 @@ def test_what_is_no_record_of_a_shard(tmp_path: Path) -> None:
     record = session_dict(SessionRecord(), metadata(1, None))
     told = "FILE: is not JSON: "
     assert unreadable(tmp_path, "{").startswith(told)
-    other = (
-        "FILE: is no session record of schema 1; merge with the version of pytest-nbgroups that ran"
-    )
+    other = "FILE: is not a session record of schema 1; merge with the version of pytest-nbgroups that ran"
     for content in ("[]", '{"schema": 99}'):
         assert unreadable(tmp_path, content).startswith(other)
     assert unreadable(tmp_path, json.dumps(record)) == (

@@ -125,7 +125,7 @@ def test_many_reused_experiments_are_counted() -> None:
     assert plan_lines(many, 80)[2:6] == [
         "experiment  notebooks  cpus       RAM              time",
         "Lung           2 of 3  1 default  1.1 GiB (1 run)  1m00s (1 run)",
-        "6 experiments of which all notebooks are reused: -v shows each",
+        "6 experiments with all notebooks reused; -v shows each",
         "",
     ]
     assert "R5" in "\n".join(plan_lines(many, 80, verbose=True))

@@ -340,7 +340,7 @@ def test_the_schema_says_what_is_kept_and_what_is_usable() -> None:
     """The descriptions are what a reader of the file goes by."""
     said = dict(properties(session_schema()))
     assert said["traceback"]["description"].endswith(
-        "of one of more than 20,000 characters, the beginning and the end."
+        "only the beginning and the end if it has more than 20,000 characters."
     )
     assert said["usable"]["description"] == "True if its compute mode lets programs use it."
 
