@@ -7,8 +7,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from jupyter_client.kernelspec import (
     NATIVE_KERNEL_NAME,
@@ -72,13 +71,14 @@ def language_of(spec: KernelSpec) -> str:
 
 
 def _found(specs: KernelSpecManager, name: str) -> KernelSpec:
-    with without_warnings():
+    # It warns of kernelspecs with unknown keys. Under filterwarnings = error that would fail the notebook.
+    with warnings.catch_warnings(action="ignore"):
         return specs.get_kernel_spec(name)
 
 
 def _folders(specs: KernelSpecManager) -> Mapping[str, str]:
     """Folders of the kernelspecs by name."""
-    with without_warnings():
+    with warnings.catch_warnings(action="ignore"):
         folders: Mapping[str, str] = specs.find_kernel_specs()
         return folders
 
@@ -101,17 +101,8 @@ def _fits(specs: KernelSpecManager, name: str, language: str | None) -> bool:
 
 def spec_manager() -> KernelSpecManager:
     """jupyter_client's search in folders that can be read. Raises KernelStartError."""
-    with without_warnings():
+    with warnings.catch_warnings(action="ignore"):
         return KernelSpecManager(log=_SILENT, kernel_dirs=kernel_folders())
-
-
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Hide jupyter_client's warnings of kernelspecs with keys that it does not know."""
-    # Under filterwarnings = error, a warning would be an error of the notebook.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _unreadable(name: str, why: str, language: str | None) -> str:

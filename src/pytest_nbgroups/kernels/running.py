@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
@@ -17,7 +18,7 @@ from pytest_nbgroups.kernel_host.commands import runs_ipykernel
 from pytest_nbgroups.kernels.ending import asked_to_end, kill, uncancelled
 from pytest_nbgroups.kernels.endpoint import Endpoint, open_endpoint
 from pytest_nbgroups.kernels.kernel import KernelLog, RunningKernel
-from pytest_nbgroups.kernels.kernelspecs import spec_manager, without_warnings
+from pytest_nbgroups.kernels.kernelspecs import spec_manager
 from pytest_nbgroups.kernels.launch import Launch
 from pytest_nbgroups.kernels.output_allowance import OutputAllowance
 from pytest_nbgroups.kernels.output_channel import AnswerChannel, OutputChannel
@@ -85,7 +86,8 @@ def _manager(
         context=context,
         kernel_spec_manager=spec_manager(),
     )
-    with without_warnings():
+    # jupyter_client warns of kernelspecs with keys that it does not know.
+    with warnings.catch_warnings(action="ignore"):
         manager.kernel_spec  # noqa: B018  reading it keeps it
     manager.provisioner = HostProvisioner(
         host, launch, scratch=endpoint.folder, parent=manager, kernel_spec=launch.spec
