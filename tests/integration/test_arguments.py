@@ -110,7 +110,7 @@ def test_an_unknown_item(experiment: Write, pytester: pytest.Pytester) -> None:
     """Of an unknown item, the error names the one that there is."""
     experiment("experiments/A")
     assert refused(pytester, "experiments/A::2-fit.ipynb") == (
-        "ERROR: not found: experiments/A::2-fit.ipynb; there is experiments/A::notebooks"
+        "ERROR: not found: experiments/A::2-fit.ipynb; the directory has experiments/A::notebooks"
     )
 
 
@@ -153,7 +153,7 @@ def test_an_unknown_independent_notebook(experiment: Write, pytester: pytest.Pyt
     """The items of a directory of independent notebooks are named in the error."""
     experiment("docs/guides", "plot", "fit", toml=INDEPENDENT)
     assert refused(pytester, "docs/guides::notebooks") == (
-        "ERROR: not found: docs/guides::notebooks; there is docs/guides::fit, docs/guides::plot"
+        "ERROR: not found: docs/guides::notebooks; the directory has docs/guides::fit, docs/guides::plot"
     )
 
 

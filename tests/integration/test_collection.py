@@ -151,7 +151,7 @@ def test_a_configured_root_that_does_not_exist(
     result.stderr.fnmatch_lines(
         [
             (
-                f"ERROR: tox.ini: experiment_roots names '{pytester.path / 'studies'}', which is no "
+                f"ERROR: tox.ini: experiment_roots names '{pytester.path / 'studies'}', which is not a "
                 "directory; create it or correct the path"
             )
         ]

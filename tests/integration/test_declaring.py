@@ -42,8 +42,7 @@ def test_natural_order(experiment: Write, pytester: pytest.Pytester) -> None:
     assert names(experiments(pytester)["A"]) == ["1-load", "9-fit", "10-plot"]
     result = pytester.runpytest_inprocess("--run-experiments")
     note = (
-        "  A: runs in natural order, '9-fit.ipynb' where lexicographic order would run "
-        "'10-plot.ipynb'"
+        "  A: runs in natural order: '9-fit.ipynb', not '10-plot.ipynb' as in lexicographic order"
     )
     assert result.outlines.count(note) == 1
 
@@ -83,7 +82,7 @@ def test_many_notes(skipped: Write, pytester: pytest.Pytester) -> None:
         skipped(f"experiments/A{number}", "2-a", "10-b")
     result = pytester.runpytest_inprocess("--run-experiments")
     assert sum("lexicographic" in line for line in result.outlines) == 5
-    result.stdout.fnmatch_lines(["  and 2 more notes of this kind"])
+    result.stdout.fnmatch_lines(["  and 2 more notes"])
 
 
 @pytest.mark.parametrize(
@@ -106,7 +105,7 @@ def test_many_notes(skipped: Write, pytester: pytest.Pytester) -> None:
         ),
         (
             'order = ["1-load.ipynb", "2-fit.ipynb"]\nexclude = { "2*" = "slow" }',
-            "order names '2-fit.ipynb', which exclude leaves out (slow); remove it from one of them",
+            "order names '2-fit.ipynb', which is also under exclude (slow); remove it from one of them",
         ),
     ],
 )
@@ -469,8 +468,8 @@ def test_a_bad_notebooks_hook(experiment: Write, pytester: pytest.Pytester) -> N
     pytester.makeconftest("def pytest_experiment_notebooks(path): return [path / 'none.ipynb']\n")
     folder = experiment("experiments/A")
     assert failure(pytester) == (
-        f"pytest_experiment_notebooks returned {str(folder / 'none.ipynb')!r}, which is no file "
-        f"directly in {folder}; return some of the paths that it was given"
+        f"pytest_experiment_notebooks returned {str(folder / 'none.ipynb')!r}, which is not a file "
+        f"directly in {folder}; return some of the paths in notebooks"
     )
 
 
@@ -677,5 +676,5 @@ def test_artifacts_need_a_folder_of_their_own(
     result = pytester.runpytest_inprocess("--run-experiments", f"--experiment-artifacts={folder}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        [f"ERROR: experiment_artifacts = '{folder}' is or holds *; name a folder of its own*"]
+        [f"ERROR: experiment_artifacts = '{folder}' is or contains *; name a separate folder*"]
     )

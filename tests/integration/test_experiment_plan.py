@@ -391,7 +391,7 @@ def test_it_says_what_it_needs(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--experiment-plan")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --experiment-plan shows what --run-experiments would run: give both"]
+        ["ERROR: --experiment-plan shows what --run-experiments would run; give both"]
     )
 
 
@@ -471,7 +471,8 @@ def test_weights_and_a_shard(
     plan(pytester, "--experiment-weights=ci/weights.json")
     lines = plan(pytester, "--experiment-weights=ci/weights.json", "--experiment-shard=1/1")
     assert (
-        "weights not written: ci/weights.json is for all shards, this is the plan of one" in lines
+        "weights not written: ci/weights.json is for all shards, and this plan is for one; plan without "
+        "--experiment-shard" in lines
     )
 
 

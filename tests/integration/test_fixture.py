@@ -207,7 +207,7 @@ def test_a_directory_without_notebooks(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(run_experiment): run_experiment('empty')")
     result = pytester.runpytest_inprocess("--run-experiments")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"run_experiment: {folder} has no selected notebook"])
+    result.stdout.fnmatch_lines([f"run_experiment: {folder}: no notebook to run"])
 
 
 def test_independent_notebooks(experiment: Write, pytester: pytest.Pytester) -> None:
@@ -224,7 +224,7 @@ def test_independent_notebooks(experiment: Write, pytester: pytest.Pytester) -> 
     result = pytester.runpytest_inprocess("--run-experiments")
     result.assert_outcomes(failed=1, skipped=1)
     result.stdout.fnmatch_lines(
-        [f"run_experiment: the notebooks of {folder} are independent; name one of them"]
+        [f"run_experiment: {folder}: its notebooks are independent; name one of them"]
     )
 
 

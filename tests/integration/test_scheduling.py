@@ -387,7 +387,7 @@ def test_no_worker_is_left(
     result = run(pytester, "-n1", f"--max-worker-restart={restarts}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert ran().count("crash") == crashes
-    left = next(line for line in result.outlines if "not run, since no worker was left: " in line)
+    left = next(line for line in result.outlines if "not run, because no worker was left: " in line)
     assert f"test_{crashes - 1}.py::test_last" in left
     assert "test_2.py::test_first" in left
     assert f"test_{crashes - 1}.py::test_crash" not in left
@@ -458,7 +458,7 @@ def test_a_replacement_that_differs(
     )
     result = run(pytester, "-n1")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*not run, since no worker was left: *::test_other*"])
+    result.stdout.fnmatch_lines(["*not run, because no worker was left: *::test_other*"])
     result.stdout.fnmatch_lines(["Different tests were collected between *"])
     assert ran() == ["gw0"]
 

@@ -320,9 +320,9 @@ def test_other_modes_say_what_they_do_not_keep(pytester: pytest.Pytester, skippe
     skipped("experiments/Heart")
     (pytester.path / "experiments/Heart/test_heart.py").write_text("def test_it(): pass\n")
     result = pytester.runpytest_subprocess("--run-experiments", "-n2", "--dist", "worksteal")
-    result.stdout.fnmatch_lines(["  --dist worksteal may run tests beside notebooks, and nested*"])
+    result.stdout.fnmatch_lines(["  --dist worksteal can run an experiment, the tests beside*"])
     result = pytester.runpytest_subprocess("--run-experiments", "-n2")
-    result.stdout.no_fnmatch_line("*may run tests beside notebooks*")
+    result.stdout.no_fnmatch_line("*the tests beside its notebooks*")
 
 
 # Sessions that end before anything runs

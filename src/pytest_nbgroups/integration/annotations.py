@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 _THEIRS = "annotate_errors"
-"""The name under which pytest-github-actions-annotate-failures registers what it does for tests."""
+"""Name under which pytest-github-actions-annotate-failures registers its hook for tests."""
 
 
 class OneAnnotation:
@@ -17,7 +17,7 @@ class OneAnnotation:
         self.config = config
 
     def pytest_sessionstart(self) -> None:
-        """By now it is registered."""
+        # In pytest_configure the other plugin may not be registered yet.
         plugins = self.config.pluginmanager
         theirs = plugins.get_plugin(_THEIRS)
         if hasattr(theirs, "pytest_runtest_logreport"):
@@ -36,11 +36,9 @@ class _TestsOnly:
 
 
 def is_annotated(properties: dict[str, object]) -> bool:
-    """Return whether a failed item failed by its experiment, which then has an annotation of its own.
-
-    A test that runs one may also fail by itself, after notebooks that passed.
-    """
+    """Return whether an item failed because of its experiment, which has its own annotation."""
     if "nbgroups_experiment" not in properties:
         return False
+    # A test that runs an experiment can also fail by itself, after notebooks that passed.
     none_passed = properties.get("nbgroups_notebooks_passed") == "0"
     return none_passed or "nbgroups_failed_notebook" in properties

@@ -8,13 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pluggy
 import pytest
 
 from pytest_nbgroups.core.model import SUFFIX, Experiment
 from pytest_nbgroups.core.text import encodable
 from pytest_nbgroups.declarations.listing import listed_notebooks
-from pytest_nbgroups.integration.outcomes import ExperimentFailed, interrupting, raise_outcome
+from pytest_nbgroups.integration.outcomes import (
+    ExperimentFailed,
+    failure_repr,
+    interrupting,
+    raise_outcome,
+)
 from pytest_nbgroups.integration.scope import Scope, customize, notebook_paths, read
 from pytest_nbgroups.integration.shard_selection import own_shard
 from pytest_nbgroups.integration.shared_names import find_ignores_case, shared_names
@@ -37,6 +41,7 @@ class ExperimentCollection:
         self.listing: _Experiments | None = None
         """The directory whose files pytest goes through now."""
 
+    # The first answer counts, and pytest has one for every directory.
     @pytest.hookimpl(tryfirst=True)
     def pytest_collect_directory(
         self, path: Path, parent: pytest.Collector
@@ -49,16 +54,15 @@ class ExperimentCollection:
         node.collection, node.listed = self, listed or frozenset()
         return node
 
+    # The outermost wrapper drops what any other plugin has collected.
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
     ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-        """Keep a notebook that an argument names from other plugins: it is not asked for below.
-
-        Below a root that ``testpaths`` leaves out, a script named as a test would be imported, which runs it.
-        """
+        """Keep a notebook that an argument names from other plugins."""
         collected = yield
         if not isinstance(parent, _Experiments):
+            # Below a root that testpaths leaves out, a script named as a test would be imported: it would run.
             return [] if self.scope.is_added(file_path) else collected
         if file_path.suffix != SUFFIX:
             return collected
@@ -76,11 +80,10 @@ class ExperimentCollection:
         self.listing.offered.add(collection_path)
         return True
 
+    # The first answer counts: a conftest.py that answers False for every path must come later.
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        if self.scope.is_artifacts(collection_path) or _leads_back(collection_path):
-            return True
-        return None
+        return self.scope.is_artifacts(collection_path) or _leads_back(collection_path) or None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -88,11 +91,8 @@ class ExperimentCollection:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Place a skipped experiment at its directory, not at the line of our code that skips it."""
         report = yield
-        if (
-            isinstance(item, ExperimentItem)
-            and report.skipped
-            and isinstance(report.longrepr, tuple)
-        ):
+        # Only a skipped report has a tuple.
+        if isinstance(item, ExperimentItem) and isinstance(report.longrepr, tuple):
             report.longrepr = (str(item.path), None, report.longrepr[2])  # type: ignore[assignment]
         return report
 
@@ -101,11 +101,12 @@ class ExperimentCollection:
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None]:
         """Two notebooks given of one experiment are one item; two of one name cannot both run."""
-        kept: dict[str, pytest.Item] = {}
-        for item in items:
-            kept.setdefault(item.nodeid, item)
-        if len(kept) < len(items) and any(isinstance(i, ExperimentItem) for i in items):
-            items[:] = [i for i in items if not _is_repeated(i, kept)]
+        first: dict[str, pytest.Item] = {}
+        items[:] = [
+            item
+            for item in items
+            if not isinstance(item, ExperimentItem) or first.setdefault(item.nodeid, item) is item
+        ]
         _refuse_shared_names(items, self.scope.settings.artifacts)
         with own_shard(config, items, self.scope.settings.shard, nodeid_of=_experiment_nodeid):
             yield
@@ -145,14 +146,10 @@ def _leads_back(path: Path) -> bool:
     )
 
 
-def _is_repeated(item: pytest.Item, first: dict[str, pytest.Item]) -> bool:
-    return isinstance(item, ExperimentItem) and first[item.nodeid] is not item
-
-
 def _refuse_shared_names(items: Iterable[pytest.Item], artifacts: Path) -> None:
     own = {item.nodeid: item for item in items if isinstance(item, ExperimentItem)}
-    named = [(nodeid, item.experiment) for nodeid, item in own.items()]
-    for nodeid, problem in shared_names(named, ignores_case=find_ignores_case(artifacts)):
+    experiments = {nodeid: item.experiment for nodeid, item in own.items()}
+    for nodeid, problem in shared_names(experiments, ignores_case=find_ignores_case(artifacts)):
         own[nodeid].experiment = replace(own[nodeid].experiment, problem=problem)
 
 
@@ -165,22 +162,23 @@ def _listed(path: Path) -> frozenset[str] | None:
 
 
 class _Experiments:
-    """Makes a directory node give its experiments before everything else in it."""
+    """A directory node that yields its experiments before everything else in it."""
 
     collection: ExperimentCollection
     listed: frozenset[str]
     """The notebooks that lie in it, ignored or not."""
     obj = None
-    """Conftests read it of an item's parent, which is a module or class as a rule."""
+    """Conftests read it from an item's parent, which is usually a module or a class."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
         self.offered: set[Path] = set()
-        """The notebooks that pytest has come upon and does not ignore."""
+        """The notebooks that pytest has found and does not ignore."""
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         self.collection.listing = self
         try:
+            # Before our own items: on the way, pytest asks which notebooks are ignored.
             others = list(super().collect())  # type: ignore[misc]
         finally:
             self.collection.listing = None
@@ -191,7 +189,9 @@ class _Experiments:
         customization = customize(self.config, hook, self.collection.scope.customization.patterns)
 
         def is_ignored(path: Path) -> bool:
-            return path not in self.offered and _is_ignored(self.config, hook, self.session, path)
+            if path in self.offered or self.session.isinitpath(path):
+                return False
+            return bool(hook.pytest_ignore_collect(collection_path=path, config=self.config))
 
         for experiment in read(self.collection.scope, self.path, customization, is_ignored):
             name = encodable(experiment.item_name)
@@ -211,14 +211,6 @@ class _Experiments:
         return next((path for path in paths if self.session.isinitpath(path)), self.path)
 
 
-def _is_ignored(
-    config: pytest.Config, hook: pluggy.HookRelay, session: pytest.Session, path: Path
-) -> bool:
-    if session.isinitpath(path):
-        return False
-    return bool(hook.pytest_ignore_collect(collection_path=path, config=config))
-
-
 class ExperimentDirectory(_Experiments, pytest.Dir):  # type: ignore[misc]  # final, but a directory all the same
     """A directory with notebooks."""
 
@@ -236,7 +228,7 @@ class ExperimentItem(pytest.Item):
         super().__init__(**kwargs)
         self.experiment = experiment
         self.runner = runner
-        # xdist's loadgroup changes the node id for its own ends.
+        # xdist's loadgroup appends the group to the node id of an item.
         self.own_nodeid = self.nodeid
         self._imitate_function()
         self.extra_keyword_matches.update(path.stem for path in notebook_paths(experiment))
@@ -246,7 +238,7 @@ class ExperimentItem(pytest.Item):
             self.experiment = replace(experiment, problem=f"[run] marks: {exc}")
 
     def _imitate_function(self) -> None:
-        """Have what conftests read of every item, as if each were a test function."""
+        """Set the attributes that conftests read from every item, as if each were a test function."""
         self.originalname = self.name
         self.fixturenames: list[str] = []
         self.funcargs: dict[str, object] = {}
@@ -255,7 +247,7 @@ class ExperimentItem(pytest.Item):
         self.module = module_for(self.nodeid, file=str(self.path))
 
     def _mark(self) -> None:
-        """Add the markers of an experiment. The user's own come first, so that they are closest."""
+        # The user's own come first, so that get_closest_marker finds them.
         for name in self.experiment.marks:
             self.add_marker(name)
         self.add_marker("experiment")
@@ -267,7 +259,7 @@ class ExperimentItem(pytest.Item):
             self.add_marker(pytest.mark.xdist_group(group))
 
     def declare_gpu(self) -> None:
-        """Have it run as if it declared one GPU."""
+        """Run it as if it declared one GPU."""
         resources = replace(self.experiment.resources, gpus=1)
         self.experiment = replace(self.experiment, resources=resources, has_assumed_gpu=True)
         self.add_marker("gpu")
@@ -275,9 +267,10 @@ class ExperimentItem(pytest.Item):
     def exempt_from_timeout(self) -> None:
         """Keep pytest-timeout's ini default, meant for unit tests, from ending an experiment.
 
-        Called when every conftest.py has marked what it wants. A marker without a value, which is
-        all that ``marks`` can give, would end the session with pytest-timeout's TypeError.
+        Called after every conftest.py has set its markers.
         """
+        # A marker without a value, which is all that marks can declare, makes pytest-timeout end the
+        # session with a TypeError.
         own = self.get_closest_marker("timeout")
         if self.config.pluginmanager.hasplugin("timeout") and not (
             own and (own.args or own.kwargs)
@@ -296,7 +289,7 @@ class ExperimentItem(pytest.Item):
         style: Any = None,  # noqa: ANN401
     ) -> str | TerminalRepr:
         if isinstance(excinfo.value, ExperimentFailed):
-            return self.runner.failure_repr(excinfo.value.result, nodeid=self.own_nodeid)
+            return failure_repr(self.runner.facts, excinfo.value.result, nodeid=self.own_nodeid)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:

@@ -1,9 +1,9 @@
-"""``--pdb``: the kernel of a failed notebook lives on until its user has looked at it."""
+"""``--pdb``: keep the kernel of a failed notebook until its user has looked at it."""
 
 from __future__ import annotations
 
 import importlib.util
-import pdb  # noqa: T100  what the hooks of pytest's prompt are declared to be given
+import pdb  # noqa: T100  the hooks of pytest's prompt take one
 import shlex
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -32,14 +32,14 @@ _PYTESTS_OWN = "pdbinvoke"
 
 
 class KernelPrompt:
-    """The prompt of ``--pdb`` for an experiment. Registered as a plugin, it ends the session on demand."""
+    """The prompt of ``--pdb`` for an experiment; a plugin that ends the session on request."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.has_asked = False
-        """Of the last experiment, whether its user has looked at it."""
+        """True if the last experiment opened the prompt."""
         self._end: str | None = None
-        """Why the session is to end, as soon as the failure is reported."""
+        """Reason to end the session as soon as the failure is reported."""
 
     def on_halt(self, experiment: Experiment, item: pytest.Item) -> OnHalt | None:
         """Return the function that halts a failed notebook's kernel; None if pytest would open no prompt."""
@@ -68,13 +68,14 @@ class KernelPrompt:
         if importlib.util.find_spec("jupyter_console") is None:
             yield "jupyter console is not installed here: pip install jupyter-console"
 
+    # pytest calls it after the failure is reported. First, so that no other prompt opens.
     @pytest.hookimpl(tryfirst=True)
     def pytest_exception_interact(self) -> None:
         self._end_session()
 
+    # For an expected failure, which pytest does not show to the hook above.
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
-        """Report the failure; an expected failure opens no prompt."""
         self._end_session()
 
     def _end_session(self) -> None:
@@ -82,17 +83,16 @@ class KernelPrompt:
             raise pytest.exit.Exception(self._end, returncode=pytest.ExitCode.INTERRUPTED)
 
     def pytest_sessionstart(self) -> None:
-        """Take the place of pytest's own prompt, which by now is registered."""
+        """Replace pytest's own prompt, which is registered by now."""
         plugins = self.config.pluginmanager
         if (own := plugins.unregister(name=_PYTESTS_OWN)) is not None:
             plugins.register(_ForOthers(own, self), _PYTESTS_OWN)
 
 
 class _ForOthers:
-    """pytest's own prompt for all but a failed experiment.
+    """pytest's own prompt for all but a failed experiment."""
 
-    There it would stop in code of ours; in a test that has run one, it would ask what was asked already.
-    """
+    # For an experiment it would stop in our own code; for a test that ran one, it would ask a second time.
 
     def __init__(self, own: Any, prompt: KernelPrompt) -> None:  # noqa: ANN401
         self._own = own
@@ -154,7 +154,7 @@ def _terminal(config: pytest.Config) -> Generator[Callable[[str], None]]:
 
 
 def _answer() -> str | None:
-    """Wait for the user; give why the session is to end, None if it is to go on."""
+    """Wait for the user; return the reason to end the session, or None to go on."""
     if sys.stdin is None:  # closed
         return None
     try:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.core.errors import DeclarationError
+from pytest_nbgroups.core.errors import DeclarationError, SelectionError
 from pytest_nbgroups.core.model import SUFFIX, Experiment, ExperimentOutcome, ExperimentResult
 from pytest_nbgroups.core.resources import Resources
 from pytest_nbgroups.declarations.declaration import Declaration, read_declaration
+from pytest_nbgroups.declarations.directory import only_experiment
 from pytest_nbgroups.declarations.rules import check_resources
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
-from pytest_nbgroups.integration.outcomes import Failed, interrupting, raise_outcome
+from pytest_nbgroups.integration.outcomes import Failed, failure_repr, interrupting, raise_outcome
 from pytest_nbgroups.integration.scope import Scope, customize, read
 from pytest_nbgroups.reports.properties import properties
 
@@ -36,8 +37,8 @@ class RunExperiment:
             result = runner.run(self._declared(experiment), item=item, nodeid=item.nodeid)
             item.user_properties.extend(properties(result))
             if result.outcome is ExperimentOutcome.FAILED:
-                told = runner.failure_repr(result, nodeid=item.nodeid)
-                raise Failed(str(told).strip(), pytrace=False)
+                text = str(failure_repr(runner.facts, result, nodeid=item.nodeid))
+                raise Failed(text.strip(), pytrace=False)
             raise_outcome(result)
         return result
 
@@ -60,9 +61,7 @@ class RunExperiment:
     def _declared(self, experiment: Experiment) -> Experiment:
         """Put the marker's declarations over those of the directory."""
         try:
-            declared = _marked(self._request.node)
-            if declared is None:
-                return experiment
+            declared = declared_by(self._request.node)
             resources = declared.over(_declaration_of(experiment.resources)).resources
             check_resources(resources, lambda _key: f"{self._request.node.nodeid}, marker")
         except DeclarationError as exc:
@@ -70,6 +69,7 @@ class RunExperiment:
         return replace(experiment, resources=resources)
 
     def _refuse_collected(self, experiment: Experiment) -> None:
+        # Two runs would write into one directory.
         for item in self._request.session.items:
             if isinstance(item, ExperimentItem) and item.experiment.place == experiment.place:
                 pytest.fail(
@@ -83,15 +83,10 @@ class RunExperiment:
         hook = self._request.session.gethookproxy(directory)
         patterns = scope.customization.patterns
         experiments = read(scope, directory, customize(self._request.config, hook, patterns))
-        matching = [e for e in experiments if target == directory or e.holds(target)]
-        if not matching:
-            pytest.fail(f"run_experiment: {target} has no selected notebook", pytrace=False)
-        if len(matching) > 1:
-            pytest.fail(
-                f"run_experiment: the notebooks of {target} are independent; name one of them",
-                pytrace=False,
-            )
-        return matching[0]
+        try:
+            return only_experiment(experiments, target)
+        except SelectionError as exc:
+            pytest.fail(f"run_experiment: {exc}", pytrace=False)
 
 
 def _declaration_of(resources: Resources) -> Declaration:
@@ -99,16 +94,11 @@ def _declaration_of(resources: Resources) -> Declaration:
     return Declaration(resources_table={n: v for n, v in values.items() if v is not None})
 
 
-def marked_resources(item: pytest.Item) -> Resources | None:
-    """Return the resources that a test declares with the marker ``experiment``. Raises DeclarationError."""
-    declared = _marked(item)
-    return None if declared is None else declared.resources
-
-
-def _marked(item: pytest.Item) -> Declaration | None:
+def declared_by(item: pytest.Item) -> Declaration:
+    """Return what a test declares with the marker ``experiment``. Raises DeclarationError."""
     marker = item.get_closest_marker("experiment")
     if marker is None:
-        return None
+        return Declaration()
     if marker.args:
         raise DeclarationError(
             f"marker experiment{marker.args!r}: write resources by name, as gpus=1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nbgroups.integration.options.command_line import has_their_switch
+from pytest_nbgroups.integration.options.command_line import has_their_switch, lines_of
 
 MARKER = "experiment"
 MARKERS = (
@@ -26,8 +26,8 @@ def uses_fixture(item: pytest.Item) -> bool:
 def is_declared_to_run(item: pytest.Item) -> bool:
     """Return whether an item has our marker ``experiment``, and not a project's own of that name.
 
-    It is a project's own if the project has registered it, or has its own ``--run-experiments``, or if it carries
-    what ours cannot. Such tests are neither skipped nor do they hold a lease, unless they use our fixture.
+    It is the project's if the project has registered it, has its own ``--run-experiments``, or passes
+    arguments that ours does not take. Such tests are not skipped and hold no lease, unless they use our fixture.
     """
     marker = item.get_closest_marker(MARKER)
     if marker is None:
@@ -40,6 +40,7 @@ def is_declared_to_run(item: pytest.Item) -> bool:
 def _are_resources(names: Collection[str]) -> bool:
     if not names:
         return True
+    # Imported for markers with arguments only: this runs for every test of every session.
     from pytest_nbgroups.declarations.keys import KEYS
 
     return {key.name for key in KEYS if key.table == "resources"}.issuperset(names)
@@ -56,7 +57,7 @@ def _has_own_marker(config: pytest.Config) -> bool:
 def owner_of(config: pytest.Config, name: str) -> str:
     """Return the place that declares an option or ini key, such as ``tests/conftest.py:12``."""
     for file in _declaring_files(config):
-        for number, line in enumerate(_lines(file), start=1):
+        for number, line in enumerate(lines_of(file), start=1):
             if f'"{name}"' in line or f"'{name}'" in line:
                 base = config.rootpath
                 shown = file.relative_to(base) if file.is_relative_to(base) else file
@@ -65,7 +66,7 @@ def owner_of(config: pytest.Config, name: str) -> str:
 
 
 def _declaring_files(config: pytest.Config) -> Iterator[Path]:
-    """Files with a ``pytest_addoption``, the project's own conftests first."""
+    """Yield the files with a ``pytest_addoption``, the project's own conftests first."""
     found: list[Path] = []
     for plugin in config.pluginmanager.get_plugins():
         try:
@@ -75,10 +76,3 @@ def _declaring_files(config: pytest.Config) -> Iterator[Path]:
         if source is not None:
             found.append(Path(source))
     yield from sorted(set(found), key=lambda file: not file.is_relative_to(config.rootpath))
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []

@@ -12,16 +12,13 @@ from pytest_nbgroups.integration.facts import SessionFacts
 
 
 class GpuDefault:
-    """Declares a GPU for each that uses one, before the collection is reported."""
+    """Declares a GPU for each experiment that uses one, before the collection is reported."""
 
     def __init__(self, facts: SessionFacts) -> None:
         self._facts = facts
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Read notebooks, but only if there are GPUs to give.
-
-        Being registered later, it comes before pytest's own, in which ``-m gpu`` selects.
-        """
+        """Read notebooks, but only if there are GPUs to give."""
         experiments = [item for item in items if isinstance(item, ExperimentItem)]
         if not experiments:
             return
@@ -41,6 +38,7 @@ def _uses_gpu(experiment: Experiment, planner: Planner) -> bool:
     estimate = planner.estimate(experiment.name)
     if estimate is not None and estimate.gpu_bytes is not None:
         return estimate.gpu_bytes > 0
+    # Imports what parses Python, which experiments with a declaration or a history do without.
     from pytest_nbgroups.notebooks.scanning import scan
 
     return scan(experiment).may_use_gpu

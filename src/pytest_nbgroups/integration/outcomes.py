@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from _pytest import outcomes
@@ -17,6 +18,9 @@ from pytest_nbgroups.integration.options.command_line import value_of
 from pytest_nbgroups.integration.selecting import arguments_for
 from pytest_nbgroups.reports.failure import failure_headline, failure_lines
 from pytest_nbgroups.reports.lines import one_line
+
+if TYPE_CHECKING:
+    from pytest_nbgroups.integration.facts import SessionFacts
 
 _COMMON = ("--experiment-artifacts", "--experiment-kernel")
 
@@ -30,14 +34,15 @@ class ExperimentFailed(Exception):  # noqa: N818  as pytest names its outcomes
 
 
 class Failed(outcomes.Failed):
-    """A test failed by the experiment that it runs. Shown as pytest's own, whose name it has for that."""
+    """A test failed because of the experiment that it runs."""
 
+    # As in pytest's own class, so that the short summary shows its name without a module.
     __module__ = "builtins"
 
 
 @contextmanager
 def interrupting(config: pytest.Config) -> Generator[None]:
-    """Have Ctrl-C end the session with ``--pdb`` too, which would take it for a failure to look into."""
+    """Let Ctrl-C end the session with ``--pdb`` too, which would open its prompt for it."""
     try:
         yield
     except KeyboardInterrupt as exc:
@@ -61,24 +66,23 @@ def raise_outcome(result: ExperimentResult) -> None:
             return
 
 
-def text_of_failure(
-    config: pytest.Config, result: ExperimentResult, *, nodeid: str, gpus_visible: bool
-) -> list[str]:
-    """The lines that report a failure, with the command that reruns the item."""
+def text_of_failure(facts: SessionFacts, result: ExperimentResult, *, nodeid: str) -> list[str]:
+    """Return the lines that report a failure, with the command that reruns the item."""
+    config = facts.config
     short = config.getoption("tbstyle", "auto") in {"short", "line", "no"}
     return failure_lines(
         result,
         rerun_command=_rerun_command(config, nodeid, resumes=result.resumable > 0),
         shown=partial(shown, config),
-        gpus_visible=gpus_visible,
+        gpus_visible=bool(facts.budget.gpus),
         tb_style="short" if short else "long",
     )
 
 
 def _rerun_command(config: pytest.Config, nodeid: str, *, resumes: bool) -> str:
-    """With what a run has to have in common with this one, to reuse a part of it."""
     words = ["pytest", "--run-experiments"]
     if resumes:
+        # A run with another artifacts folder or kernel would find nothing to reuse.
         common = {flag: value_of(config, flag) for flag in _COMMON}
         given = [f"{flag}={text}" for flag, text in common.items() if text is not None]
         words += ["--experiment-resume", *given]
@@ -86,18 +90,18 @@ def _rerun_command(config: pytest.Config, nodeid: str, *, resumes: bool) -> str:
 
 
 def shown(config: pytest.Config, path: Path) -> str:
-    """A path as it is shown: relative to the directory of the call, if it lies below."""
+    """Return a path for the user: relative to the directory of the call, if it lies below."""
     directory = config.invocation_params.dir
     return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
 
 
 def failure_repr(
-    config: pytest.Config, result: ExperimentResult, *, nodeid: str, gpus_visible: bool
+    facts: SessionFacts, result: ExperimentResult, *, nodeid: str
 ) -> ReprExceptionInfo:
-    """The failure text, in the shape that xdist carries and the short summary takes a line from."""
+    """Return the failure text, as xdist can carry it and the short summary takes a line from it."""
     lines = []  # with --tb=line pytest writes the location and its message alone
-    if config.getoption("tbstyle", "auto") != "line":
-        lines = text_of_failure(config, result, nodeid=nodeid, gpus_visible=gpus_visible)
+    if facts.config.getoption("tbstyle", "auto") != "line":
+        lines = text_of_failure(facts, result, nodeid=nodeid)
     failed = result.failed_notebook
     path = result.directory / failed.name if failed else result.directory
     return ReprExceptionInfo(
@@ -106,5 +110,5 @@ def failure_repr(
             extraline=None,
             style="native",
         ),
-        reprcrash=ReprFileLocation(shown(config, path), 0, failure_headline(result)),
+        reprcrash=ReprFileLocation(shown(facts.config, path), 0, failure_headline(result)),
     )

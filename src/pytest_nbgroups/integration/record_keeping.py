@@ -1,4 +1,4 @@
-"""Schedule for writing a session's record: at once while that is quick, else now and then."""
+"""Schedule for writing a session's record: at once while that is quick, else less often."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 
 _REST = 20
-"""Times as long as the last writing took: so all of it takes a twentieth of a session at most."""
+"""The rest, as a multiple of the last writing time: writing takes at most a twentieth of a session."""
 _AT_ONCE_S = 0.5
-"""A shorter rest is none."""
+"""A shorter rest is skipped."""
 
 
 class RecordKeeping:
-    """Has a record written that takes the longer to write the more has run.
+    """Writes a record that takes longer to write the more has run.
 
-    What comes too soon after the last writing is put off. All but `finish` are called with the lock
-    held, and so is ``write``.
+    Writing too soon after the last time is put off. All but `finish` are called with the lock held, and
+    so is ``write``.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class RecordKeeping:
             self._write_now()
             return
         self._timer = threading.Timer(rest_s, self.finish)
-        self._timer.daemon = True
+        self._timer.daemon = True  # the end of the session writes; it must not wait for the timer
         self._timer.start()
 
     def forget(self) -> None:
-        """Write nothing of what is put off: somebody else does."""
+        """Drop what is put off: the caller writes."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -7,14 +7,13 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from _pytest._code.code import ReprExceptionInfo
 
 from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.events import Event
@@ -22,7 +21,6 @@ from pytest_nbgroups.core.model import Experiment, ExperimentResult
 from pytest_nbgroups.declarations.listing import nested_experiments
 from pytest_nbgroups.engines.protocol import Order
 from pytest_nbgroups.integration.facts import SessionFacts
-from pytest_nbgroups.integration.outcomes import failure_repr
 
 if TYPE_CHECKING:
     from pytest_nbgroups.integration.debugging import KernelPrompt
@@ -52,35 +50,33 @@ class Runner:
     ) -> None:
         self.facts = facts
         self.config = facts.config
-        self.cancellation = cancellation
+        self._cancellation = cancellation
         self._deliver = deliver
         self._prompt = prompt
 
     def run(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> ExperimentResult:
         """Run an experiment for an item; its events carry the node id."""
         _disarm_faulthandler(self.config)
-        order = self._order(
-            experiment, item=item, nodeid=nodeid
-        )  # calls hooks, whose warnings count
-        with _jupyter_may_warn():
-            engine = self.facts.engine
-            _import_ipython()
-            return engine.run(
-                order,
-                partial(self._deliver, nodeid=nodeid),
-                cancellation=self.cancellation,
-                on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
-            )
-
-    def _order(self, experiment: Experiment, *, item: pytest.Item, nodeid: str) -> Order:
-        """Make the order for an experiment, with the hooks' variables and what the session knows now."""
-        return Order(
+        # Outside of the filter: the user's hooks are called, whose warnings count.
+        order = Order(
             experiment=self.completed(experiment, item),
             settings=self.facts.settings,
             env=dict(os.environ),
             knowledge=self.facts.planner.knowledge,
             nodeid=nodeid,
         )
+        with warnings.catch_warnings():
+            # The user's filters are for the user's code. With -W error, a read-only home directory would
+            # fail every notebook before it begins.
+            warnings.filterwarnings("ignore", module=_JUPYTER)
+            engine = self.facts.engine
+            _import_ipython()
+            return engine.run(
+                order,
+                partial(self._deliver, nodeid=nodeid),
+                cancellation=self._cancellation,
+                on_halt=self._prompt.on_halt(experiment, item) if self._prompt else None,
+            )
 
     def completed(self, experiment: Experiment, item: pytest.Item) -> Experiment:
         """Add what is not known at its collection: the hooks' variables, and what lies below it."""
@@ -93,38 +89,20 @@ class Runner:
         return replace(experiment, env=env, nested=nested)
 
     def _added_env(self, experiment: Experiment, item: pytest.Item) -> dict[str, str]:
-        """Return the variables that the hooks add; the nearest conftest.py wins."""
         added: Sequence[Mapping[str, str] | None] = item.ihook.pytest_experiment_env(
             config=self.config, experiment=experiment
         )
         env: dict[str, str] = {}
-        for variables in reversed(added):
+        for variables in reversed(added):  # pluggy calls the nearest conftest.py first: it wins
             env.update(variables or {})
         return env
 
-    def failure_repr(self, result: ExperimentResult, *, nodeid: str) -> ReprExceptionInfo:
-        gpus_visible = bool(self.facts.budget.gpus)
-        return failure_repr(self.config, result, nodeid=nodeid, gpus_visible=gpus_visible)
-
 
 def _disarm_faulthandler(config: pytest.Config) -> None:
-    """End the watch of ``faulthandler_timeout``, which is meant for unit tests and may end pytest.
-
-    pytest arms it around each item and does the same before a debugger begins.
-    """
+    """End the watch of ``faulthandler_timeout``, which is meant for unit tests and may end pytest."""
+    # pytest arms it around each item, and does the same before a debugger begins.
     if config.pluginmanager.hasplugin("faulthandler"):
         faulthandler.cancel_dump_traceback_later()
-
-
-@contextmanager
-def _jupyter_may_warn() -> Iterator[None]:
-    """Drop warnings of Jupyter's packages in this process, for example about a read-only home directory.
-
-    The user's filters are for the user's code: with ``-W error`` a notebook would fail before it begins.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=_JUPYTER)
-        yield
 
 
 def _import_ipython() -> None:

@@ -14,7 +14,6 @@ import pytest
 from _pytest.pathlib import absolutepath
 
 from pytest_nbgroups.core.model import SUFFIX, Experiment
-from pytest_nbgroups.core.resources import Resources
 from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.core.text import encodable
 from pytest_nbgroups.declarations.declaration import Declaration
@@ -34,14 +33,14 @@ class Scope:
     named: frozenset[Path] = frozenset()
     """Directories given on the command line, and those of notebooks given there."""
     starts: Sequence[Path] = ()
-    """Where collection begins."""
+    """Starting points of collection."""
     added: frozenset[Path] = frozenset()
-    """The roots that are collected for their experiments alone: ``testpaths`` leaves them out."""
+    """Roots that are collected for their experiments alone: ``testpaths`` leaves them out."""
     is_ignored: IsIgnored = lambda _path: False
-    """What pytest leaves out below that."""
+    """True for what pytest leaves out."""
 
     def claims(self, path: Path) -> bool:
-        """Return whether a directory is an experiment, should it hold a selected notebook."""
+        """Return whether a directory is an experiment if it holds a selected notebook."""
         if path.name.startswith(".") or self.is_artifacts(path):
             return False
         if path == self.settings.rootdir:
@@ -50,11 +49,11 @@ class Scope:
         return path in bases or any(parent in bases for parent in path.parents)
 
     def is_added(self, path: Path) -> bool:
-        """Return whether pytest would not come upon a path by itself."""
+        """Return whether pytest would not find a path by itself."""
         return any(path.is_relative_to(root) for root in self.added)
 
     def is_artifacts(self, path: Path) -> bool:
-        # As text, since it is asked of every path that pytest comes upon.
+        # As text, which is faster: pytest asks it for every path that it finds.
         text, folder = os.path.normcase(path), os.path.normcase(self.settings.artifacts)
         return text == folder or text.startswith(folder + os.sep)
 
@@ -72,6 +71,7 @@ def find_scope(
         named = {start if start.suffix != SUFFIX else start.parent for start in starts}
 
     def is_ignored(path: Path) -> bool:
+        # Our own hook is registered only after the first look ahead, so it does not answer yet.
         if scope.is_artifacts(path):
             return True
         return bool(config.hook.pytest_ignore_collect(collection_path=path, config=config))
@@ -92,16 +92,16 @@ def _path_of(config: pytest.Config, argument: str) -> Path:
 
 
 def _argument_for(config: pytest.Config, path: Path) -> str:
-    """A relative path if possible: pytest takes none with ``[``, which a folder above may have."""
     base = config.invocation_params.dir
+    # Relative if possible: pytest takes no path with "[", which a folder above may have.
     return os.path.join(".", path.relative_to(base)) if path.is_relative_to(base) else str(path)  # noqa: PTH118  keeps the dot
 
 
 def complete_arguments(config: pytest.Config, settings: Settings) -> list[Path]:
-    """Collect the roots in addition to what pytest would, if no path was given. Return those that were added."""
+    """Collect the roots as well if no path was given. Return those that were added."""
     if config.args_source == pytest.Config.ArgsSource.ARGS:
         return []
-    if config.invocation_params.dir != config.rootpath:
+    if config.invocation_params.dir != config.rootpath:  # pytest uses testpaths only there
         return []
     present = [_path_of(config, argument) for argument in config.args]
     added = [
@@ -132,7 +132,7 @@ def resolve_item_arguments(config: pytest.Config, scope: Scope) -> None:
 
 
 def _experiment_of(config: pytest.Config, scope: Scope, argument: str) -> Experiment | None:
-    """The experiment that an argument singles out; None for any other argument."""
+    """Return the experiment that an argument selects; None for any other argument."""
     path, (_, separator, item) = _path_of(config, argument), argument.partition(SEPARATOR)
     if separator and path.is_dir() and scope.claims(path):
         experiments = read(scope, path)
@@ -152,7 +152,7 @@ def _named(argument: str, item: str, experiments: Sequence[Experiment]) -> Exper
         if item in {experiment.item_name, encodable(experiment.item_name)}:
             return experiment
     known = ", ".join(f"{argument.partition(SEPARATOR)[0]}::{e.item_name}" for e in experiments)
-    raise pytest.UsageError(f"not found: {argument}; there is {known}")
+    raise pytest.UsageError(f"not found: {argument}; the directory has {known}")
 
 
 def _holding(argument: str, path: Path, experiments: Sequence[Experiment]) -> Experiment | None:
@@ -166,7 +166,7 @@ def _holding(argument: str, path: Path, experiments: Sequence[Experiment]) -> Ex
 
 
 def _matched_path(experiment: Experiment, given: Path) -> Path:
-    """A path that the experiment's item can take, so that the argument matches that item alone."""
+    """Return a path for the experiment's item, so that the argument matches that item alone."""
     if given.suffix == SUFFIX:
         return given
     paths = notebook_paths(experiment)
@@ -174,7 +174,7 @@ def _matched_path(experiment: Experiment, given: Path) -> Path:
 
 
 def notebook_paths(experiment: Experiment) -> list[Path]:
-    """Its notebooks; of one that cannot run as declared, whatever lies in its directory."""
+    """Return its notebooks; if it cannot run as declared, all in its directory."""
     paths = [notebook.path for notebook in experiment.notebooks]
     return paths or sorted(experiment.directory.glob(f"*{SUFFIX}"))
 
@@ -197,25 +197,20 @@ def read(
 def customize(
     config: pytest.Config, hook: pluggy.HookRelay, patterns: Mapping[str, Declaration]
 ) -> Customization:
-    """Let pyproject's patterns and the hooks seen by ``hook`` customize it."""
-
-    def notebooks(path: Path, names: Sequence[Path]) -> Sequence[Path] | None:
-        chosen: Sequence[Path] | None = hook.pytest_experiment_notebooks(
-            config=config, path=path, notebooks=names
-        )
-        return chosen
-
-    def resources(path: Path, declared: Resources) -> Resources | None:
-        changed: Resources | None = hook.pytest_experiment_resources(
-            config=config, path=path, resources=declared
-        )
-        return changed
-
-    return Customization(patterns=patterns, notebooks=notebooks, resources=resources)
+    """Customize with pyproject's patterns and the hooks that ``hook`` calls."""
+    return Customization(
+        patterns=patterns,
+        notebooks=lambda path, notebooks: hook.pytest_experiment_notebooks(
+            config=config, path=path, notebooks=notebooks
+        ),
+        resources=lambda path, resources: hook.pytest_experiment_resources(
+            config=config, path=path, resources=resources
+        ),
+    )
 
 
 def find_experiments(scope: Scope) -> tuple[Experiment, ...]:
-    """Look ahead for what will be collected, from files alone: ``-k`` and the like are ignored."""
+    """Find what will be collected, from files alone: without ``-k`` and the like."""
     found: dict[tuple[Path, str], Experiment] = {}
     for start in scope.starts:
         only = start if start.suffix == SUFFIX else None
@@ -251,6 +246,7 @@ def has_companions(config: pytest.Config, experiments: Sequence[Experiment]) -> 
 def places(scope: Scope) -> list[str]:
     """Return the folders to search for experiments, relative to the rootdir if they lie below it."""
     rootdir, bases = scope.settings.rootdir, scope.named or scope.settings.roots
+    # A root below a start, or a start below a root: in both cases the lower one is searched.
     searched = {base for base in bases for start in scope.starts if base.is_relative_to(start)}
     searched |= {start for start in scope.starts if any(start.is_relative_to(b) for b in bases)}
     return [

@@ -1,4 +1,4 @@
-"""Arguments that select an item again, also one whose path pytest does not take."""
+"""Arguments that select an item again, even if pytest does not take its path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_nbgroups.declarations.listing import listed_notebooks
 from pytest_nbgroups.reports.lines import one_line
 
 _WORD = re.compile(r"\w[\w.+:\[\]-]*|\[[\w.+:\[\]-]+")
-"""What ``-k`` takes for a name, and no more."""
+"""A name in an expression for ``-k``."""
 _OPERATORS = {"and", "or", "not"}
 
 
@@ -28,7 +28,7 @@ def is_taken(text: str) -> bool:
 def arguments_for(config: pytest.Config, nodeid: str) -> list[str]:
     """Return the item as an argument, relative to the directory of the call.
 
-    If pytest cannot take it: the nearest folder above, and ``-k`` with the words of the rest.
+    If pytest cannot take it, return the nearest folder above, and ``-k`` with the words of the rest.
     """
     path, item = _parted(config.rootpath, nodeid)
     target = config.rootpath / path
@@ -45,12 +45,12 @@ def arguments_for(config: pytest.Config, nodeid: str) -> list[str]:
 
 
 def _can_name(target: Path, item: str) -> bool:
-    """Return whether an argument can name the item: of an experiment it becomes a notebook's path."""
+    """Return whether an argument can name the item; for an experiment, the path of a notebook must do."""
     return one_line(item) == item and any(map(is_taken, _notebooks(target, item)))
 
 
 def _notebooks(target: Path, item: str) -> Sequence[str]:
-    """The notebooks of an experiment's item, one of which has to be taken; no condition for others."""
+    """Return an experiment's notebooks, one of which pytest has to take; no condition for other items."""
     no_condition = ("",)
     if not os.path.isdir(target):  # noqa: PTH112  Path raises if a folder above cannot be entered
         return no_condition
@@ -62,7 +62,8 @@ def _notebooks(target: Path, item: str) -> Sequence[str]:
 
 
 def _parted(rootdir: Path, nodeid: str) -> tuple[str, str]:
-    """Part a node id into path and rest. A folder may have ``::`` in its name."""
+    """Split a node id into path and rest."""
+    # The longest path that exists, because the name of a folder may contain "::".
     parts = nodeid.split("::")
     splits = [("::".join(parts[:n]), "::".join(parts[n:])) for n in range(len(parts), 0, -1)]
     return next((s for s in splits if os.path.exists(rootdir / s[0])), splits[-1])  # noqa: PTH110

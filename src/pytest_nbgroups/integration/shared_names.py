@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pytest_nbgroups.core.model import Experiment
 
 
 def shared_names(
-    experiments: Iterable[tuple[str, Experiment]], *, ignores_case: bool
+    experiments: Mapping[str, Experiment], *, ignores_case: bool
 ) -> Iterator[tuple[str, str]]:
-    """Node id and problem of what cannot run beside an earlier one, or has notebooks that cannot.
+    """Yield node id and problem of each experiment that shares its name or place with an earlier one.
 
-    ``experiments`` come with their node ids. ``ignores_case`` is True if the filesystem of the artifacts ignores case.
+    So do notebooks of one experiment. ``experiments`` are by node id. ``ignores_case`` is True if the filesystem of the artifacts does.
     """
     owners: dict[str, tuple[str, str]] = {}
     places: dict[str, str] = {}
-    for nodeid, experiment in experiments:
+    for nodeid, experiment in experiments.items():
         if (twin := places.setdefault(experiment.place, nodeid)) != nodeid:
             yield nodeid, f"its directory is that of {twin}, by a link; a directory is run once"
         name = experiment.name
@@ -48,7 +48,7 @@ def _twins(experiment: Experiment, *, ignores_case: bool) -> tuple[str, str] | N
 
 
 def find_ignores_case(folder: Path) -> bool:
-    """Return whether a file there, or in the folder to be made, is found in other letters too."""
+    """Return whether the filesystem of a folder, which need not exist, ignores case."""
     for place in (folder, *folder.parents):
         other = place.with_name(place.name.swapcase()) if place.name else place
         try:

@@ -11,10 +11,8 @@ import pytest
 
 
 def end_on_sigterm() -> Callable[[], None]:
-    """Make SIGTERM end the session with exit code 2; the result undoes it.
-
-    A handler that someone else has set stays.
-    """
+    """Make SIGTERM end the session with exit code 2. Return a function that undoes it."""
+    # Python sets handlers in the main thread only, and a handler that someone else has set stays.
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return lambda: None

@@ -7,11 +7,9 @@ from types import ModuleType
 
 
 def function_for(name: str, *, doc: str, run: Callable[[], None]) -> Callable[[], None]:
-    """Return a function for ``item.function`` and ``item.obj``.
+    """Return a function for ``item.function`` and ``item.obj``."""
 
-    It is a real one, since pytest itself reads ``item.obj.__globals__`` for a condition given as text.
-    """
-
+    # A real function: pytest reads item.obj.__globals__ for a condition given as text.
     def function() -> None:
         run()
 
@@ -21,10 +19,8 @@ def function_for(name: str, *, doc: str, run: Callable[[], None]) -> Callable[[]
 
 
 def module_for(nodeid: str, *, file: str) -> ModuleType:
-    """Return a module for ``item.module``.
-
-    None would not do: conftests ask ``hasattr(item, "module")``, then read its name or file.
-    """
+    """Return a module for ``item.module``."""
+    # None would not do: conftests ask hasattr(item, "module"), then read its name or file.
     module = ModuleType(nodeid.partition("::")[0].replace("/", "."))
     module.__file__ = file
     return module

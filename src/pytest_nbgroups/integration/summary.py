@@ -1,4 +1,4 @@
-"""The end of a session: the table, session.json, and GitHub's pages."""
+"""The end of a session: the table, session.json, and the output for GitHub."""
 
 from __future__ import annotations
 
@@ -46,11 +46,8 @@ class Summary:
 
     def save(self, record: SessionRecord, *, finished_at: float | None = None) -> None:
         """Write session.json as it is now."""
-        self.warn(
-            *write_record(
-                self.facts.settings.artifacts, session_dict(record, self._metadata(finished_at))
-            )
-        )
+        data = session_dict(record, self._metadata(finished_at))
+        self.warn(*write_record(self.facts.settings.artifacts, data))
 
     def _metadata(self, finished_at: float | None) -> SessionMetadata:
         params = self.facts.config.invocation_params
@@ -70,21 +67,21 @@ class Summary:
         )
 
     def show(self, record: SessionRecord, reporter: pytest.TerminalReporter) -> None:
-        """Write the table, the warnings and what GitHub shows; save the record a last time."""
+        """Write the table, the warnings and the output for GitHub; save the record a last time."""
         begin_line(reporter)
         rows = table_rows(record.experiments(), gpus=self.facts.budget.gpus)
         if not rows:
-            if (
-                self.facts.shard_record is not None
-            ):  # what merges the shards looks for the record of each
+            # A shard without experiments has a record too: the merge looks for one from each.
+            if self.facts.shard_record is not None:
                 self.save(record, finished_at=time.time())
             self._show_warnings(reporter)
             return
+        # Before the record is saved, which lists the warnings.
         self.warn(*self.facts.end_history())
         advice = session_advice(record.experiments(), shown=partial(shown, self.facts.config))
         self.save(record, finished_at=time.time())
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            self._tell_github(record, rows, reporter)
+            self._write_for_github(record, rows, reporter)
         if self.facts.config.get_verbosity() >= 0:
             reporter.section("experiments")
             self._show_table(rows, reporter)
@@ -105,7 +102,7 @@ class Summary:
         for warning in self._warnings:
             reporter.write_line(f"experiments: warning: {one_line(warning)}", yellow=True)
 
-    def _tell_github(
+    def _write_for_github(
         self, record: SessionRecord, rows: tuple[Row, ...], reporter: pytest.TerminalReporter
     ) -> None:
         experiments = record.experiments()
@@ -116,12 +113,7 @@ class Summary:
         if target is None:
             return
         details = {
-            row: text_of_failure(
-                self.facts.config,
-                e.result,
-                nodeid=e.nodeid,
-                gpus_visible=bool(self.facts.budget.gpus),
-            )
+            row: text_of_failure(self.facts, e.result, nodeid=e.nodeid)
             for row, e in zip(rows, experiments, strict=True)
             if e.result.outcome is ExperimentOutcome.FAILED
         }

@@ -1,4 +1,4 @@
-"""Reports while a session runs: the header, and lines as experiments go on."""
+"""Reports while a session runs: the header, and lines as experiments proceed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import cast
 
 import pytest
 from _pytest.outcomes import OutcomeException
@@ -21,8 +22,9 @@ from pytest_nbgroups.core.events import (
     NotebookStarted,
 )
 from pytest_nbgroups.core.model import Experiment, ExperimentResult
-from pytest_nbgroups.core.resources import Budget, Estimate
+from pytest_nbgroups.core.resources import Budget
 from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.engines.planner import Planner
 from pytest_nbgroups.integration.facts import SessionFacts
 from pytest_nbgroups.integration.own_lines import begin_line
 from pytest_nbgroups.integration.record_keeping import RecordKeeping
@@ -40,7 +42,7 @@ from pytest_nbgroups.reports.live import (
     waiting_line,
 )
 from pytest_nbgroups.reports.record import SessionRecord
-from pytest_nbgroups.scheduling.needs import notes
+from pytest_nbgroups.scheduling.needs import notes as notes_on
 from pytest_nbgroups.scheduling.planning import Parallelism
 
 MINUTE_S = 60.0
@@ -49,19 +51,17 @@ NOTES_SHOWN = 5
 
 @dataclass(kw_only=True, eq=False)
 class ExperimentReporter:
-    """Reports experiments in the process that the user watches.
-
-    Events come from background threads: the one that runs an experiment, or execnet's receivers.
-    One lock keeps each of pytest's own reports, and each of our lines, whole.
-    """
+    """Reports experiments in the process that the user watches."""
 
     facts: SessionFacts
     has_workers: bool
     record: SessionRecord = field(default_factory=SessionRecord)
+    # Events come from background threads: the one that runs an experiment, or execnet's receivers. The
+    # lock keeps each of pytest's own reports, and each of our lines, whole.
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _ended: threading.Event = field(default_factory=threading.Event)
     _exit: BaseException | None = None
-    """Raised by `pytest_experiment_event` in a thread where it could end nothing."""
+    """Raised by `pytest_experiment_event` in a background thread, where it cannot end the session."""
 
     @cached_property
     def summary(self) -> Summary:
@@ -72,7 +72,7 @@ class ExperimentReporter:
         return RecordKeeping(lambda: self.summary.save(self.record), self._lock)
 
     def receive(self, event: Event, *, nodeid: str, worker: str = "") -> None:
-        """Take an event in: record it, print it, and hand it to the hook."""
+        """Record an event, print it, and pass it to the hook."""
         with self._lock:
             self.record.add(event, worker=worker, nodeid=nodeid)
             self._say(self._lines(event, worker))
@@ -84,7 +84,7 @@ class ExperimentReporter:
     def worker_crashed(
         self, nodeid: str, *, worker: str, message: str
     ) -> tuple[str, ExperimentResult] | None:
-        """Record what a worker took down with it; its node id and result, None if that was no experiment."""
+        """Record what was lost with a worker. Return node id and result; None if it was no experiment."""
         with self._lock:
             for candidate in _without_group(nodeid):
                 experiment = self._experiment_of(candidate)
@@ -97,7 +97,7 @@ class ExperimentReporter:
         return None
 
     def _experiment_of(self, nodeid: str) -> Experiment | None:
-        """The experiment that an item is; None for a test, whatever it runs."""
+        """Return the experiment of an item; None for a test, even if it runs one."""
         own = self.facts.experiments
         return next((e for e in own if nodeid_in(self.facts.config.rootpath, e) == nodeid), None)
 
@@ -106,24 +106,23 @@ class ExperimentReporter:
             self.facts.config.hook.pytest_experiment_event(config=self.facts.config, event=event)
         except pytest.exit.Exception as exc:
             self._exit = exc
+            # Only the main thread can end the session: pytest_runtestloop raises the exit there.
             _thread.interrupt_main()
         except (Exception, OutcomeException) as exc:  # noqa: BLE001  the user's code, in a thread of ours
             self.summary.warn(f"pytest_experiment_event raised {type(exc).__name__}: {exc}")
 
     def _lines(self, event: Event, worker: str) -> Iterable[str]:
         verbose = self.facts.config.get_verbosity() > 0
-        unseen = self.has_workers or self.facts.config.getoption("capture", "no") != "no"
+        is_captured = self.has_workers or self.facts.config.getoption("capture", "no") != "no"
         match event:
-            case NotebookStarted() if not unseen:
+            case NotebookStarted() if not is_captured:  # with -s, a title for the notebook's output
                 yield starting_line(event)
             case ExperimentWaiting():
                 yield waiting_line(event, worker=worker)
             case NotebookFinished() if verbose:
                 yield notebook_line(event, worker=worker)
-            case ExperimentFinished() if not unseen and (line := stopping_line(event.result)):
+            case ExperimentFinished() if not is_captured and (line := stopping_line(event.result)):
                 yield line
-            case _:
-                return
 
     def _say(self, lines: Iterable[str]) -> None:
         reporter = self.facts.config.pluginmanager.getplugin("terminalreporter")
@@ -139,10 +138,9 @@ class ExperimentReporter:
         capture = self.facts.config.pluginmanager.getplugin("capturemanager")
         if capture is None or self.has_workers:
             return nullcontext()
-        suspended: AbstractContextManager[None] = capture.global_and_fixture_disabled()
-        return suspended
+        return cast("AbstractContextManager[None]", capture.global_and_fixture_disabled())
 
-    # Where there is no terminal, a line a minute
+    # Without a terminal, a line a minute
 
     def pytest_sessionstart(self) -> None:
         reporter = self.facts.config.pluginmanager.getplugin("terminalreporter")
@@ -151,6 +149,7 @@ class ExperimentReporter:
             thread = threading.Thread(target=self._tick, name="nbgroups-minutes", daemon=True)
             thread.start()
             self.facts.config.add_cleanup(thread.join)
+        # Cleanups run in reverse order: the thread ends before it is joined.
         self.facts.config.add_cleanup(self._ended.set)
         self.facts.config.add_cleanup(self._keeping.finish)
 
@@ -163,7 +162,7 @@ class ExperimentReporter:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Have ``pytest.exit`` in the hook for events end the session as it does elsewhere."""
+        """Let ``pytest.exit`` in the hook for events end the session as it does elsewhere."""
         try:
             return (yield)
         except KeyboardInterrupt:
@@ -171,6 +170,7 @@ class ExperimentReporter:
                 raise
             raise self._exit from None
 
+    # Outermost, so that the lock covers what every other plugin writes.
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self) -> Generator[None]:
         with self._lock:
@@ -192,7 +192,7 @@ class ExperimentReporter:
 
     @property
     def _part(self) -> str:
-        """`` for shard 1/3``; empty if this session has all experiments."""
+        """Render `` for shard 1/3``; empty if this session has all experiments."""
         shard = self.facts.settings.shard
         return "" if shard is None else f" for shard {shard.index}/{shard.count}"
 
@@ -210,18 +210,15 @@ class ExperimentReporter:
             and has_companions(self.facts.config, experiments)
         ):
             yield (
-                f"  --dist {dist} may run tests beside notebooks, and nested experiments, while an "
-                "experiment runs; --dist load keeps them in order"
+                f"  --dist {dist} can run an experiment, the tests beside its notebooks and the experiments "
+                "below it at the same time; --dist load keeps them in order"
             )
-        told = [*self.facts.budget.notes, *self._experiment_notes(experiments)]
-        yield from (f"  {one_line(note)}" for note in told[:NOTES_SHOWN])
-        if len(told) > NOTES_SHOWN:
-            yield f"  and {len(told) - NOTES_SHOWN} more notes of this kind"
-
-    def _experiment_notes(self, experiments: Iterable[Experiment]) -> Iterable[str]:
+        notes = list(self.facts.budget.notes)
         for experiment in experiments:
-            estimate = self.facts.planner.estimate(experiment.name)
-            yield from experiment_notes(experiment, estimate, self.facts.budget)
+            notes += experiment_notes(experiment, self.facts.planner)
+        yield from (f"  {one_line(note)}" for note in notes[:NOTES_SHOWN])
+        if len(notes) > NOTES_SHOWN:
+            yield f"  and {len(notes) - NOTES_SHOWN} more notes"
 
     # The end
 
@@ -230,6 +227,7 @@ class ExperimentReporter:
         session.exitstatus = exit_status(int(exitstatus), self.facts.shard_record)
         self.summary.exit_status = int(session.exitstatus)
 
+    # Below the sections of pytest and other plugins.
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         self._ended.set()
@@ -241,31 +239,28 @@ class ExperimentReporter:
             if (
                 left := self.facts.not_run()
             ) and self.summary.exit_status != pytest.ExitCode.INTERRUPTED:
-                self.summary.warn(f"not run, since no worker was left: {', '.join(left)}")
+                self.summary.warn(f"not run, because no worker was left: {', '.join(left)}")
             self._keeping.forget()
             self.summary.show(self.record, terminalreporter)
 
 
 def _without_group(nodeid: str) -> Iterable[str]:
-    """The node id, then what it may be without the ``@group`` that ``--dist loadgroup`` adds.
-
-    Both parts may have an ``@`` of their own: the group of an experiment is its directory.
-    """
+    """Yield the node id, then what it may be without the ``@group`` that ``--dist loadgroup`` adds."""
+    # Both parts can contain an "@": the group of an experiment is its directory.
     while nodeid:
         yield nodeid
         nodeid = nodeid.rpartition("@")[0]
 
 
-def experiment_notes(
-    experiment: Experiment, estimate: Estimate | None, budget: Budget
-) -> Iterable[str]:
-    """Remarks on its order, and on what it declares."""
-    for note in (*experiment.notes, *notes(experiment.resources, estimate, budget)):
-        yield f"{experiment.name}: {note}"
+def experiment_notes(experiment: Experiment, planner: Planner) -> list[str]:
+    """Return remarks on the order of an experiment, and on what it declares."""
+    estimate = planner.estimate(experiment.name)
+    remarks = (*experiment.notes, *notes_on(experiment.resources, estimate, planner.budget))
+    return [f"{experiment.name}: {remark}" for remark in remarks]
 
 
 def budget_text(budget: Budget) -> str:
-    """``8 cpus, 17.2 GiB budget, 2 gpus``."""
+    """Render ``8 cpus, 17.2 GiB budget, 2 gpus``."""
     cpus = f"{budget.cpus:g} cpu{'s' if budget.cpus != 1 else ''}"
     parts = [cpus, f"{format_size(budget.ram_bytes)} budget"]
     if budget.gpus:
@@ -274,7 +269,7 @@ def budget_text(budget: Budget) -> str:
 
 
 def fitting_text(fits: Parallelism, total: int) -> str:
-    """``at most 4 of 11 experiments fit at once (8 cpus)``; ``total`` counts all that were found."""
+    """Render ``at most 4 of 11 experiments fit at once (8 cpus)``; ``total`` counts all that were found."""
     experiments = f"experiment{'s' if total != 1 else ''}"
     if fits.experiments <= 1:
         return f"{total} {experiments}"

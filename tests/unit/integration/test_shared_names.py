@@ -33,8 +33,8 @@ def test_twins_share_artifacts_where_case_is_ignored() -> None:
         made("heart", "1.ipynb"),
         made("Lung", "1-A.ipynb", "1-a.ipynb"),
     ]
-    assert list(shared_names(pair, ignores_case=False)) == []
-    assert list(shared_names(pair, ignores_case=True)) == [
+    assert list(shared_names(dict(pair), ignores_case=False)) == []
+    assert list(shared_names(dict(pair), ignores_case=True)) == [
         (
             "experiments/heart::notebooks",
             f"its name 'heart' and that of experiments/Heart::notebooks, 'Heart', {ALIKE}, {OVERWRITE}",
@@ -50,7 +50,7 @@ def test_twins_share_artifacts_where_case_is_ignored() -> None:
 def test_one_name_in_two_roots(*, ignores_case: bool) -> None:
     """It is a problem everywhere."""
     pair = [made("A", folder="studies"), made("A")]
-    assert list(shared_names(pair, ignores_case=ignores_case)) == [
+    assert list(shared_names(dict(pair), ignores_case=ignores_case)) == [
         (
             "experiments/A::notebooks",
             f"its name 'A' is also that of studies/A::notebooks, {OVERWRITE}",
@@ -66,7 +66,7 @@ def test_one_directory_under_two_names(tmp_path: Path) -> None:
     both = [
         (name, dataclasses.replace(first, name=name, directory=tmp_path / name)) for name in "AB"
     ]
-    assert list(shared_names(both, ignores_case=True)) == [
+    assert list(shared_names(dict(both), ignores_case=True)) == [
         ("B", "its directory is that of A, by a link; a directory is run once")
     ]
 

@@ -1,8 +1,8 @@
-"""Our options and ini keys, which give way to those of the same names that a project has.
+"""Our options and ini keys, which give way to a project's own of the same names.
 
-pytest accepts an option once: whoever declares it again gets a ValueError, and a conftest.py always comes after the
-plugins. So ours are not declared to pytest's parser. They are taken from the arguments after each initial conftest.py
-has declared its own; options that pytest knows by then stay in place.
+pytest accepts an option once: a second declaration is a ValueError, and a conftest.py always comes after the plugins.
+So ours are not declared to pytest's parser. They are taken from the arguments after each initial conftest.py has
+declared its own; options that pytest knows by then stay in place.
 """
 
 from __future__ import annotations
@@ -33,12 +33,10 @@ _MISSING = object()
 
 
 def is_on(config: pytest.Config) -> bool:
-    """Return whether ``--run-experiments`` is given: ours, or a project's own with a value that means yes.
-
-    The default of a project's option does not count, so that plain pytest stays what it is.
-    """
+    """Return whether ``--run-experiments`` is given: ours, or a project's own with a value that means yes."""
     if value_of(config, RUN):
         return True
+    # Only if it is given: the default of a project's option must not change plain pytest.
     return RUN in their_flags(config) and _means_yes(config.getoption(RUN, default=False))
 
 
@@ -67,7 +65,8 @@ def their_keys(config: pytest.Config) -> frozenset[str]:
 
 
 def hide_values(config: pytest.Config, parser: pytest.Parser, args: Sequence[str]) -> None:
-    """Keep ``4GB`` of ``--experiment-ram 4GB`` from being a path when pytest looks for initial conftests."""
+    """Hide the values of our options when pytest looks for initial conftests."""
+    # pytest would take the 4GB of "--experiment-ram 4GB" for a path.
     _, others = _split(args, _VALUED)
     if len(others) < len(args):
         known = parser.parse_known_args(others, namespace=copy.copy(config.option))
@@ -79,11 +78,11 @@ def take_options(config: pytest.Config, parser: pytest.Parser, args: list[str]) 
 
     Raises pytest.UsageError for a value that an option does not accept.
     """
-    if _THEIR_KEYS in config.stash:
+    if _THEIR_KEYS in config.stash:  # a second call, through `take_options_at_last`
         return
     config.stash[_THEIR_KEYS] = frozenset(_declare_keys(config, parser))
     if config.known_args_namespace.help or "_ARGCOMPLETE" in os.environ:
-        declare_options(parser)
+        declare_options(parser)  # argparse lists and completes only what it knows
         return
     args[:] = _expanded(args)
     given = {flag for argument in args if (flag := _flag(argument)) in _FLAGS}
@@ -97,7 +96,7 @@ def take_options(config: pytest.Config, parser: pytest.Parser, args: list[str]) 
 
 
 def declare_options(parser: pytest.Parser) -> None:
-    """Have ``--help`` list our options, except those that a project has under the same names."""
+    """Declare our options for ``--help``, except those that a project has under the same names."""
     group = parser.getgroup(*GROUP)
     for flag, attributes in _described():
         if not _is_known(parser, flag):
@@ -107,7 +106,7 @@ def declare_options(parser: pytest.Parser) -> None:
 def publish(config: pytest.Config) -> None:
     """Let ``config.getoption()`` find our options, by ``experiment_ram`` and by ``--experiment-ram``.
 
-    Called after the command line is parsed: pytest keeps what a namespace has, and drops another default.
+    Called after the command line is parsed, because pytest drops defaults that a namespace has already.
     """
     values = vars(config.option)
     # A name that no option has is looked up as an attribute, so this comes first.
@@ -120,11 +119,13 @@ def publish(config: pytest.Config) -> None:
 
 
 def take_options_at_last(config: pytest.Config, parser: pytest.Parser) -> None:
-    """Do it for a plugin that a conftest.py registers: pytest calls no hook then before it parses.
+    """Take our options for a plugin that a conftest.py registers.
 
-    pytest documents `Parser.parse` for itself alone. Replacing it on this one parser is the only way to come after
-    the conftests that load later. Without it, the options are declared at once and give way to earlier ones only.
+    By then pytest calls no further hook before it parses. Without `Parser.parse`, the options are declared at once
+    and give way to earlier ones only.
     """
+    # pytest documents the method for its own use, but replacing it on this one parser is the only way to
+    # come after the conftests that load later.
     if (parse := getattr(parser, "parse", None)) is None:
         take_options(config, parser, [])
         declare_options(parser)
@@ -139,10 +140,11 @@ def take_options_at_last(config: pytest.Config, parser: pytest.Parser) -> None:
 
 
 def _described() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each option with its description for argparse. Its value's name is the flag itself."""
+    """Yield each option with its description for argparse."""
     for option in OPTIONS:
         if option.flag:
             text = _help(option).replace("%", "%%")
+            # The flag is the name of its value too, which keeps it apart from a project's option.
             yield option.flag, {"dest": option.flag, "help": text, **_taken_as(option)}
 
 
@@ -154,7 +156,7 @@ def _taken_as(option: Option) -> dict[str, Any]:
 
 
 def _help(option: Option) -> str:
-    """The text of ``--help``. To know the default takes an import that other runs need not pay for."""
+    # Called for --help only: to know the default takes an import.
     return option.help if option.is_switch else f"{option.help} Default: {option.default_text}."
 
 
@@ -187,7 +189,7 @@ class _OwnParser(argparse.ArgumentParser):
 
 
 def _declare_keys(config: pytest.Config, parser: pytest.Parser) -> Iterator[str]:
-    """Declare our ini keys; yield those that are another's, which addini() would replace in silence."""
+    """Declare our ini keys; yield those that another plugin has, which addini() would replace silently."""
     for option in OPTIONS:
         if not option.has_ini:
             continue
@@ -231,13 +233,13 @@ def _flag(argument: str) -> str:
 
 
 def _split(args: Sequence[str], flags: Collection[str]) -> tuple[list[str], list[str]]:
-    """Part the arguments into these options with their values, and all others."""
+    """Split the arguments into these options with their values, and all others."""
     taken: list[str] = []
     others: list[str] = []
     rest = deque(args)
     while rest:
         argument = rest.popleft()
-        if argument == "--":
+        if argument == "--":  # everything behind it is a path
             return taken, [*others, argument, *rest]
         if _flag(argument) not in flags:
             others.append(argument)
@@ -249,17 +251,18 @@ def _split(args: Sequence[str], flags: Collection[str]) -> tuple[list[str], list
 
 
 def _expanded(args: Sequence[str]) -> list[str]:
-    """Put the lines of ``@file`` in its place if one is an option of ours, as pytest does for its own."""
+    """Replace ``@file`` by its lines if one is an option of ours, as pytest does for its own."""
     expanded: list[str] = []
     for argument in args:
-        lines = _lines(Path(argument[1:])) if argument.startswith("@") else []
+        lines = lines_of(Path(argument[1:])) if argument.startswith("@") else []
         has_ours = any(_flag(line) in _FLAGS for line in lines)
         expanded += _expanded(lines) if has_ours else [argument]
     return expanded
 
 
-def _lines(file: Path) -> list[str]:
+def lines_of(file: Path) -> list[str]:
+    """Return the lines of a file; none if it cannot be read, which pytest reports."""
     try:
-        return file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):  # pytest says so
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
         return []

@@ -23,12 +23,13 @@ def refuse_plan_alone(config: pytest.Config) -> None:
     """Explain the option in a session that runs no experiments. Raises pytest.UsageError."""
     if value_of(config, PLAN):
         raise pytest.UsageError(
-            "--experiment-plan shows what --run-experiments would run: give both"
+            "--experiment-plan shows what --run-experiments would run; give both"
         )
 
 
 def refuse_item_arguments(config: pytest.Config) -> None:
     """Explain the node id of an experiment in a session that runs none. Raises pytest.UsageError."""
+    # pytest's own words would be: directory argument cannot contain ::
     for argument in config.args:
         path, _, item = argument.partition("::")
         if item == "notebooks" and (config.invocation_params.dir / path).is_dir():
@@ -40,7 +41,7 @@ def _ini_file(config: pytest.Config) -> str:
 
 
 def _ini_value(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
-    """Return what the ini file has for our key. Raises pytest.UsageError if the key is a project's own and set."""
+    """Return the value of our key in the ini file. Raises pytest.UsageError if a project's own key is set."""
     value = config.getini(option.name)
     if option.name not in their_keys(config):
         return value
@@ -54,7 +55,7 @@ def _ini_value(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
 
 
 def _refuse_their_flags(config: pytest.Config) -> None:
-    """Explain an option that another has declared. Their ``--run-experiments`` is read as ours."""
+    """Explain an option that another plugin has declared. Its ``--run-experiments`` is read as ours."""
     twins = {option.flag: option.name for option in OPTIONS if option.has_ini}
     for flag in sorted(their_flags(config) - {RUN}):
         instead = f", or use our ini key {twins[flag]} instead of it" if flag in twins else ""
@@ -91,23 +92,23 @@ def read_settings(config: pytest.Config) -> Settings:
     _refuse_their_flags(config)
     ini = {o.name: _read_ini(config, o) for o in OPTIONS if o.has_ini and o.ini_type != "paths"}
     given = {o.name: value_of(config, o.flag) for o in OPTIONS if o.flag}
-    either = {o: _either(given.get(o.name), ini.get(o.name)) for o in OPTIONS if o.field}
-    fields = {o.field: value for o, value in either.items() if value is not None}
+    fields: dict[str, Any] = {}
+    for values in (ini, given):  # in this order: the command line wins
+        found = {o.field: values.get(o.name) for o in OPTIONS if o.field}
+        fields |= {name: value for name, value in found.items() if value is not None}
     artifacts = _artifacts(config, fields.pop("artifacts", ARTIFACTS_FOLDER))
-    weights = _weights(config, fields.pop("weights", None))
+    file = fields.pop("weights", None)
+    weights = None if file is None else _normal(config.rootpath / file)
 
     def deadlines(values: dict[str, Any]) -> Deadlines:
-        return Deadlines(
-            experiment_s=values["experiment_timeout"],
-            notebook_s=values["experiment_notebook_timeout"],
-            cell_s=values["experiment_cell_timeout"],
-        )
+        return Deadlines(**{o.deadline: values[o.name] for o in OPTIONS if o.deadline})
 
     return Settings(
         rootdir=config.rootpath,
         roots=_roots(config),
         shard=_weighted(fields.pop("shard", None), weights),
         weights=weights,
+        # Each in two fields: a declaration wins over the ini file, the command line over a declaration.
         option_deadlines=deadlines(given),
         ini_deadlines=deadlines(ini),
         option_kernel=given["experiment_kernel"],
@@ -117,26 +118,22 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def _weights(config: pytest.Config, value: str | None) -> Path | None:
-    return None if value is None else _normal(config.rootpath / value)
-
-
 def _artifacts(config: pytest.Config, value: str) -> Path:
-    """Resolve the folder. One that holds the project or a root would hide it from collection."""
     from pytest_nbgroups.core.settings import ARTIFACTS_FOLDER
 
     folder = _normal(config.rootpath / value)
+    # Collection never enters the artifacts: the project or a root in them would not be collected.
     for place in (config.rootpath, *_roots(config)):
         if place.is_relative_to(folder):
             raise pytest.UsageError(
-                f"experiment_artifacts = {value!r} is or holds {place}, whose files would be taken "
-                f"for artifacts; name a folder of its own, such as {ARTIFACTS_FOLDER}"
+                f"experiment_artifacts = {value!r} is or contains {place}, whose files would count as "
+                f"artifacts; name a separate folder, such as {ARTIFACTS_FOLDER}"
             )
     return folder
 
 
 def _weighted(shard: Shard | None, weights: Path | None) -> Shard | None:
-    """Read the file here, because a bad one then ends the session before any worker starts."""
+    # Read here, because a bad file then ends the session before any worker starts.
     if shard is None or weights is None:
         return shard
     from pytest_nbgroups.core.errors import DeclarationError
@@ -149,10 +146,6 @@ def _weighted(shard: Shard | None, weights: Path | None) -> Shard | None:
         raise pytest.UsageError(plain_text(str(exc))) from exc
 
 
-def _either(first: object, second: object) -> Any:  # noqa: ANN401
-    return second if first is None else first
-
-
 def _roots(config: pytest.Config) -> tuple[Path, ...]:
     configured = _ini_value(config, _ROOTS)
     if configured is None:
@@ -161,7 +154,7 @@ def _roots(config: pytest.Config) -> tuple[Path, ...]:
 
 
 def _normal(path: Path) -> Path:
-    """Return the path without ``..``. Links stay: what pytest collects has the names of the links."""
+    # Not resolve(): links stay, because what pytest collects has the names of the links.
     return Path(os.path.normpath(path))
 
 
@@ -170,16 +163,16 @@ def _root(config: pytest.Config, given: Path) -> Path:
     root, rootdir = _normal(given), config.rootpath
     if not root.is_dir():
         raise pytest.UsageError(
-            f"{_ini_file(config)}: experiment_roots names {str(given)!r}, which is no directory; "
+            f"{_ini_file(config)}: experiment_roots names {str(given)!r}, which is not a directory; "
             "create it or correct the path"
         )
-    # --rootdir may lead through a link, and the ini file be found without it.
+    # --rootdir can lead through a link, while the ini file is found without it.
     if root.is_relative_to(rootdir) or root.resolve().is_relative_to(rootdir.resolve()):
         return root
     # pytest would name an experiment A there "A::notebooks", as it does one of another such root.
     raise pytest.UsageError(
         f"{_ini_file(config)}: experiment_roots names {str(root)!r}, which is outside of the "
-        f"rootdir {str(rootdir)!r}: pytest names its items by their paths below the rootdir. Link "
+        f"rootdir {str(rootdir)!r}: pytest names its items by their paths below the rootdir; link "
         "the folder into the project, give its path on the command line, or set --rootdir to a "
         "folder above both"
     )

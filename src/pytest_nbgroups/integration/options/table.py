@@ -31,24 +31,26 @@ class Option:
     """One setting: an option with its ini twin, or one of the two alone."""
 
     name: str
-    """Name of the ini key; the option's is the same with dashes."""
+    """Name of the ini key; the option has dashes."""
     help: str
     field: str = ""
     """The field of `Settings` that it sets; empty if it sets none, or several."""
+    deadline: str = ""
+    """The field of `Deadlines` that it sets."""
     read: Callable[[str], Any] | None = None
-    """Reads the text of either. Without it, the text is one that the annotation of the field lists."""
+    """Reads the text of both. Without it, the annotation of the field lists the accepted texts."""
     default: str = ""
     """The default in words, if the field's own says too little."""
     metavar: str = ""
     is_switch: bool = False
-    """Whether it takes no value."""
+    """True if it takes no value."""
     has_flag: bool = True
     has_ini: bool = True
     ini_type: IniType = "string"
 
     @property
     def flag(self) -> str:
-        """The option, empty if there is an ini key alone."""
+        """The option; empty if there is only an ini key."""
         return f"--{self.name.replace('_', '-')}" if self.has_flag else ""
 
     @property
@@ -81,14 +83,14 @@ OPTIONS: tuple[Option, ...] = (
         field="plan",
         is_switch=True,
         has_ini=False,
-        help="Show what would run, in which order, with what and for how long; run nothing.",
+        help="Show what would run, in which order, with which resources and for how long; run nothing.",
     ),
     Option(
         name="experiment_resume",
         field="resume",
         is_switch=True,
         has_ini=False,
-        help="Reuse the first notebooks of each experiment as far as they passed and nothing has changed since.",
+        help="Reuse the first notebooks of each experiment that have passed and not changed since.",
     ),
     Option(
         name="experiment_cpus",
@@ -131,15 +133,16 @@ OPTIONS: tuple[Option, ...] = (
         field="wait_s",
         metavar="DURATION",
         read=read_duration,
-        help="Fail an experiment that has waited so long for its lease, naming the holders.",
+        help="Fail an experiment that has waited this long for its lease, and name the holders.",
     ),
     Option(
         name="experiment_lost",
         field="lost",
-        help="What becomes of an experiment whose pytest-xdist worker died: it fails, or runs once more (--dist load). A kernel that dies is always a failure.",
+        help="How to treat an experiment whose pytest-xdist worker died: fail it, or retry it once (--dist load). A kernel that dies is always a failure.",
     ),
     Option(
         name="experiment_timeout",
+        deadline="experiment_s",
         metavar="DURATION",
         read=read_duration,
         default="none",
@@ -147,6 +150,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="experiment_notebook_timeout",
+        deadline="notebook_s",
         metavar="DURATION",
         read=read_duration,
         default="none",
@@ -154,6 +158,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="experiment_cell_timeout",
+        deadline="cell_s",
         metavar="DURATION",
         read=read_duration,
         default="none",
@@ -179,7 +184,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="I/N",
         read=read_shard,
         has_ini=False,
-        help="Run the I-th of N shards, such as 1/4 to 4/4: what this machine of a CI matrix has to do.",
+        help="Run the I-th of N shards, such as 1/4 to 4/4: the part of this machine in a CI matrix.",
     ),
     Option(
         name="experiment_weights",
@@ -207,26 +212,26 @@ OPTIONS: tuple[Option, ...] = (
         name="experiment_unmet",
         field="unmet",
         has_flag=False,
-        help="What becomes of an experiment whose needs the machine can never meet: skip or fail.",
+        help="How to treat an experiment whose needs this machine can never meet: skip or fail.",
     ),
     Option(
         name="experiment_busy",
         field="busy",
         has_flag=False,
-        help="What becomes of an experiment whose directory another session uses: wait or fail.",
+        help="How to treat an experiment whose directory another session uses: wait or fail.",
     ),
     Option(
         name="experiment_default_ram",
         field="default_ram",
         read=read_size,
         has_flag=False,
-        help="The least RAM reserved for an experiment of which neither a declaration nor history tells it.",
+        help="The least RAM to reserve for an experiment without a declaration or a history of its RAM.",
     ),
     Option(
         name="experiment_gpu_default",
         field="gpu_default",
         has_flag=False,
-        help="Whether an experiment that declares no GPU is leased one where its notebooks or its history show that it uses it: auto or none.",
+        help="Lease a GPU to an experiment that declares none if its notebooks or its history show that it uses one: auto or none.",
     ),
     Option(
         name="experiment_gpu_env",
@@ -246,7 +251,7 @@ OPTIONS: tuple[Option, ...] = (
         field="output_limit",
         read=read_size,
         has_flag=False,
-        help="How much of what a notebook prints and shows is kept; what is over it is left out, and the notebook runs on.",
+        help="Limit on the stored outputs of one notebook; the rest is left out, and the notebook continues.",
     ),
     Option(
         name="experiment_shutdown_grace",
@@ -260,7 +265,7 @@ OPTIONS: tuple[Option, ...] = (
         field="checkpoint_limit",
         read=read_size,
         has_flag=False,
-        help="How much of an experiment's files is read in one run to record them for --experiment-resume; if there is more, the notebooks after which it is there are not reused.",
+        help="Limit on the file contents that one run of an experiment reads for --experiment-resume; the notebooks after which there is more are not reused.",
     ),
     Option(
         name="experiment_error_outputs",
@@ -280,7 +285,7 @@ OPTIONS: tuple[Option, ...] = (
         read=read_module,
         has_flag=False,
         ini_type="args",
-        help="Modules such as numpy that are imported once for all warm kernels, each of which then finds them imported.",
+        help="Modules such as numpy to import once for all warm kernels.",
     ),
     Option(
         name="experiment_transport",

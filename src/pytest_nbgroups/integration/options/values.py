@@ -83,7 +83,7 @@ def read_module(value: str) -> str:
 
 
 def _whole(value: str) -> int | None:
-    """A whole number of at most nine digits; int() refuses thousands of them in words of its own."""
+    # At most nine digits: int() refuses thousands of them with a message of its own.
     return int(value) if value.isdecimal() and len(value) < 10 else None  # noqa: PLR2004
 
 

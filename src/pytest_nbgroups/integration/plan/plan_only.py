@@ -24,7 +24,7 @@ from pytest_nbgroups.scheduling.weights import kept_weights, write_weights
 
 
 def without_workers(config: pytest.Config) -> AskedWorkers:
-    """Have xdist start no worker. To be called before xdist's own configuration, which is the last."""
+    """Keep xdist from starting workers. Called before xdist's own configuration, which is the last."""
     dist = config.getoption("dist", "no")
     asked = AskedWorkers(count=0 if dist == "no" else worker_count(config), dist=dist)
     if config.pluginmanager.hasplugin("xdist"):
@@ -34,13 +34,9 @@ def without_workers(config: pytest.Config) -> AskedWorkers:
 
 
 class PlanOnly:
-    """Takes the place of everything that runs, watches or reports in a session."""
+    """Replaces everything that runs, watches or reports in a session."""
 
-    def __init__(
-        self,
-        facts: SessionFacts,
-        asked: AskedWorkers,
-    ) -> None:
+    def __init__(self, facts: SessionFacts, asked: AskedWorkers) -> None:
         self._facts = facts
         self._config = facts.config
         self._asked = asked
@@ -60,14 +56,15 @@ class PlanOnly:
             if isinstance(item, ExperimentItem):
                 self._declared[item.nodeid] = item.experiment.resources
 
+    # The first answer counts: pytest's own loop would run the items.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             return None  # pytest ends the session for the errors of collection
-        self._tell(session.items)
+        self._report(session.items)
         return True
 
-    def _tell(self, items: Sequence[pytest.Item]) -> None:
+    def _report(self, items: Sequence[pytest.Item]) -> None:
         candidates = survey(items, self._facts.planner, self._declared)
         tests = len(items) - len(candidates)
         plan = replace(
@@ -93,34 +90,32 @@ class PlanOnly:
             reporter.write_line(line)
 
     def _notes(self, candidates: Iterable[Candidate]) -> list[str]:
-        """Return remarks on declarations that history contradicts, and hints what to declare."""
+        """Return remarks on declarations that history contradicts, and hints on what to declare."""
         planner = self._facts.planner
-        told = list(planner.budget.notes)
+        notes = list(planner.budget.notes)
         hints: list[str] = []
         for candidate in candidates:
             if (experiment := candidate.experiment) is None:
                 continue
-            estimate = planner.estimate(experiment.name)
-            told += experiment_notes(experiment, estimate, planner.budget)
+            notes += experiment_notes(experiment, planner)
             if not candidate.obstacle:
                 path = shown(self._config, experiment.directory / DECLARATION_FILE)
+                estimate = planner.estimate(experiment.name)
                 hints += hint_lines(experiment, scan(experiment), estimate, toml_path=path)
-        return [*told, *hints]
+        return [*notes, *hints]
 
     # The weights file
 
     def _write_weights(self, candidates: Iterable[Candidate]) -> Iterator[str]:
-        """Write the file that the command line names, and report it. Raises pytest.UsageError.
-
-        A file that the ini file names is read by every session, so no session changes it unasked.
-        """
+        """Write the file that the command line names, and report it. Raises pytest.UsageError."""
         path = self._facts.settings.weights
+        # Every session reads a file that the ini file names, so no session changes it unasked.
         if path is None or value_of(self._config, "--experiment-weights") is None:
             return
         seconds, unknown = self._durations(candidates)
         name = shown(self._config, path)
         if self._facts.settings.shard is not None:
-            yield f"weights not written: {name} is for all shards, this is the plan of one"
+            yield f"weights not written: {name} is for all shards, and this plan is for one; plan without --experiment-shard"
         elif not seconds:
             yield f"weights not written to {name}: no experiment has ever run here"
         else:

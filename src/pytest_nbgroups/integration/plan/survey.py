@@ -1,4 +1,4 @@
-"""From what was collected to the plan of a session, by the session's own planner."""
+"""The plan of a session, from the collected items and the session's own planner."""
 
 from __future__ import annotations
 
@@ -47,27 +47,29 @@ class Candidate:
     position: int
     """In the collection."""
     resources: Resources
-    """What it is to be granted, an assumed GPU included."""
+    """Resources to grant, an assumed GPU included."""
     experiment: Experiment | None = None
     """With its resources as declared; None for a test, whose experiment is not known yet."""
+    notebooks: str = ""
+    """``3``, ``2 of 3`` if one is skipped; empty if they cannot be known."""
     obstacle: str = ""
-    """Why it will not run; empty if it will."""
+    """Reason why it will not run; empty if it will."""
     family: str | None = None
     reuse: str = ""
-    """What of it would be reused and why not more; empty if that is not asked."""
+    """Notebooks to reuse, and why not more; empty without ``--experiment-resume``."""
     is_reused: bool = False
-    """Whether all of it would be; then that is its obstacle."""
+    """True if all notebooks are to be reused; then that is its obstacle."""
 
     @property
     def name(self) -> str:
-        """That of its experiment; empty for a test."""
+        """Name of its experiment; empty for a test."""
         return self.experiment.name if self.experiment else ""
 
 
 def survey(
     items: Sequence[pytest.Item], planner: Planner, declared: Mapping[str, Resources]
 ) -> list[Candidate]:
-    """The experiments among the items; ``declared`` are their resources by node id."""
+    """Return the experiments among the items; ``declared`` are their resources by node id."""
     directories = experiment_directories(item.nodeid for item in items)
     in_tests = describe(items).experiments
     found = []
@@ -75,7 +77,13 @@ def survey(
         if isinstance(item, ExperimentItem):
             candidate = _experiment(item, position, planner, declared[item.nodeid])
         elif item.nodeid in in_tests:
-            candidate = _test(item, position, planner, in_tests[item.nodeid].resources)
+            resources = in_tests[item.nodeid].resources
+            candidate = Candidate(
+                nodeid=item.nodeid,
+                position=position,
+                resources=resources,
+                obstacle=_skip_mark(item) or planner.refusal(resources).text,
+            )
         else:
             continue
         found.append(replace(candidate, family=family_of(item.nodeid, directories)))
@@ -85,39 +93,36 @@ def survey(
 def _experiment(
     item: ExperimentItem, position: int, planner: Planner, declared: Resources
 ) -> Candidate:
-    count = len(item.experiment.notebooks)
-    obstacle = _obstacle(item, planner)
+    experiment = item.experiment
+    env = environment_of(experiment, os.environ)  # once: it copies the environment
+    count = len(experiment.notebooks)
+    running = sum(notebook_skip(notebook, env) is None for notebook in experiment.notebooks)
+    obstacle = _obstacle(item, planner, env, running)
     reuse = None if obstacle else _reuse(item, planner)
-    told = reuse.text(count, "reuses") if reuse else ""
+    text = reuse.text(count, "reuses") if reuse else ""
     is_whole = reuse is not None and reuse.is_whole(count)
     return Candidate(
         nodeid=item.nodeid,
         position=position,
-        resources=item.experiment.resources,
-        experiment=replace(item.experiment, resources=declared),
-        obstacle=told if is_whole else obstacle,
-        reuse="" if is_whole else told,
+        resources=experiment.resources,
+        experiment=replace(experiment, resources=declared),
+        notebooks=str(count) if running == count else f"{running} of {count}",
+        obstacle=text if is_whole else obstacle,
+        reuse="" if is_whole else text,
         is_reused=is_whole,
     )
-
-
-def _test(item: pytest.Item, position: int, planner: Planner, resources: Resources) -> Candidate:
-    obstacle = _obstacle_of_test(item, resources, planner)
-    return Candidate(nodeid=item.nodeid, position=position, resources=resources, obstacle=obstacle)
 
 
 # Why something does not run
 
 
-def _obstacle(item: ExperimentItem, planner: Planner) -> str:
-    """Return it in the order in which a run would meet obstacles; empty if the experiment runs."""
-    if reason := _skip_mark(item):
-        return f"skipped: {reason}"
-    experiment = item.experiment
-    fate = fate_of(experiment, _env(experiment), refusal=planner.refusal(experiment.resources))
-    if not fate.runs:
-        return fate.text
-    return "" if _running(experiment) else "skipped: all its notebooks are skipped"
+def _obstacle(item: ExperimentItem, planner: Planner, env: Mapping[str, str], running: int) -> str:
+    """Return why an experiment does not run; empty if it does."""
+    if skipped := _skip_mark(item):  # in the order in which a run would meet the obstacles
+        return skipped
+    refusal = planner.refusal(item.experiment.resources)
+    fate = fate_of(item.experiment, env, refusal=refusal)
+    return fate.text or ("" if running else "skipped: all its notebooks are skipped")
 
 
 def _reuse(item: ExperimentItem, planner: Planner) -> Reuse | None:
@@ -130,41 +135,26 @@ def _reuse(item: ExperimentItem, planner: Planner) -> Reuse | None:
     experiment = item.runner.completed(item.experiment, item)
     if experiment.problem:
         return None
+    env = environment_of(experiment, os.environ)  # with the variables of the hooks
     session = planner.knowledge.session
-    return looked(Attempt(experiment, planner.settings, session=session, env=_env(experiment)))
-
-
-def _obstacle_of_test(item: pytest.Item, resources: Resources, planner: Planner) -> str:
-    reason = _skip_mark(item)
-    return f"skipped: {reason}" if reason else planner.refusal(resources).text
+    return looked(Attempt(experiment, planner.settings, session=session, env=env))
 
 
 def _skip_mark(item: pytest.Item) -> str:
+    """Render ``skipped: <reason>`` for a marker ``skip``; empty without it."""
     mark = item.get_closest_marker("skip")
     if mark is None:
         return ""
-    return str(mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip"))
-
-
-def _env(experiment: Experiment) -> Mapping[str, str]:
-    return environment_of(experiment, os.environ)
-
-
-def _running(experiment: Experiment) -> int:
-    """Return how many of its notebooks would run."""
-    env = _env(experiment)
-    return sum(notebook_skip(notebook, env) is None for notebook in experiment.notebooks)
+    # The text is pytest's own for a marker without a reason.
+    reason = mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip")
+    return f"skipped: {reason}"
 
 
 # The plan
 
 
 def make_plan(
-    candidates: Sequence[Candidate],
-    planner: Planner,
-    asked: AskedWorkers,
-    *,
-    tests: int,
+    candidates: Sequence[Candidate], planner: Planner, asked: AskedWorkers, *, tests: int
 ) -> Plan:
     """Put in order what runs, and try it with growing numbers of workers."""
     running = {c.position: c for c in candidates if not c.obstacle}
@@ -219,7 +209,7 @@ def _planned(candidate: Candidate, planner: Planner, *, has_kin: bool) -> Planne
     is_readable = experiment is None or not experiment.problem
     return PlannedExperiment(
         name=candidate.name or candidate.nodeid,
-        notebooks=_notebooks(experiment) if experiment and is_readable else "",
+        notebooks=candidate.notebooks if is_readable else "",
         resources=experiment.resources if experiment else candidate.resources,
         need=planner.need(candidate.name, candidate.resources) if is_readable else None,
         estimate=planner.estimate(candidate.name),
@@ -227,11 +217,6 @@ def _planned(candidate: Candidate, planner: Planner, *, has_kin: bool) -> Planne
         is_reused=candidate.is_reused,
         remarks=tuple(_remarks(candidate, has_kin=has_kin)),
     )
-
-
-def _notebooks(experiment: Experiment) -> str:
-    running, count = _running(experiment), len(experiment.notebooks)
-    return str(count) if running == count else f"{running} of {count}"
 
 
 def _remarks(candidate: Candidate, *, has_kin: bool) -> Iterator[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,13 +18,12 @@ from pytest_nbgroups.core.cancellation import Cancellation
 from pytest_nbgroups.core.codec import plain, rebuild
 from pytest_nbgroups.core.events import Event
 from pytest_nbgroups.core.text import encodable
-from pytest_nbgroups.engines.protocol import Knowledge
-from pytest_nbgroups.integration.facts import SessionFacts
+from pytest_nbgroups.integration.facts import KNOWLEDGE, SessionFacts
 from pytest_nbgroups.integration.outcomes import failure_repr
 from pytest_nbgroups.integration.shard_selection import record_of
 from pytest_nbgroups.integration.xdist.items import CollectedItems, describe
 from pytest_nbgroups.integration.xdist.scheduler import ExperimentScheduler
-from pytest_nbgroups.integration.xdist.scope_schedulers import mended_scheduler
+from pytest_nbgroups.integration.xdist.scope_schedulers import fixed_scheduler
 from pytest_nbgroups.scheduling.needs import SlowStart
 from pytest_nbgroups.scheduling.sharding import ShardRecord
 
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     from pytest_nbgroups.core.model import ExperimentResult
 
 CHANNEL = "nbgroups_channel"
-KNOWLEDGE = "nbgroups_knowledge"
 CANCEL = "cancel"
 SLOW_START = "slow start"
 RERUN: Any = "rerun"
-"""The outcome by which pytest-rerunfailures, and others, tell of an attempt that does not count."""
+"""Outcome of an attempt that does not count, as in pytest-rerunfailures and others."""
+_ORPHAN_GRACE_S = 3.0
+"""Time to save the interrupted notebook."""
 
 
 class Receiver(Protocol):
@@ -47,11 +49,13 @@ class Receiver(Protocol):
     def worker_crashed(
         self, nodeid: str, *, worker: str, message: str
     ) -> tuple[str, ExperimentResult] | None:
-        """Give the node id and the result of the experiment that was lost with a worker, if one was."""
+        """Return the node id and the result of the experiment that was lost with a worker, if any."""
 
 
 class Controller:
     """The controller's end: one channel to each worker."""
+
+    # Not xdist's sendevent: an event with a name that xdist does not know ends the worker.
 
     def __init__(self, facts: SessionFacts, receiver: Receiver) -> None:
         self._facts = facts
@@ -64,7 +68,7 @@ class Controller:
         """Experiments that were lost with their workers, and run again."""
         self._has_started = False
         self._ending: BaseException | None = None
-        """What ended a worker's collection, as pytest raised it there."""
+        """The exception that ended a worker's collection."""
         self.scheduler: ExperimentScheduler | None = None
 
     @pytest.hookimpl(optionalhook=True)
@@ -77,36 +81,31 @@ class Controller:
         self._channels[worker] = channel
 
     def _take(self, worker: str, message: str) -> None:
-        told = json.loads(message)
-        if "items" in told:
-            self._items = rebuild(CollectedItems, told["items"])
-            return
-        if "usage error" in told:
-            self._ending = pytest.UsageError(*told["usage error"])
-            return
-        if "exit" in told:
-            self._ending = pytest.exit.Exception(*told["exit"])
-            return
-        event = events.from_dict(told["event"])
-        self._receiver.receive(event, worker=worker, nodeid=told["nodeid"])
+        match json.loads(message):
+            case {"items": items}:
+                self._items = rebuild(CollectedItems, items)
+            case {"usage error": arguments}:
+                self._ending = pytest.UsageError(*arguments)
+            case {"exit": arguments}:
+                self._ending = pytest.exit.Exception(*arguments)
+            case {"event": event, "nodeid": nodeid}:
+                self._receiver.receive(events.from_dict(event), worker=worker, nodeid=nodeid)
 
     @property
     def shard(self) -> ShardRecord | None:
-        """Return the part that the workers leave to other machines."""
+        """The part that the workers leave to other machines."""
         return self._items.shard
 
     def not_run(self) -> list[str]:
-        """Node ids of what no worker was left to run."""
+        """Return the node ids that no worker was left to run."""
         return [] if self.scheduler is None else self.scheduler.not_run()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
-        """End the session as a worker's collection ended, such as for a path that does not exist.
-
-        xdist knows the worker's exit status alone. Without the others' collections it ends in an INTERNALERROR,
-        "Unexpectedly no active workers available". A worker that replaces another one later ends nothing.
-        """
+        """End the session as a worker's collection ended, such as for a path that does not exist."""
         self._channels.pop(node.gateway.id, None)
+        # xdist knows only the worker's exit status, and would end in an INTERNALERROR, "Unexpectedly no
+        # active workers available". Once tests run, a worker that replaces another one ends nothing.
         if self._ending is not None and not self._has_started:
             raise self._ending
 
@@ -124,19 +123,12 @@ class Controller:
         lost = self._receiver.worker_crashed(crashitem, worker=worker, message=message)
         if lost is not None:
             nodeid, result = lost
-            gpus_visible = bool(self._facts.budget.gpus)
-            report.longrepr = failure_repr(
-                self._config, result, nodeid=nodeid, gpus_visible=gpus_visible
-            )
-        if isinstance(sched, ExperimentScheduler) and self._is_to_be_retried(crashitem):
+            report.longrepr = failure_repr(self._facts, result, nodeid=nodeid)
+        is_wanted = self._facts.settings.lost == "retry" and crashitem in self._items.experiments
+        if is_wanted and crashitem not in self._retried and isinstance(sched, ExperimentScheduler):
             self._retried.add(crashitem)
             report.outcome = RERUN
             sched.mark_test_pending(crashitem)
-
-    def _is_to_be_retried(self, nodeid: str) -> bool:
-        is_experiment = nodeid in self._items.experiments
-        wanted = self._facts.settings.lost == "retry"
-        return wanted and is_experiment and nodeid not in self._retried
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport
@@ -147,7 +139,7 @@ class Controller:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, bool, bool]:
-        """Fail a session that ran out of workers, whatever has failed besides."""
+        """Fail a session that ran out of workers, even if nothing else failed."""
         is_over = yield
         if self.not_run():
             raise session.Failed
@@ -155,10 +147,8 @@ class Controller:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """End the session at once for ``-x`` or ``--maxfail``.
-
-        xdist would wait for what runs, then run what is queued behind it, and it counts no crash.
-        """
+        """End the session at once for ``-x`` or ``--maxfail``."""
+        # xdist would wait for what runs, then run what is queued behind it, and it counts no crash.
         self._failures += report.failed
         if 0 < (self._config.getoption("maxfail") or 0) <= self._failures:
             from xdist.dsession import Interrupted
@@ -169,7 +159,7 @@ class Controller:
         self.cancel(str(excinfo.value) or excinfo.typename)
 
     def cancel(self, reason: str) -> None:
-        """Interrupt what the workers run, without waiting for execnet to give them up."""
+        """Interrupt what the workers run."""
         self._send((CANCEL, reason))
 
     def send_slow_start(self) -> None:
@@ -179,15 +169,13 @@ class Controller:
 
     def _send(self, order: tuple[str, str]) -> None:
         for channel in list(self._channels.values()):
-            try:
+            with suppress(OSError):  # the worker has died
                 channel.send(order)
-            except OSError:
-                continue
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
         if config.getoption("dist") != "load":
-            return mended_scheduler(config, log)
+            return fixed_scheduler(config, log)
         self.scheduler = ExperimentScheduler(self._facts, lambda: self._items)
         return self.scheduler
 
@@ -207,7 +195,7 @@ class WorkerLink:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Generator[None, object, object]:
-        """Hand on what ends the collection; the controller prints it and takes its exit code."""
+        """Report what ends the collection; the controller prints it and takes its exit code."""
         try:
             return (yield)
         except pytest.UsageError as exc:
@@ -217,27 +205,24 @@ class WorkerLink:
             self._tell({"exit": [str(exc.msg), exc.returncode]})
             raise
 
+    # Before xdist reports the collection, upon which the controller schedules.
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Called before xdist reports the collection."""
         items = replace(describe(session.items), shard=record_of(session.config))
         self._tell({"items": plain(items)})
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self) -> Generator[None, Any, Any]:
-        """Escape names of files that are not UTF-8: execnet would end the session for them."""
+        """Escape file names that are not UTF-8, for which execnet would end the session."""
         data = yield
         return _encodable(data)
 
     def _tell(self, message: dict[str, Any]) -> None:
-        """The controller may be gone: then there is no receiver."""
-        try:
+        with suppress(OSError):  # the controller is gone
             self._channel.send(json.dumps(message))
-        except OSError:
-            return
 
     def _hear(self, order: tuple[str, str] | None) -> None:
-        """Called in execnet's receiver thread."""
+        # In a thread of its own: this is execnet's receiver thread, which must not wait.
         if order is None:
             threading.Thread(target=self._end_if_orphaned, daemon=True).start()
         elif order[0] == CANCEL:
@@ -246,16 +231,14 @@ class WorkerLink:
             self._facts.planner.set_slow_start(rebuild(SlowStart, json.loads(order[1])))
 
     def _end_if_orphaned(self) -> None:
-        """The channel has ended: with the session, or because the controller has died.
-
-        execnet would let an orphan go on for 15 s.
-        """
+        # The channel ends with the session too. An orphan gets another parent, but not at once, and execnet
+        # would let it go on for 15 s.
         for _ in range(20):
             if os.getppid() != self._parent:
                 self._cancellation.cancel("the controller is gone")
-                threading.Event().wait(_ORPHAN_GRACE_S)
+                time.sleep(_ORPHAN_GRACE_S)
                 os._exit(2)
-            threading.Event().wait(0.05)
+            time.sleep(0.05)
 
 
 def _encodable(data: Any) -> Any:  # noqa: ANN401  what a report is made of
@@ -268,13 +251,3 @@ def _encodable(data: Any) -> Any:  # noqa: ANN401  what a report is made of
             return type(data)(map(_encodable, data))
         case _:
             return data
-
-
-_ORPHAN_GRACE_S = 3.0
-"""What the interrupted notebook has to be saved."""
-
-
-def knowledge_of_worker(config: pytest.Config) -> Knowledge | None:
-    """Return the knowledge of the controller; None if this process is not a worker."""
-    handed_down = getattr(config, "workerinput", {}).get(KNOWLEDGE)
-    return rebuild(Knowledge, json.loads(handed_down)) if handed_down else None

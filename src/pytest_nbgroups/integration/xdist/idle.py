@@ -28,9 +28,10 @@ class IdleWorker:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Called after xdist has sent the collection to the controller."""
+        # By now xdist has sent the collection to the controller, which must not see the idle item.
         session.items.append(IdleItem.from_parent(session, name=IDLE, nodeid=IDLE))
 
+    # The first answer counts: no plugin runs or reports the idle item.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
@@ -43,10 +44,8 @@ class IdleWorker:
 
 
 def _end_session_fixtures(item: IdleItem) -> None:
-    """Tear down what is left and report an error as one of the session's end.
-
-    Not by pytest's hooks for the phases of an item: their implementations expect a test.
-    """
+    """Tear down the fixtures that are left; report an error as one of the session's end."""
+    # Without pytest's hooks for the phases of an item, whose implementations expect a test.
     state = item.session._setupstate  # noqa: SLF001  pytest has no other way
     call = pytest.CallInfo.from_call(
         lambda: state.teardown_exact(None), when="teardown", reraise=pytest.exit.Exception

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import pytest
 
@@ -11,7 +12,7 @@ from pytest_nbgroups.core.errors import DeclarationError
 from pytest_nbgroups.core.resources import Resources
 from pytest_nbgroups.declarations.fate import declared_fate
 from pytest_nbgroups.integration.collection import ExperimentItem
-from pytest_nbgroups.integration.fixture import marked_resources
+from pytest_nbgroups.integration.fixture import declared_by
 from pytest_nbgroups.integration.foreign import is_declared_to_run, uses_fixture
 from pytest_nbgroups.scheduling.sharding import ShardRecord
 
@@ -31,7 +32,7 @@ class Declared:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectedItems:
-    """The controller collects nothing and loads no conftest.py but the root one: this is all it knows."""
+    """All that the controller knows of the items: it collects none and loads the root conftest.py only."""
 
     experiments: Mapping[str, Declared] = field(default_factory=dict)
     """By node id. One that will not run holds nothing, as an ordinary test, and is not among them."""
@@ -44,7 +45,9 @@ def describe(items: Sequence[pytest.Item]) -> CollectedItems:
     """Sum up what has been collected."""
     return CollectedItems(
         experiments={item.nodeid: d for item in items if (d := _declared(item)) is not None},
-        whole_files=tuple(dict.fromkeys(_file(item) for item in items if _shares(item))),
+        whole_files=tuple(
+            dict.fromkeys(item.nodeid.partition("::")[0] for item in items if _shares(item))
+        ),
     )
 
 
@@ -57,24 +60,16 @@ def _declared(item: pytest.Item) -> Declared | None:
     if not (uses_fixture(item) or is_declared_to_run(item)):
         return None
     try:
-        return Declared(resources=marked_resources(item) or Resources())
-    except DeclarationError:  # told when the test runs
+        return Declared(resources=declared_by(item).resources)
+    except DeclarationError:  # reported when the test runs
         return Declared()
 
 
 def _shares(item: pytest.Item) -> bool:
-    """Return whether to run its file's tests on several workers would make a shared fixture anew."""
+    """Return whether a fixture would be made once more for each worker that runs tests of its file."""
     if isinstance(item, ExperimentItem):
         return False
     if not isinstance(item, pytest.Function):  # what its kind shares is not known
         return True
     fixtures = item._fixtureinfo.name2fixturedefs  # noqa: SLF001  what pytest itself goes by
-    return any(_scopes(definitions) & _SHARED_SCOPES for definitions in fixtures.values())
-
-
-def _scopes(definitions: Iterable[pytest.FixtureDef[object]]) -> set[str]:
-    return {definition.scope for definition in definitions}
-
-
-def _file(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
+    return any(each.scope in _SHARED_SCOPES for each in chain.from_iterable(fixtures.values()))

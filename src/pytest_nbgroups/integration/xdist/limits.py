@@ -1,4 +1,4 @@
-"""xdist: what it may be asked for, and who decides on the number of workers."""
+"""Limits of what xdist can do for experiments, and its number of workers."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def refuse_unsupported(config: pytest.Config) -> None:
 
 def worker_count(config: pytest.Config) -> int:
     """Return how many workers there will be; 0 if everything runs in this process."""
+    # A spec such as 4*popen stands for several workers.
     counts = (spec.partition("*")[0] for spec in config.getoption("tx", None) or ())
     return sum(int(count) if count.isdigit() else 1 for count in counts)
 
 
 def user_decides(config: pytest.Config) -> bool:
-    """Return whether the user has taken ``-n auto`` in hand: by xdist's variable or in a conftest.py."""
+    """Return whether the user decides on ``-n auto``: by xdist's variable or in a conftest.py."""
     if os.environ.get(AUTO):
         return True
     implementations = config.hook.pytest_xdist_auto_num_workers.get_hookimpls()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 _LOOK_AGAIN_S = 1.0
-"""What others hold can become free while nothing of ours begins or ends."""
+"""Other sessions can release a lease while none of our experiments starts or ends."""
 
 
 class ExperimentScheduler:
@@ -39,11 +39,11 @@ class ExperimentScheduler:
         self._items = items
         self._expected = worker_count(facts.config)
         self._nodes: dict[WorkerController, Sequence[str] | None] = {}
-        """Each worker, and what it has collected."""
+        """Each worker and the node ids that it has collected; None before it reports them."""
         self._collection: Sequence[str] | None = None
         self._backlog: Backlog[WorkerController] = Backlog(())
         self._claims: dict[WorkerController, Claim] = {}
-        """What the running experiments were sent with."""
+        """Claims of the experiments that were sent to workers."""
         self._has_refused_worker = False
         self._alarm: threading.Timer | None = None
 
@@ -64,20 +64,20 @@ class ExperimentScheduler:
 
     @property
     def _has_no_hope(self) -> bool:
-        """Workers do not collect what they did at first, and no other one is left."""
+        """True if replacements collected other items, and no other worker is left."""
         return self._has_refused_worker and all(node.shutting_down for node in self._nodes)
 
     @property
     def has_pending(self) -> bool:
         return not self._backlog.is_empty
 
-    # What xdist tells
+    # What xdist calls
 
     def add_node(self, node: WorkerController) -> None:
         self._nodes[node] = None
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
-        """A worker that collects something else than the others, after them, is not used."""
+        """Refuse a worker that collects other items than those before it."""
         if self._collection is not None and list(collection) != self._collection:
             self._report_difference(self._collection, collection, "the first worker", node)
             self._has_refused_worker = True
@@ -98,14 +98,14 @@ class ExperimentScheduler:
         duration: float = 0,  # noqa: ARG002  given by xdist
     ) -> None:
         assert self._collection is not None  # noqa: S101  nothing runs before
-        if item_index == len(self._collection):  # the idle item: someone asks to look again
+        if item_index == len(self._collection):  # the idle item, from `look_again`
             self._dispatch()
         elif self._backlog.finish(node, item_index):
             self._claims.pop(node, None)
             self._dispatch()
 
     def mark_test_pending(self, item: str) -> None:
-        """Have an item that took its worker down run again: `pytest_handlecrashitem` may ask so."""
+        """Run an item again that was lost with its worker, as `pytest_handlecrashitem` can request."""
         assert self._collection is not None  # noqa: S101  nothing runs before
         self._backlog.put_back(self._unit([self._collection.index(item)]))
         self._dispatch()
@@ -126,7 +126,8 @@ class ExperimentScheduler:
         return self._collection[crashed]
 
     def look_again(self) -> None:
-        """Dispatch in the main thread, as if a worker's idle item had run. Called from any thread."""
+        """Dispatch in the main thread. Called from any thread."""
+        # As if a worker's idle item had run: xdist's main thread waits for events of workers alone.
         if (collection := self._collection) is None:
             return
         for node in list(self._nodes)[:1]:
@@ -135,7 +136,7 @@ class ExperimentScheduler:
             )
 
     def not_run(self) -> list[str]:
-        """Node ids of what no worker is left to run."""
+        """Return the node ids that no worker is left to run."""
         collection = self._collection or []
         return [collection[index] for unit in self._backlog.waiting for index in unit.indices]
 
@@ -181,7 +182,7 @@ class ExperimentScheduler:
         )
 
     def _groups(self) -> Iterator[list[int]]:
-        """An experiment by itself; ordinary tests by file, a very long one in parts."""
+        """Yield an experiment by itself; ordinary tests by file, a very long file in parts."""
         whole_files, files = frozenset(self._items().whole_files), dict[str, list[int]]()
         for index, nodeid in enumerate(self._collection or ()):
             if self._declared(nodeid):
@@ -206,7 +207,7 @@ class ExperimentScheduler:
         )
 
     def _declared(self, nodeid: str) -> Declared | None:
-        """None for what holds nothing: ordinary tests, and experiments that cannot run here."""
+        """Return None for what holds no lease: ordinary tests, and experiments that cannot run here."""
         declared = self._items().experiments.get(nodeid)
         if declared is None or not self._facts.planner.refusal(declared.resources).runs:
             return None
@@ -215,18 +216,22 @@ class ExperimentScheduler:
     # Dispatch
 
     def _dispatch(self) -> None:
-        """Give every free worker what may start now; end those for which nothing is left."""
+        """Give every free worker what can start now; end those for which nothing is left."""
         look, has_idle = _Look(self._facts, self._claims), False
+
+        def verdict(unit: Unit) -> Verdict:
+            return look.verdict(self._claim(unit))
+
         for node, collected in list(self._nodes.items()):
             is_busy = collected is None or node in self._backlog.running
             if is_busy or node.shutting_down:
                 continue
             self._backlog.note_leases(look.holds)
-            if (unit := self._backlog.next_for(node, partial(self._verdict, look))) is not None:
+            if (unit := self._backlog.next_for(node, verdict)) is not None:
                 self._send(node, unit)
             elif self._backlog.has_waiting:
                 has_idle = True
-                break  # what this one may not start, no other one may
+                break  # no other worker can start it either
             else:
                 node.shutdown()
         self._set_alarm(is_needed=has_idle)
@@ -239,9 +244,6 @@ class ExperimentScheduler:
             self._alarm.daemon = True
             self._alarm.start()
 
-    def _verdict(self, look: _Look, unit: Unit) -> Verdict:
-        return look.verdict(self._claim(unit))
-
     def _send(self, node: WorkerController, unit: Unit) -> None:
         if unit.job is not None:
             self._claims[node] = self._claim(unit)
@@ -249,7 +251,7 @@ class ExperimentScheduler:
         node.send_runtest_some([*unit.indices, idle])
 
     def _claim(self, unit: Unit) -> Claim:
-        """Return the claim of the unit's experiment as of now."""
+        """Return the claim of the unit's experiment at this moment."""
         nodeid = (self._collection or ())[unit.indices[0]]
         declared = self._items().experiments[nodeid]
         need = self._facts.planner.need(declared.name, declared.resources)
@@ -257,7 +259,7 @@ class ExperimentScheduler:
 
 
 class _Look:
-    """State of the machine, read at most once for each time that workers are given work."""
+    """State of the machine, read at most once for each dispatch."""
 
     def __init__(self, facts: SessionFacts, running: Mapping[WorkerController, Claim]) -> None:
         self._facts = facts
@@ -265,7 +267,7 @@ class _Look:
 
     @cached_property
     def _state(self) -> MachineState | None:
-        """None if the lease pool cannot be used: the run of an experiment reports that."""
+        """None if the lease pool cannot be used, which the run of an experiment reports."""
         try:
             return self._facts.machine_state()
         except LeaseError:
@@ -277,7 +279,7 @@ class _Look:
         return self._facts.planner.verdict(claim, tuple(self._running.values()), self._state)
 
     def holds(self, worker: WorkerController) -> bool:
-        """Return whether what was sent to the worker has its lease by now."""
+        """Return whether the worker's experiment has its lease by now."""
         claim = self._running.get(worker)
         if claim is None or self._state is None:
             return True

@@ -1,4 +1,4 @@
-"""xdist's own schedulers for the grouping modes, with what experiments need of them."""
+"""xdist's own schedulers for the grouping modes, fixed for experiments."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 
-def mended_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401  xdist is not annotated
-    """Xdist's scheduler of a grouping mode, mended; None for the other modes.
+def fixed_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401  xdist is not annotated
+    """Return xdist's scheduler of a grouping mode, fixed; None for the other modes.
 
-    It keeps together what lies in or below an experiment's directory: the tests beside the notebooks
-    run after them, and a nested experiment never beside its ancestor, since a unit runs on one
-    worker in the order of collection. And it neither loses nor repeats items when a worker dies.
+    It makes one unit of all items in or below an experiment's directory. So tests run after the notebooks
+    beside them, and a nested experiment never at the same time as its ancestor. It neither loses nor
+    repeats items when a worker dies.
     """
     from xdist.scheduler import LoadFileScheduling, LoadGroupScheduling, LoadScopeScheduling
 
@@ -33,15 +33,15 @@ def mended_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401  x
 
 
 class _OnceOnly:
-    """Mends what xdist's scope schedulers do when a worker dies."""
+    """Keeps xdist's scope schedulers from repeating or losing items when a worker dies."""
 
     def remove_node(self: Any, node: WorkerController) -> str | None:
-        """As xdist's, which would hand the item that took its worker down to the next one."""
         workload = self.assigned_work.pop(node)
         pending = [item for unit in workload.values() for item in unit if not unit[item]]
         if not pending:
             return None
         crashed: str = pending[0]
+        # xdist leaves it in the queue, and so sends it to the next worker as well.
         workload[self._split_scope(crashed)][crashed] = True
         left = {scope: unit for scope, unit in workload.items() if not all(unit.values())}
         self.workqueue.update(left)
@@ -55,27 +55,25 @@ class _OnceOnly:
         item_index: int,
         duration: float = 0,  # noqa: ARG002  given by xdist
     ) -> None:
-        """As xdist's, but a unit that is done is forgotten: xdist counts through all of them."""
         nodeid = self.registered_collections[node][item_index]
         scope = self._split_scope(nodeid)
         unit = self.assigned_work[node][scope]
         unit[nodeid] = True
+        # xdist keeps finished units, and counts through all of them after every item.
         if all(unit.values()):
             del self.assigned_work[node][scope]
         self._reschedule(node)
 
     def _reschedule(self: Any, node: WorkerController) -> None:
-        """Never leave a worker a single item: it would wait for the next before it starts it.
-
-        xdist does so to a worker that takes the place of one that has crashed.
-        """
+        # A worker starts an item only when it knows the next one. xdist gives a worker that replaces
+        # another a single unit, which can be a single item.
         super()._reschedule(node)  # type: ignore[misc]
         if self._pending_of(self.assigned_work[node]) == 1:
             super()._reschedule(node)  # type: ignore[misc]
 
 
 class _Units:
-    """Makes one unit of what lies in or below an experiment's directory."""
+    """Makes one unit of all items in or below an experiment's directory."""
 
     _directories: frozenset[str] | None = None
 

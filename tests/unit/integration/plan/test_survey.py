@@ -82,19 +82,17 @@ def test_what_does_not_run_comes_last(planner: Planner) -> None:
     assert make_plan([idle], planner, TWO, tests=0).outlook is None
 
 
-def test_how_many_notebooks_run(planner: Planner) -> None:
-    """Those that are not skipped, of all; none is counted where they cannot be known."""
-    (made,) = candidates("A")
+def test_a_declaration_that_cannot_be_read(planner: Planner) -> None:
+    """Neither its notebooks nor its needs are known."""
+    (made,) = candidates("A", notebooks="1 of 2")
     assert made.experiment is not None
-    first, second = made.experiment.notebooks
-    skipping = replace(made.experiment, notebooks=(first, replace(second, skip="slow")))
     broken = replace(made.experiment, problem="bad TOML", notebooks=())
     shown = [
         make_plan([replace(made, experiment=each)], planner, TWO, tests=0).experiments[0]
-        for each in (made.experiment, skipping, broken)
+        for each in (made.experiment, broken)
     ]
-    assert [each.notebooks for each in shown] == ["2", "1 of 2", ""]
-    assert [each.need is None for each in shown] == [False, False, True]
+    assert [each.notebooks for each in shown] == ["1 of 2", ""]
+    assert [each.need is None for each in shown] == [False, True]
 
 
 def test_remarks(planner: Planner) -> None:
