@@ -1,4 +1,4 @@
-"""``python -m pytest_nbgroups``: what is done with the records of sessions that are over."""
+"""``python -m pytest_nbgroups``: commands for the records of finished sessions."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from pytest_nbgroups.core.text import plain_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit with 0, with 1 if it cannot be done, with 2 for a bad command line."""
+    """Return the exit status: 0, or 1 if the command fails. argparse exits with 2 for a bad command line."""
     arguments = _parser().parse_args(argv)
     try:
-        told = merge(arguments.folders, arguments.output)
+        text = merge(arguments.folders, arguments.output)
     except NbgroupsError as exc:
         sys.stderr.write(f"{plain_text(str(exc))}\n")
         return 1
-    sys.stdout.write(f"{told}\n")
+    sys.stdout.write(f"{text}\n")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pytest_nbgroups",
-        description="Work with what sessions of pytest-nbgroups have left behind.",
+        description="Work with the records of pytest-nbgroups sessions.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     text = "join the records of the shards of one run"
     merging = commands.add_parser(
         "merge",
         help=text,
-        description=f"{text[0].upper()}{text[1:]}: session.json and, where there is one, "
-        "history.sqlite. Fails where a shard is missing or there twice, where an experiment was not "
-        "run or was run twice, and where the shards are not of one run.",
+        description=f"{text.capitalize()}: session.json and, if there is one, history.sqlite. Fails if a "
+        "shard is missing or given twice, if an experiment was not run or was run twice, and if the "
+        "shards are from different runs.",
     )
     merging.add_argument(
         "folders",
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def merge(folders: Sequence[Path], output: Path) -> str:
-    """Write the joined record and history of shards; report what was done. Raises NbgroupsError."""
+    """Write the joined record and history of shards; return a report. Raises NbgroupsError."""
     from pytest_nbgroups.history.merge_databases import merge_histories
     from pytest_nbgroups.history.store import FILE_NAME
     from pytest_nbgroups.reports.merge_records import merge_sessions, read_shard

@@ -43,11 +43,10 @@ def pytest_experiment_notebooks(
 def pytest_experiment_resources(
     config: pytest.Config, path: Path, resources: Resources
 ) -> Resources | None:
-    """Change what the experiment in the directory ``path`` declares it needs.
+    """Change the declared resources of the experiment in the directory ``path``.
 
     Called together with `pytest_experiment_notebooks`. ``resources`` are those of
-    experiment.toml over pyproject.toml. The first result that is not None wins and has the last
-    word.
+    experiment.toml over pyproject.toml. The first result that is not None wins over both.
 
     .. code-block:: python
 
@@ -64,9 +63,8 @@ def pytest_experiment_env(
     """Add environment variables for the kernels of an experiment.
 
     Called just before it runs, in the process that runs it (a worker, or the only process), and
-    with ``--experiment-resume`` for a plan. The
-    results of all implementations are joined; those of the conftest.py nearest to the experiment
-    win, and ``env`` in experiment.toml wins over all.
+    for a plan with ``--experiment-resume``. The results of all implementations are joined; those of
+    the conftest.py nearest to the experiment win, and ``env`` in experiment.toml wins over all.
 
     .. code-block:: python
 
@@ -77,12 +75,11 @@ def pytest_experiment_env(
 
 @pytest.hookspec
 def pytest_experiment_event(config: pytest.Config, event: Event) -> None:
-    """Hear of everything that happens to experiments, as it happens.
+    """Receive every event of an experiment when it happens.
 
     Called in the controller, or the only process, mostly from a background thread; one call at a
-    time.
-    ``event`` is one of the frozen dataclasses of `pytest_nbgroups.events`. What an implementation
-    raises becomes a warning at the end of the session; ``pytest.exit`` ends the session.
+    time. ``event`` is one of the frozen dataclasses of `pytest_nbgroups.events`. An exception becomes
+    a warning at the end of the session; ``pytest.exit`` ends the session.
 
     .. code-block:: python
 

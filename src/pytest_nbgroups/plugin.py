@@ -1,4 +1,4 @@
-"""The pytest11 entry point. Each hook dispatches; what is heavy is imported when it is needed."""
+"""The pytest11 entry point. Each hook dispatches; heavy modules are imported when they are needed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_nbgroups.core.model import ExperimentResult
 
 
+# Around the loading: before it to hide values that look like paths, after it to give way to conftests.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
@@ -27,6 +28,7 @@ def pytest_load_initial_conftests(
         command_line.take_options(early_config, parser, args)
 
 
+# Before every other plugin's, which may ask for our options.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
     command_line.publish(config)
@@ -52,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     session.configure(config)
 
 
+# The first answer counts, and xdist has one of its own. The hook does not exist without xdist.
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if not is_on(config):

@@ -151,6 +151,6 @@ def test_help_of_merge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert raised.value.code == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "usage: python -m pytest_nbgroups merge [-h] [--output DIR] DIR [DIR ...]" in told
-    assert "Join the records of the shards of one run: session.json and, where there is one" in told
+    assert "Join the records of the shards of one run: session.json and, if there is one" in told
     assert "artifacts folder of a shard, with its session.json; all shards of the run" in told
     assert "artifacts folder to write to (default: .experiments)" in told
