@@ -40,7 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadScopeScheduling
 
-    class Scheduling(LoadScopeScheduling):
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it is Any: xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             path, _, _ = nodeid.partition("::")
             return path if _shares_a_run(config.rootpath / path) else nodeid
