@@ -56,7 +56,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "deep": (b"[" * 100_000, f"{FILE} is not JSON ("),
     "no-cells": (
         b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
-        "no valid notebook of format 4: cells is missing, expected a list; correct it in a text editor",
+        "not a valid notebook of format 4: cells is missing, expected a list; correct it in a text editor",
     ),
     "odd-cell": (
         b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
