@@ -19,15 +19,11 @@ class Hint:
     """One sign in one cell."""
 
     kind: Kind
-    certain: bool
-    """False if the notebook also runs without a GPU, or only imports a library that can use one."""
     sign: str
     """Text in the source: ``n_jobs=-1``, ``device="cuda"``, ``import cupy``."""
     notebook: str
     cell: int
     """1-based, among all cells."""
-    line: int
-    """1-based, of the cell; too low after a magic that spans several lines."""
     count: int | None = None
     """Number of processes or threads; None for all CPUs."""
 
@@ -43,9 +39,10 @@ class Hints:
         """True if, by its source, the experiment uses a GPU that it sees."""
         return any(hint.kind == "gpu" for hint in self.found)
 
-    def first(self, kind: Kind) -> Hint | None:
-        """Return the first hint that is certain."""
-        return next((hint for hint in self.found if hint.kind == kind and hint.certain), None)
+    @property
+    def parallelism(self) -> Hint | None:
+        """Return the first hint of several processes or threads."""
+        return next((hint for hint in self.found if hint.kind == "parallel"), None)
 
 
 def find_hints(
@@ -58,6 +55,7 @@ def find_hints(
     finder = SignFinder()
     found: dict[tuple[Kind, str], tuple[Sign, int]] = {}
     cells = list(cells)
+    # Parsing is the cost of a scan, and one search of the text spares it.
     if not any(may_have_signs(source) for _, source in cells):
         return ()
     for number, source in cells:
@@ -65,15 +63,7 @@ def find_hints(
         for sign in finder.signs_in(tree) if tree else ():
             found.setdefault((sign.kind, sign.text), (sign, number))
     return tuple(
-        Hint(
-            kind=sign.kind,
-            certain=not sign.is_framework and (sign.kind != "gpu" or not finder.has_choice),
-            sign=sign.text,
-            notebook=notebook,
-            cell=number,
-            line=sign.line,
-            count=sign.count,
-        )
+        Hint(kind=sign.kind, sign=sign.text, notebook=notebook, cell=number, count=sign.count)
         for sign, number in found.values()
     )
 

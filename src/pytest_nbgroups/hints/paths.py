@@ -48,6 +48,7 @@ def _path(text: str) -> str:
     """Return a text as a path; empty if it is no path."""
     if len(text) > _LONGEST or "://" in text:
         return ""
+    # A Windows path in source text doubles its separators, unless the text is raw.
     text = re.sub(r"\\+", "/", text)
     varying = _VARYING.search(text)
     known = text[: varying.start()] if varying else text

@@ -16,7 +16,6 @@ from pytest_nbgroups.hints.vocabulary import (
     COUNTS_OF_CALLS,
     COUNTS_OF_POOLS,
     DEVICE_CALLS,
-    FRAMEWORKS,
     GPU_CALLS,
     GPU_MODULES,
     POOL_MODULES,
@@ -36,13 +35,10 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 @dataclass(frozen=True, kw_only=True)
 class Sign:
-    """A sign in one place of one cell."""
+    """A sign in one cell."""
 
     kind: Literal["gpu", "parallel"]
     text: str
-    line: int
-    is_framework: bool = False
-    """Import of a library that uses a GPU only on request."""
     count: int | None = None
     """Number of processes or threads; None for all CPUs."""
 
@@ -53,8 +49,6 @@ class SignFinder(ast.NodeVisitor):
     def __init__(self) -> None:
         self._found: list[Sign] = []
         self._names = NotebookNames(is_device)
-        self.has_choice = False
-        """The notebook checks for a GPU, or catches the error without one: it runs either way."""
 
     def signs_in(self, cell: ast.Module) -> Iterable[Sign]:
         """Return all signs of the cell, or those that could be reached in a cell that is nested too deep."""
@@ -63,58 +57,31 @@ class SignFinder(ast.NodeVisitor):
             self.visit(cell)
         return self._found
 
-    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
-        self._guarded(node, has_guard=bool(node.handlers))
-
-    visit_TryStar = visit_Try  # noqa: N815  ast sets the names
-
-    def visit_With(self, node: ast.With) -> None:
-        calls = [item.context_expr for item in node.items]
-        has_guard = any(
-            isinstance(c, ast.Call) and self._names.last(c) == "suppress" for c in calls
-        )
-        self._guarded(node, has_guard=has_guard)
-
-    def _guarded(self, node: ast.AST, *, has_guard: bool) -> None:
-        before = len(self._found)
-        self.generic_visit(node)
-        uses_gpu = any(sign.kind == "gpu" for sign in self._found[before:])
-        self.has_choice = self.has_choice or (has_guard and uses_gpu)
-
     def visit_FunctionDef(self, node: _Function) -> None:
         with self._names.inside(arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)):
             self.generic_visit(node)
 
-    visit_AsyncFunctionDef = visit_Lambda = visit_FunctionDef  # noqa: N815
+    visit_AsyncFunctionDef = visit_Lambda = visit_FunctionDef  # noqa: N815  ast sets the names
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
+            # ``import a.b`` binds ``a``, ``import a.b as c`` binds ``a.b``.
             origin = alias.name if alias.asname else alias.name.partition(".")[0]
             self._names.import_as(alias.asname or origin, origin)
-            self._module(alias.name, f"import {alias.name}", node)
+            self._module(alias.name)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        if node.level or not node.module:
+        if node.level or not node.module:  # a relative import: a module of the user
             return
-        self._module(node.module, f"import {node.module}", node)
+        self._module(node.module)
         for alias in node.names:
             self._names.import_as(alias.asname or alias.name, f"{node.module}.{alias.name}")
             if (node.module, alias.name) == ("numba", "cuda"):
-                self._gpu("from numba import cuda", node)
+                self._gpu("from numba import cuda")
 
-    def _module(self, name: str, text: str, node: ast.stmt) -> None:
-        top = name.partition(".")[0]
-        if top in GPU_MODULES or name == "numba.cuda":
-            self._gpu(text, node)
-        elif top in FRAMEWORKS:
-            self._gpu(text, node, is_framework=True)
-
-    def visit_Assert(self, node: ast.Assert) -> None:
-        """Without a GPU, ``assert torch.cuda.is_available()`` fails: it leaves no choice."""
-        if isinstance(node.test, ast.Call) and self._checks_for_cuda(node.test):
-            self._gpu(f"assert {_text(node.test)}", node)
-        else:
-            self.generic_visit(node)
+    def _module(self, name: str) -> None:
+        if name.partition(".")[0] in GPU_MODULES or name == "numba.cuda":
+            self._gpu(f"import {name}")
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:
@@ -166,20 +133,18 @@ class SignFinder(ast.NodeVisitor):
         for argument in node.args:
             value = self._names.value(argument)
             if isinstance(argument, ast.Name) and is_device(value):
-                self._gpu(f'{argument.id}="{value}"', node)
+                self._gpu(f'{argument.id}="{value}"')
 
     def _device_call(self, node: ast.Call, name: str, last: str) -> None:
-        if name in GPU_CALLS:
-            self._gpu(f"{name}()", node)
+        if name in GPU_CALLS or name.endswith("cuda.is_available"):
+            self._gpu(f"{name}()")
         elif last == "cuda" and isinstance(node.func, ast.Attribute):
-            self._gpu(".cuda()", node)
-        elif self._checks_for_cuda(node):
-            self.has_choice = True
-            self._gpu(f"{name}()", node)
+            self._gpu(".cuda()")
+        # `_pass_on` finds the value behind a name.
         elif last in DEVICE_CALLS and node.args and not isinstance(node.args[0], ast.Name):
             value = self._names.value(node.args[0])
             if is_device(value) or (last == "devices" and value == "gpu"):
-                self._gpu(f"{last}({_text(node.args[0])})", node)
+                self._gpu(f"{last}({_text(node.args[0])})")
 
     def _starts_processes(self, node: ast.Call, name: str, last: str) -> bool:
         if name in CLUSTERS:
@@ -190,28 +155,25 @@ class SignFinder(ast.NodeVisitor):
     def _pool(self, node: ast.Call, name: str) -> None:
         """Note a pool of processes; without a number it has one for each CPU."""
         named = [k.value for k in node.keywords if k.arg in COUNTS_OF_POOLS]
+        # For dask, ``processes=False`` asks for threads: it is no number.
         sizes = [n for n in named if not isinstance(self._names.value(n), bool)] or node.args
         size = self._names.value(sizes[0]) if sizes else None
         if size != 1:
-            self._parallel(f"{name}({_text(sizes[0]) if sizes else ''})", node, size)
+            self._parallel(f"{name}({_text(sizes[0]) if sizes else ''})", size)
 
     def _setting(self, key: str, node: ast.expr, counts: AbstractSet[str]) -> None:
         known = self._names.value(node)
         if key in counts and is_several(known):
-            self._parallel(f"{key}={_text(node)}", node, known)
+            self._parallel(f"{key}={_text(node)}", known)
         elif isinstance(known, str) and is_gpu_setting(key.lower(), known):
-            self._gpu(f'{key}="{known}"', node)
+            self._gpu(f'{key}="{known}"')
 
-    def _gpu(self, text: str, node: ast.expr | ast.stmt, *, is_framework: bool = False) -> None:
-        sign = Sign(kind="gpu", text=text, line=node.lineno, is_framework=is_framework)
-        self._found.append(sign)
+    def _gpu(self, text: str) -> None:
+        self._found.append(Sign(kind="gpu", text=text))
 
-    def _parallel(self, text: str, node: ast.expr, size: Value) -> None:
+    def _parallel(self, text: str, size: Value) -> None:
         count = size if is_count(size) else None
-        self._found.append(Sign(kind="parallel", text=text, line=node.lineno, count=count))
-
-    def _checks_for_cuda(self, node: ast.Call) -> bool:
-        return self._names.dotted(node.func).endswith("cuda.is_available")
+        self._found.append(Sign(kind="parallel", text=text, count=count))
 
 
 def _names_in(target: ast.expr) -> Iterator[str]:

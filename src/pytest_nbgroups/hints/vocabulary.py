@@ -7,20 +7,16 @@ from typing import TypeGuard
 
 GPU_MODULES = {
     "cucim", "cudf", "cugraph", "cuml", "cupy", "cupyx", "cuspatial", "cuvs", "dask_cuda",
-    "dask_cudf", "flash_attn", "pycuda", "rmm", "tensorrt", "torch_tensorrt",
+    "dask_cudf", "diffusers", "fastai", "flash_attn", "flax", "jax", "keras", "lightning", "monai",
+    "pycuda", "pytorch_lightning", "rmm", "sentence_transformers", "tensorflow", "tensorrt",
+    "torch", "torch_tensorrt", "transformers", "ultralytics", "vllm",
 }  # fmt: skip
-"""Libraries that need a GPU."""
-FRAMEWORKS = {
-    "diffusers", "fastai", "flax", "jax", "keras", "lightning", "monai", "pytorch_lightning",
-    "sentence_transformers", "tensorflow", "torch", "transformers", "ultralytics", "vllm",
-}  # fmt: skip
-"""Libraries that use a GPU only if there is one and the code asks for it."""
+"""Libraries that need a GPU, or can use one."""
 GPU_CALLS = {
     "spacy.require_gpu", "torch.cuda.current_device", "torch.cuda.get_device_name",
     "torch.cuda.get_device_properties", "torch.cuda.mem_get_info", "torch.cuda.set_device",
     "torch.cuda.synchronize",
 }  # fmt: skip
-"""They raise without a GPU."""
 _DEVICE = re.compile(r"cuda(:\d{1,3})?|/(device:)?(XLA_)?GPU:\d{1,3}", re.IGNORECASE)
 DEVICE_CALLS = {"device", "devices", "set_default_device", "to"}
 SHOWING_CALLS = {"display", "format", "print", "str"}
@@ -53,7 +49,7 @@ POOL_MODULES = ("multiprocess.", "multiprocessing.", "torch.multiprocessing.")
 _LARGEST_COUNT = 4096
 
 _LOOSE_WORDS = {"cuda", "gpu", " ray", "client", "pool"}
-_WORDS = {w.lower() for w in _LOOSE_WORDS | GPU_MODULES | FRAMEWORKS | COUNTS_OF_CALLS | POOLS}
+_WORDS = {w.lower() for w in _LOOSE_WORDS | GPU_MODULES | COUNTS_OF_CALLS | POOLS}
 
 
 def may_have_signs(source: str) -> bool:
