@@ -119,7 +119,7 @@ def cgroup(tree: dict[str, Any], folder: Path) -> str:
     assert 0 < cpus.cpus <= 4
     assert ram.source.encode()
     assert cpus.source.encode()
-    use = read_memory_use(ram, **places, available_bytes=PHYSICAL // 2)
+    use = read_memory_use(ram, available_bytes=PHYSICAL // 2)
     assert use.used_bytes >= 0
     return ""
 

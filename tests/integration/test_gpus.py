@@ -145,7 +145,7 @@ def test_gpus_that_a_session_may_use(
     [
         ("3", "--experiment-gpus 3: found 2: 0 (GPU-a), 1 (GPU-b)"),
         ("2,", "--experiment-gpus: there is no GPU '2'; found 2: 0 (GPU-a), 1 (GPU-b)"),
-        ("GPU-", "--experiment-gpus: 'GPU-' is the beginning of several UUIDs"),
+        ("GPU-", "--experiment-gpus: 'GPU-' fits several GPUs; give more of the UUID"),
     ],
 )
 def test_gpus_that_are_not_there(

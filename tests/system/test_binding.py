@@ -44,7 +44,7 @@ def test_a_process_that_is_gone_is_told() -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
     fault = apply(process.pid, [8, 0, 1, 2])
-    assert fault == "not bound to CPUs 0-2,8: No such file or directory"
+    assert fault == "not bound to CPUs 0,1,2,8: No such file or directory"
 
 
 @needs_affinity

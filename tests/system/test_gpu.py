@@ -78,7 +78,7 @@ def test_variables(find: Find) -> None:
     three = "gpu uuid=GPU-a\ngpu uuid=GPU-b\ngpu uuid=GPU-c\n"
     found = find(three, CUDA_VISIBLE_DEVICES="2,1,7", NVIDIA_VISIBLE_DEVICES="GPU-a,GPU-b")
     assert uuids(found) == ["GPU-b"]
-    assert found["notes"] == ["CUDA_VISIBLE_DEVICES='2,1,7' ends for CUDA before '7'"]
+    assert found["notes"] == ["CUDA ignores CUDA_VISIBLE_DEVICES='2,1,7' from '7' on"]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,10 @@ def test_unlike_gpus(find: Find) -> None:
     """Indices of unlike GPUs are used as NVML's, with a warning."""
     found = find("gpu uuid=GPU-a name=T4\ngpu uuid=GPU-b name=A100\n", CUDA_VISIBLE_DEVICES="1")
     assert uuids(found) == ["GPU-b"]
-    expected = "CUDA_VISIBLE_DEVICES has indices of unlike GPUs: set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+    expected = (
+        "CUDA may number GPUs of different models in another order than CUDA_VISIBLE_DEVICES means; "
+        "set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+    )
     assert found["notes"] == [expected]
 
 

@@ -24,7 +24,7 @@ def describe(text):
     os.replace("new.txt", os.environ["FAKE_NVML"])
 def show(gpus):
     print([(gpu.uuid, gpu.free_bytes // 2**20, gpu.utilization) for gpu in gpus])
-def held(pids, gpus=None):
+def held(pids, gpus=("GPU-a", "GPU-b", "GPU-c", "MIG-1")):
     found = reader.process_memory(pids, gpus)
     print(found if found is None else {uuid: used // 2**20 for uuid, used in found.items()})
 opened = 0
@@ -187,5 +187,5 @@ def test_without_pynvml(monkeypatch: pytest.MonkeyPatch) -> None:
     some = Gpu(uuid="GPU-a", index=0, name="A100", total_bytes=1, free_bytes=1)
     reader = GpuReader()
     assert reader.read([some]) == ()
-    assert reader.process_memory([os.getpid()]) is None
+    assert reader.process_memory([os.getpid()], ["GPU-a"]) is None
     reader.close()

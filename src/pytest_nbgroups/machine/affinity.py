@@ -40,21 +40,11 @@ def apply(pid: int, cpus: Iterable[int], *, proc: Path = Path("/proc")) -> str |
                 _bind_thread(thread, wanted)
             bound |= new
     except OSError as exc:
-        return f"not bound to CPUs {_ranges(wanted)}: {exc.strerror or exc}"
+        numbers = ",".join(map(str, sorted(wanted)))
+        return f"not bound to CPUs {numbers}: {exc.strerror or exc}"
     return None
 
 
 def _bind_thread(thread: int, cpus: set[int]) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended
         os.sched_setaffinity(thread, cpus)
-
-
-def _ranges(cpus: Iterable[int]) -> str:
-    """As ``taskset`` and ``/proc`` write them: ``0-3,8``."""
-    spans: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if spans and spans[-1][-1] == cpu - 1:
-            spans[-1][1:] = [cpu]
-        else:
-            spans.append([cpu])
-    return ",".join("-".join(map(str, span)) for span in spans)

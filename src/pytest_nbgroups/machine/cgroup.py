@@ -1,4 +1,4 @@
-"""Lookup of a process's cgroup, in version 1, in version 2, and if both are mounted.
+"""Lookup of this process's cgroup, in version 1, in version 2, and if both are mounted.
 
 The formats: cgroups(7), proc_pid_mountinfo(5), https://docs.kernel.org/admin-guide/cgroup-v2.html
 """
@@ -15,7 +15,7 @@ from pytest_nbgroups.machine.counts import parse_count
 
 Controller: TypeAlias = Literal["cpu", "memory"]
 
-_UNIFIED = ""  # the key under which the one hierarchy of version 2 stands
+_UNIFIED = ""  # /proc/<pid>/cgroup names no controllers in the line of version 2
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -31,6 +31,7 @@ class CgroupLevel:
     def domain(self) -> str:
         """The same text for every process that this level limits, in whatever container it is."""
         try:
+            # Device and inode: a container sees the same cgroup under another path.
             found = self.directory.stat()
         except OSError:
             return f"cgroup {self.name}"
@@ -65,20 +66,17 @@ class CgroupMount:
 
 
 def find_cgroup(
-    controller: Controller,
-    *,
-    proc: Path = Path("/proc"),
-    root: Path = Path("/"),
-    pid: str = "self",
+    controller: Controller, *, proc: Path = Path("/proc"), root: Path = Path("/")
 ) -> Cgroup | None:
-    """Find the cgroup that limits ``controller`` for a process.
+    """Find the cgroup that limits ``controller`` for this process.
 
     On a hybrid host, on which version 2 is mounted without controllers, it is that of version 1.
     ``None`` if there is no cgroup (macOS, Windows) or nothing readable describes it; never raises.
     ``root`` stands before each mount point.
     """
-    memberships = parse_memberships(read_text(proc / pid / "cgroup"))
-    mounts = tuple(parse_mounts(read_text(proc / pid / "mountinfo")))
+    memberships = parse_memberships(read_text(proc / "self/cgroup"))
+    mounts = tuple(parse_mounts(read_text(proc / "self/mountinfo")))
+    # Version 1 first: a controller that it has mounted is not available in version 2.
     versions: tuple[tuple[Literal[1, 2], str], ...] = ((1, controller), (2, _UNIFIED))
     for version, key in versions:
         chains = [_levels(m, memberships.get(key, ""), root) for m in mounts if key in m.keys]
@@ -122,9 +120,9 @@ def read_text(path: Path) -> str:
 def entry(text: str, name: str) -> int | None:
     """The whole number behind a name, in a text of one name and one number a line."""
     for line in text.splitlines():
-        key, _, count = line.partition(" ")
+        key, _, rest = line.partition(" ")
         if key == name:
-            return parse_count(count)
+            return parse_count("".join(rest.split()[:1]))  # /proc/meminfo has a unit behind it
     return None
 
 

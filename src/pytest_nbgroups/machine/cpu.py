@@ -53,12 +53,10 @@ def affinity_limit() -> CpuLimit:
     """
     if sys.version_info >= (3, 13):
         return CpuLimit(cpus=os.process_cpu_count() or 1, source="affinity")
-    if hasattr(os, "sched_getaffinity"):
-        return CpuLimit(cpus=len(os.sched_getaffinity(0)), source="affinity")
     import psutil
 
     process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):
+    if hasattr(process, "cpu_affinity"):  # macOS has none
         return CpuLimit(cpus=len(process.cpu_affinity()), source="affinity")
     return CpuLimit(cpus=os.cpu_count() or 1, source="cpu count")
 

@@ -13,8 +13,6 @@ from pytest_nbgroups.machine.visibility import container_visible, cuda_visible, 
 
 Handle: TypeAlias = Any  # what NVML calls a device; pynvml has no annotations
 
-_OUTDATED = "driver and NVML library differ in version; restart after a driver update"
-
 
 @dataclass(frozen=True, kw_only=True)
 class GpuFindings:
@@ -53,7 +51,11 @@ def select(devices: tuple[Gpu, ...], notes: tuple[str, ...], env: Mapping[str, s
     cuda = cuda_visible(devices, env)
     owned = container_visible(cuda.gpus, env)
     usable = tuple(gpu for gpu in owned.gpus if gpu.usable)
-    notes += tuple(_prohibited(gpu) for gpu in owned.gpus if not gpu.usable)
+    notes += tuple(
+        f"GPU {gpu.index} is left out: its compute mode is prohibited"
+        for gpu in owned.gpus
+        if not gpu.usable
+    )
     notes += tuple(filter(None, [order_remark(devices, env)]))
     if usable:
         return GpuFindings(gpus=usable, notes=notes + tuple(filter(None, [cuda.remark])))
@@ -79,7 +81,7 @@ def _reason(nvml: ModuleType, error: Exception) -> str:
         case nvml.NVML_ERROR_DRIVER_NOT_LOADED:
             return "the NVIDIA driver is not loaded"
         case nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
-            return f"NVML: {_OUTDATED}"
+            return "NVML: driver and library differ in version; restart after a driver update"
         case _:
             return f"NVML: {error}"
 
@@ -123,6 +125,7 @@ def _describe(nvml: ModuleType, handle: Handle, *, index: int, parent: Handle | 
     """Raises NVMLError for a device that does not report its UUID or its memory."""
     total, free, unified = _memory(nvml, handle)
     rates = ask(nvml, None, nvml.nvmlDeviceGetUtilizationRates, handle)
+    # The compute mode of a MIG device is that of its GPU.
     mode = ask(nvml, None, nvml.nvmlDeviceGetComputeMode, handle if parent is None else parent)
     return Gpu(
         uuid=nvml.nvmlDeviceGetUUID(handle),
@@ -157,7 +160,3 @@ def ask(nvml: ModuleType, default: Any, question: Callable[..., Any], *args: Any
         return question(*args)
     except (nvml.NVMLError, UnicodeError):
         return default
-
-
-def _prohibited(gpu: Gpu) -> str:
-    return f"GPU {gpu.index} is left out: its compute mode is prohibited"

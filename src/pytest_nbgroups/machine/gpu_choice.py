@@ -37,7 +37,7 @@ def _named(name: str, found: GpuFindings) -> list[Gpu]:
     else:
         fitting = [gpu for gpu in found.gpus if gpu.uuid.startswith(name)]
         if len(fitting) > 1:
-            raise SelectionError(f"{_OPTION}: {name!r} is the beginning of several UUIDs")
+            raise SelectionError(f"{_OPTION}: {name!r} fits several GPUs; give more of the UUID")
     if not fitting:
         raise SelectionError(f"{_OPTION}: there is no GPU {name!r}; {_there_is(found)}")
     return fitting

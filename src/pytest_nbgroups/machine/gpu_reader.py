@@ -32,24 +32,19 @@ class GpuReader:
         wanted = {gpu.uuid for gpu in gpus}
         if not wanted:
             return ()
-        nothing: tuple[tuple[Gpu, ...], tuple[str, ...]] = ((), ())
-        found, _notes = self._asked(read_devices, nothing)
+        found, _notes = self._asked(read_devices) or ((), ())
         return tuple(gpu for gpu in found if gpu.uuid in wanted)
 
     def process_memory(
-        self, pids: Collection[int], gpus: Collection[str] | None = None
+        self, pids: Collection[int], gpus: Collection[str]
     ) -> Mapping[str, int] | None:
-        """UUID -> bytes that these processes hold, on every GPU or on the given ones.
+        """UUID -> bytes that these processes hold on the given GPUs.
 
         A GPU on which that is not known is absent. None if NVML does not report it: in a container it
         lists no processes, or those of the host under other numbers.
         """
-        none: dict[str, list[tuple[int, int | None]]] = {}
-        listed = {
-            uuid: processes
-            for uuid, processes in self._asked(_processes, none).items()
-            if gpus is None or uuid in gpus
-        }
+        answer = self._asked(_processes) or {}
+        listed = {uuid: processes for uuid, processes in answer.items() if uuid in gpus}
         seen = {pid for processes in listed.values() for pid, _ in processes}
         if not listed or not (self._sees_pids or seen.intersection(pids)):
             return None
@@ -63,12 +58,12 @@ class GpuReader:
 
             self._shut(pynvml)
 
-    def _asked(self, question: Callable[[ModuleType], T], nothing: T) -> T:
+    def _asked(self, question: Callable[[ModuleType], T]) -> T | None:
         """An answer, from a second attempt if the driver has been restarted since the first."""
         try:
             import pynvml
         except ImportError:
-            return nothing
+            return None
         self._mind_fork(pynvml)
         for _ in range(2):
             try:
@@ -77,7 +72,7 @@ class GpuReader:
                     return question(pynvml)
             except pynvml.NVMLError:
                 self.close()
-        return nothing
+        return None
 
     def _mind_fork(self, nvml: ModuleType) -> None:
         """A child can use neither what its parent has opened, nor a lock that a thread there held."""

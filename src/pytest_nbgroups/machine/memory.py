@@ -43,7 +43,9 @@ def find_ram(
     Version 1 of cgroups writes a huge number for "unlimited", which is above every physical memory.
     ``physical_bytes`` is asked of the operating system if it is not given.
     """
-    total = physical_bytes or _physical_bytes()
+    import psutil
+
+    total = physical_bytes or psutil.virtual_memory().total
     limits = [RamLimit(bytes=total, source="physical memory", allotted=False)]
     cgroup = find_cgroup("memory", proc=proc, root=root)
     limits += cgroup_limits(cgroup) if cgroup else ()
@@ -72,9 +74,3 @@ def cgroup_limits(cgroup: Cgroup) -> Iterator[RamLimit]:
                     domain=level.domain,
                     cgroup=replace(cgroup, levels=cgroup.levels[depth:]),
                 )
-
-
-def _physical_bytes() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().total)

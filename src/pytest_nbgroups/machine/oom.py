@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pytest_nbgroups.core.shortage import KillCounts, MemoryPlace
 from pytest_nbgroups.machine.cgroup import Cgroup, CgroupLevel, entry, read_text
-from pytest_nbgroups.machine.counts import parse_count
 
 _KIB = 1024
 _NO_LIMIT = 2**60
@@ -57,16 +56,12 @@ def _version_2(level: CgroupLevel) -> MemoryPlace:
 def _machine(proc: Path) -> MemoryPlace:
     meminfo = read_text(proc / "meminfo")
     return MemoryPlace(
-        limit_bytes=_kibibytes(meminfo, "MemTotal"),
+        limit_bytes=_kibibytes(meminfo, "MemTotal:"),
         kills=entry(read_text(proc / "vmstat"), "oom_kill"),
-        file_bytes=_kibibytes(meminfo, "Shmem"),
+        file_bytes=_kibibytes(meminfo, "Shmem:"),
     )
 
 
 def _kibibytes(meminfo: str, name: str) -> int | None:
-    for line in meminfo.splitlines():
-        key, _, rest = line.partition(":")
-        count = parse_count(rest.removesuffix("kB").strip()) if key == name else None
-        if count is not None:
-            return count * _KIB
-    return None
+    count = entry(meminfo, name)
+    return None if count is None else count * _KIB

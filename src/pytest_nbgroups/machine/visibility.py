@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_nbgroups.core.resources import Gpu
 
-_INDEX = re.compile(r"\+?0*([0-9]+)")
+_INDEX = re.compile(r"\+?0*([0-9]+)")  # `match`: as strtoul, it ignores the rest
 _UUID_KINDS = ("GPU-", "MIG-")
 _SHOWN = 44  # characters: a whole UUID
 
@@ -83,7 +83,10 @@ def order_remark(gpus: Sequence[Gpu], env: Mapping[str, str]) -> str:
     alike = len({gpu.name for gpu in gpus if gpu.parent_uuid is None}) <= 1
     if not by_index or alike or env.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return ""
-    return "CUDA_VISIBLE_DEVICES has indices of unlike GPUs: set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+    return (
+        "CUDA may number GPUs of different models in another order than CUDA_VISIBLE_DEVICES means; "
+        "set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+    )
 
 
 def _kind(entry: str) -> str:
@@ -111,7 +114,7 @@ def _physical_uuid(gpu: Gpu) -> str:
 
 def _ended(text: str, entry: str) -> str:
     """No note is needed if ``-1`` ends a list on purpose."""
-    return "" if entry == "-1" else f"{_setting(text)} ends for CUDA before {entry[:_SHOWN]!r}"
+    return "" if entry == "-1" else f"CUDA ignores {_setting(text)} from {entry[:_SHOWN]!r} on"
 
 
 def _setting(text: str) -> str:

@@ -111,16 +111,6 @@ def test_colon_in_path() -> None:
     }
 
 
-def test_other_process(machine: Machine) -> None:
-    """Another process is asked about by its number."""
-    paths = machine("v2", "0::/mine\n")
-    (paths["proc"] / "self").rename(paths["proc"] / "42")
-    assert find_cgroup("memory", **paths) is None
-    cgroup = find_cgroup("memory", **paths, pid="42")
-    assert cgroup is not None
-    assert cgroup.levels[0].name == "/mine"
-
-
 @pytest.mark.parametrize("missing", ["cgroup", "mountinfo"])
 def test_missing_files(machine: Machine, missing: str) -> None:
     """Without either file, as on macOS and Windows, there is no cgroup."""

@@ -57,7 +57,7 @@ def test_none() -> None:
             r"--experiment-gpus 1: found none \(no NVIDIA driver\)",
         ),
         (GpuSelection(names=("1",)), FOUND, r"there is no GPU '1'; found 4: 0 \(GPU-aa\), 2 "),
-        (GpuSelection(names=("GPU-a",)), FOUND, "'GPU-a' is the beginning of several UUIDs"),
+        (GpuSelection(names=("GPU-a",)), FOUND, "'GPU-a' fits several GPUs; give more of the UUID"),
     ],
 )
 def test_what_is_not_there(selection: GpuSelection, found: GpuFindings, message: str) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pytest_nbgroups.machine.memory import find_ram
-from pytest_nbgroups.machine.memory_use import MemoryUse, read_memory_use
+from pytest_nbgroups.machine.memory_use import read_memory_use
+from pytest_nbgroups.scheduling.admission import MemoryUse
 
 Machine = Callable[..., dict[str, Path]]
 GIB = 2**30
@@ -89,5 +90,5 @@ def test_unreadable(machine: Machine) -> None:
 
 def test_real_machine() -> None:
     """On this machine some memory is in use, and not more than there is."""
-    found = read_memory_use()
+    found = read_memory_use(find_ram(env={}))
     assert 0 < found.used_bytes <= found.capacity_bytes

@@ -65,7 +65,7 @@ def test_version_1(machine: Machine) -> None:
 
 def test_the_machine(tmp_path: Path) -> None:
     """It counts the kills of all cgroups too."""
-    (tmp_path / "vmstat").write_text("pgfault 9\noom_kill 3\noom_kill_x 4\n")
+    (tmp_path / "vmstat").write_text("pgfault 9\n\noom_kill 3\noom_kill_x 4\n")
     (tmp_path / "meminfo").write_text("MemTotal:       1024 kB\nMemFree: 5 kB\nShmem:  8 kB\n")
     assert read_kill_counts(None, proc=tmp_path) == KillCounts(
         machine=MemoryPlace(limit_bytes=GIB // 1024, kills=3, file_bytes=8192)

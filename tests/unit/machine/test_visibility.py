@@ -108,8 +108,8 @@ def test_mig(text: str, expected: list[str]) -> None:
         ("", "CUDA_VISIBLE_DEVICES=''"),
         ("-1", "CUDA_VISIBLE_DEVICES='-1'"),
         ("1,1", "CUDA_VISIBLE_DEVICES='1,1' names a GPU twice"),
-        ("0,9,1", "CUDA_VISIBLE_DEVICES='0,9,1' ends for CUDA before '9'"),
-        ("0,,1", "CUDA_VISIBLE_DEVICES='0,,1' ends for CUDA before ''"),
+        ("0,9,1", "CUDA ignores CUDA_VISIBLE_DEVICES='0,9,1' from '9' on"),
+        ("0,,1", "CUDA ignores CUDA_VISIBLE_DEVICES='0,,1' from '' on"),
         pytest.param("x" * 99, f"CUDA_VISIBLE_DEVICES='{'x' * 44}...'", id="long"),
     ],
 )
@@ -177,5 +177,8 @@ def test_container_mig() -> None:
 def test_order(names: tuple[str, str], env: dict[str, str], warns: bool) -> None:  # noqa: FBT001  a parameter of the test
     """Indices of unlike GPUs are uncertain unless CUDA orders them as NVML does."""
     gpus = (gpu(A, 0, name=names[0]), gpu(B, 1, name=names[1]))
-    expected = "CUDA_VISIBLE_DEVICES has indices of unlike GPUs: set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+    expected = (
+        "CUDA may number GPUs of different models in another order than CUDA_VISIBLE_DEVICES means; "
+        "set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+    )
     assert order_remark(gpus, env) == (expected if warns else "")
