@@ -1,4 +1,4 @@
-"""The gate of the lease pool: whoever looks at tickets, or changes them, does so alone."""
+"""The gate of the lease pool: only one thread at a time reads or changes the tickets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pytest_nbgroups.core.errors import LeaseCancelledError, LeaseError
 from pytest_nbgroups.leases import locked_file
 from pytest_nbgroups.leases.pool_folder import prepare, usable
 
-_STUCK_S = 30.0  # it is held for milliseconds; so long only by a process that is stopped
+_STUCK_S = 30.0  # a running process holds it for milliseconds
 _RETRY_S = (0.001, 0.006)
-_CREATION_S = 5.0
+_CREATION_S = 5.0  # a younger gate may still get the mode that lets others read it
 
 
 class Gate:
@@ -30,6 +30,7 @@ class Gate:
     @contextmanager
     def entered(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Wait for one's turn. Raises LeaseError if the gate is stuck, LeaseCancelledError."""
+        # A lock call that waits could neither be cancelled nor give up.
         give_up_at = time.monotonic() + self._stuck_s
         while (descriptor := self._locked()) is None:
             if cancelled():
@@ -37,8 +38,8 @@ class Gate:
             if time.monotonic() > give_up_at:
                 raise LeaseError(
                     f"the gate of the lease pool, {self._path}, has been locked for "
-                    f"{self._stuck_s:g}s: a process that is stopped holds it; find it with "
-                    f"`fuser {self._path}`, and continue or end it"
+                    f"{self._stuck_s:g}s by a stopped process; find it with `fuser {self._path}`, "
+                    "then resume or end it"
                 )
             time.sleep(random.uniform(*_RETRY_S))  # noqa: S311  so that they do not meet again
         try:
@@ -62,14 +63,13 @@ class Gate:
             descriptor = self._open()
             if descriptor is None:
                 return None
+            is_ours = False
             try:
-                if locked_file.try_lock(descriptor) and self._is_current(descriptor):
-                    return descriptor
-            except OSError:
-                locked_file.close(descriptor)
-                raise
-            locked_file.close(descriptor)
-            return None
+                is_ours = locked_file.try_lock(descriptor) and self._is_current(descriptor)
+            finally:
+                if not is_ours:
+                    locked_file.close(descriptor)
+            return descriptor if is_ours else None
 
     def _open(self) -> int | None:
         """None if it is being created by another user, who has not yet let others read it."""
@@ -84,7 +84,7 @@ class Gate:
             found = self._path.lstat()
             if stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime < _CREATION_S:
                 return None
-            raise OSError("its gate is not a file that you may read") from None
+            raise OSError("its gate is not a file that you can read") from None
 
     def _is_current(self, descriptor: int) -> bool:
         """Return whether it is still what stands in the folder, not a file that somebody has removed."""

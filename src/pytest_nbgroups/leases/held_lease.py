@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from pytest_nbgroups.core.errors import LeaseError
 from pytest_nbgroups.core.resources import Lease
 from pytest_nbgroups.leases.gate import Gate
 from pytest_nbgroups.leases.tickets import OwnTicket
 
-_SAME = 0.02  # so much more or less is not worth telling
+_SAME = 0.02  # a smaller change is not worth a turn at the gate
 
 
 class HeldLease:
@@ -31,18 +32,21 @@ class HeldLease:
         self._ticket = ticket
         self._gate = gate
         self._usage: Mapping[str, int] = {}
-        self.claim = ticket.claim
-        self.gpus = ticket.claim.gpus
+        self._granted = time.monotonic()
+        self.claim = claim = ticket.claim
+        self.gpus = claim.gpus
         """UUIDs."""
-        self.bound_cpus = ticket.claim.bound_cpus
+        self.bound_cpus = claim.bound_cpus
         self.waited_s = waited_s
         self.waited_for = waited_for
-        """As in `Lease`."""
-        self._granted = time.monotonic()
-        self.granted_at = ticket.claim.since
-        """Seconds since the epoch, as ``released_at``."""
-        self.released_at: float | None = None
-        self.notes = notes
+        self.record = Lease(
+            need=claim.need,
+            gpus=claim.gpus,
+            waited_s=waited_s,
+            waited_for=waited_for,
+            granted_at=claim.since,
+            notes=notes,
+        )
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -50,28 +54,19 @@ class HeldLease:
 
         Empty on Windows, because a lock belongs to its process alone.
         """
-        return () if os.name == "nt" or self.released_at else (self._ticket.descriptor,)
+        return () if os.name == "nt" or self._is_released else (self._ticket.descriptor,)
 
     @property
-    def record(self) -> Lease:
-        return Lease(
-            need=self._ticket.claim.need,
-            gpus=self.gpus,
-            waited_s=self.waited_s,
-            waited_for=self.waited_for,
-            granted_at=self.granted_at,
-            released_at=self.released_at,
-            notes=self.notes,
-        )
+    def _is_released(self) -> bool:
+        return self.record.released_at is not None
 
-    def update(self, used_bytes: int, gpu_used_bytes: Mapping[str, int] | None = None) -> None:
+    def update(self, used_bytes: int, gpu_used_bytes: Mapping[str, int]) -> None:
         """Report the present use to the other sessions. Cheap, so it may be called often; never raises.
 
         Not reported if it has hardly changed, or another is at the gate: the next call will do.
         """
-        gpu_used_bytes = gpu_used_bytes or {}
         usage = {"": used_bytes, **gpu_used_bytes}
-        if self.released_at is not None or _alike(usage, self._usage):
+        if self._is_released or _alike(usage, self._usage):
             return
         with suppress(OSError, LeaseError), self._gate.entered_if_free() as entered:
             if entered:
@@ -80,9 +75,10 @@ class HeldLease:
 
     def release(self) -> None:
         """Give it back; what inherited a descriptor and still lives keeps it. Never raises."""
-        if self.released_at is None:
-            # Not the clock's time: that may have been set back meanwhile.
-            self.released_at = self.granted_at + time.monotonic() - self._granted
+        if not self._is_released:
+            # Not the clock's time: somebody may have set the clock back since the grant.
+            held_s = time.monotonic() - self._granted
+            self.record = replace(self.record, released_at=self.record.granted_at + held_s)
             self._ticket.end()
 
 

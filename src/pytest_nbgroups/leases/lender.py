@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 
 from pytest_nbgroups.core.resources import Claim
@@ -28,9 +27,10 @@ def _ancestors() -> Iterator[int]:
     import psutil
 
     try:
-        process = psutil.Process(os.getpid()).parent()
+        # Not `Process.parents`: that would lose those found before an error.
+        process = psutil.Process().parent()
         while process is not None:
             yield process.pid
             process = process.parent()
-    except psutil.Error:  # one has ended meanwhile, or is not ours to look at
+    except psutil.Error:  # one has just ended, or belongs to another user
         return

@@ -14,11 +14,11 @@ from pathlib import Path
 from filelock import lock_descriptor, unlock_descriptor
 
 _CONTENT_START = 1
-_READ_LIMIT = 2**16
+_READ_LIMIT = 2**16  # a foreign file in the folder can have any size
 _MODE = 0o644  # whoever may not read a file cannot see whether it is locked
 _COMMON_FLAGS = (
     getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NOFOLLOW", 0)  # another user's link could lead anywhere
     | getattr(os, "O_NONBLOCK", 0)  # a named pipe would keep us waiting
     | getattr(os, "O_BINARY", 0)
 )

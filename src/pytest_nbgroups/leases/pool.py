@@ -97,10 +97,12 @@ class LeasePool:
             claim, pid=claim.pid or os.getpid(), user=claim.user or _user(), since=time.time()
         )
         with self._gate.entered(cancelled), usable(self.folder):
+            # Under the gate: two claims that look at once would get one number.
             number = tickets.next_number(self.folder)
             queued = tickets.create(self.folder, "waiting", number, claim)
         try:
             while True:
+                # Before the tickets are read: a change after that ends the pause at once.
                 seen = look(self.folder)
                 with self._gate.entered(cancelled):
                     answer = self._ask(queued, admission)

@@ -14,7 +14,7 @@ from pytest_nbgroups.core.errors import LeaseError
 
 VARIABLE = "NBGROUPS_POOL"
 _NAME = "pytest-nbgroups"
-_MODE = 0o1777  # everyone writes, nobody removes what is another's
+_MODE = 0o1777  # as /tmp: everyone can write, and remove only their own files
 
 
 def default_folder(env: Mapping[str, str], *, platform: str = sys.platform) -> Path:
@@ -38,7 +38,7 @@ def prepare(folder: Path) -> None:
             _create(folder)
         problem = _problem(folder.lstat())
         if not problem and not os.access(folder, os.W_OK | os.X_OK):
-            problem = "you may not write to it"
+            problem = "you cannot write to it"
     if problem:
         raise _error(folder, problem)
 
@@ -69,12 +69,13 @@ def _problem(found: os.stat_result) -> str:
         return "it is a symbolic link"
     if not stat.S_ISDIR(found.st_mode):
         return "it is not a folder"
+    # With the sticky bit, and on Windows, users cannot remove each other's files.
     if not hasattr(os, "getuid") or found.st_mode & stat.S_ISVTX:
         return ""
     if found.st_uid not in {0, os.getuid()}:
-        return "it is another user's, who lets others remove files in it"
+        return "another user owns it and can remove your files in it"
     if found.st_mode & stat.S_IWOTH:
-        return "everyone may remove files in it, for its sticky bit is not set (chmod +t sets it)"
+        return "everyone can remove files in it (set its sticky bit with chmod +t)"
     return ""
 
 

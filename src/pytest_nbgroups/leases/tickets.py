@@ -60,6 +60,7 @@ class OwnTicket:
 
         That process keeps the ticket alive, and whoever looks after its end removes it.
         """
+        # Closing ends the lock only if no child has inherited the descriptor.
         locked_file.close(self.descriptor)
         with suppress(OSError):
             locked_file.content_if_alive(self.path)

@@ -11,26 +11,22 @@ from pytest_nbgroups.core.errors import LeaseCancelledError, LeaseTimeoutError
 from pytest_nbgroups.core.units import format_duration
 from pytest_nbgroups.scheduling.obstacles import Obstacle, describe, is_same_reason
 
-_SILENT_S = 0.25  # most waits are over by then, and nobody wants to read of them
-_LOOK_AGAIN_S = 0.5  # a holder's death and the use of memory do not show in the folder
+_SILENT_S = 0.25  # most waits are over by then and need no line
+_LOOK_AGAIN_S = 0.5  # the folder shows neither a holder's death nor the use of memory
 
 
 class Wait:
     """One claim's wait."""
 
     def __init__(
-        self,
-        *,
-        on_wait: Callable[[str], None],
-        cancelled: Callable[[], bool],
-        wait_s: float | None,
+        self, *, on_wait: Callable[[str], None], cancelled: Callable[[], bool], wait_s: float | None
     ) -> None:
         self._on_wait = on_wait
         self._cancelled = cancelled
         self._wait_s = wait_s
         self._started = time.monotonic()
         self._obstacle: Obstacle | None = None
-        self._told: Obstacle | None = None
+        self._reported: Obstacle | None = None
         self.waited_for = ""
         """Why it was refused at first."""
 
@@ -50,7 +46,7 @@ class Wait:
         again_at = time.monotonic() + _LOOK_AGAIN_S * random.uniform(0.8, 1.2)  # noqa: S311
         while time.monotonic() < again_at:
             self._check()
-            self._tell()
+            self._report()
             time.sleep(poll_s * random.uniform(0.6, 1.4))  # noqa: S311  so that not all come at once
             if look(folder) != seen:
                 return
@@ -64,12 +60,12 @@ class Wait:
                 f"no lease within {format_duration(self._wait_s)}: {self._line(obstacle)}"
             )
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         obstacle = self._obstacle
         if obstacle is None or self.elapsed_s < _SILENT_S:
             return
-        if self._told is None or not is_same_reason(obstacle, self._told):
-            self._told = obstacle
+        if self._reported is None or not is_same_reason(obstacle, self._reported):
+            self._reported = obstacle
             self._on_wait(self._line(obstacle))
 
     @staticmethod

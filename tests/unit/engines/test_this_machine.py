@@ -31,8 +31,8 @@ def test_who_else_holds_a_lease(tmp_path: Path) -> None:
         pool.lease(claim("Lung"), admission=admit) as lung,
         pool.lease(claim("Heart"), admission=admit),
     ):
-        heart.update(5)
-        lung.update(7)
+        heart.update(5, {})
+        lung.update(7, {})
         found = ThisMachine(pool).others(heart.claim)
     assert [(other.experiment, other.used_bytes) for other in found] == [("Lung", 7), ("Heart", 0)]
 

@@ -56,8 +56,8 @@ def test_stuck(tmp_path: Path) -> None:
     ):
         pass
     assert str(caught.value) == (
-        f"the gate of the lease pool, {path}, has been locked for 0.05s: a process that is stopped "
-        f"holds it; find it with `fuser {path}`, and continue or end it"
+        f"the gate of the lease pool, {path}, has been locked for 0.05s by a stopped process; "
+        f"find it with `fuser {path}`, then resume or end it"
     )
 
 
@@ -116,7 +116,7 @@ def test_strange_gate(tmp_path: Path, make: object) -> None:
     assert callable(make)
     make(tmp_path / "gate")
     with (
-        pytest.raises(LeaseError, match="its gate is not a file that you may read; "),
+        pytest.raises(LeaseError, match="its gate is not a file that you can read; "),
         Gate(tmp_path, stuck_s=0.1).entered(),
     ):
         pass

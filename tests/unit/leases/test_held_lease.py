@@ -76,9 +76,9 @@ def test_what_could_not_be_written_is_tried_again(tmp_path: Path, error: Excepti
     """It raises nothing: the experiment runs on."""
     ticket = Ticket(error)
     held = hold(ticket, tmp_path)
-    held.update(1000)
+    held.update(1000, {})
     ticket.error = None
-    held.update(1000)
+    held.update(1000, {})
     assert ticket.written == [(1000, {})]
 
 
@@ -95,7 +95,7 @@ def test_it_is_released_once(
     held.release()
     now.append(99.0)
     held.release()
-    held.update(1)
+    held.update(1, {})
     assert (ticket.ends, len(ticket.written), len(held.descriptors)) == (1, 0, 0)
     assert held.record == replace(before, released_at=1e9 + 3.5)
     assert before == Lease(

@@ -55,8 +55,8 @@ def test_one_that_waits(pool: LeasePool) -> None:
 def test_processes_that_cannot_be_read(pool: LeasePool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system hides processes nobody is known to be an ancestor."""
 
-    def hidden(pid: int) -> None:
-        raise psutil.AccessDenied(pid)
+    def hidden() -> None:
+        raise psutil.AccessDenied
 
     monkeypatch.setattr(psutil, "Process", hidden)
     with pool.lease(claim(os.getppid()), admission=lambda *_: Grant()) as held:

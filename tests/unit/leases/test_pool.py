@@ -103,9 +103,9 @@ def test_lease(pool: LeasePool) -> None:
         (holder,) = pool.snapshot().holders
         assert (holder.experiment, holder.gpus, holder.pid) == ("A", ("GPU-0",), os.getpid())
         assert holder.user
-        assert before <= holder.since == held.granted_at <= time.time()
+        assert before <= holder.since == held.record.granted_at <= time.time()
         assert held.gpus == ("GPU-0",)
-        assert (held.waited_for, held.notes, held.released_at) == ("", (), None)
+        assert (held.waited_for, held.record.notes, held.record.released_at) == ("", (), None)
     assert held.record.released_at is not None
     assert held.record.need == claim("A", gpus=1).need
     assert files(pool) == ["gate"]
@@ -280,9 +280,9 @@ def test_update(pool: LeasePool) -> None:
         assert used() == (1000, {"GPU-0": 50})
         held.update(1010, {"GPU-0": 80})
         assert used() == (1010, {"GPU-0": 80})
-        held.update(10)
+        held.update(10, {})
         assert used() == (10, {})
-    held.update(2000)
+    held.update(2000, {})
     assert files(pool) == ["gate"]
 
 
@@ -290,9 +290,9 @@ def test_update_does_not_wait(pool: LeasePool) -> None:
     """Where another is at the gate, what is used is told the next time."""
     with pool.lease(claim("A"), admission=admission) as held:
         with pool._gate.entered():
-            held.update(1000)
+            held.update(1000, {})
         assert pool.snapshot().holders[0].used_bytes == 0
-        held.update(1000)
+        held.update(1000, {})
         assert pool.snapshot().holders[0].used_bytes == 1000
 
 
@@ -304,7 +304,7 @@ def test_release(pool: LeasePool) -> None:
         with pool.lease(claim("B", locks=("x",)), admission=admission, wait_s=0) as other:
             held.release()
             assert [each.experiment for each in pool.snapshot().holders] == ["B"]
-        assert other.released_at is not None
+        assert other.record.released_at is not None
 
 
 def test_unreadable_holder(pool: LeasePool) -> None:

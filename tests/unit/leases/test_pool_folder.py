@@ -105,7 +105,7 @@ def test_of_another_user(tmp_path: Path, mode: int, refused: bool) -> None:  # n
     folder.chmod(mode)
     os.chown(folder, 4001, 4001)
     if refused:
-        assert "it is another user's, who lets others remove files in it" in refusal(folder)
+        assert "another user owns it and can remove your files in it" in refusal(folder)
     else:
         prepare(folder)
 
@@ -115,7 +115,7 @@ def test_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder in which we may not write is of no use."""
     (tmp_path / "pool").mkdir()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert "cannot be used: you may not write to it; " in refusal(tmp_path / "pool")
+    assert "cannot be used: you cannot write to it; " in refusal(tmp_path / "pool")
 
 
 @posix
@@ -126,7 +126,7 @@ def test_open_to_everyone(tmp_path: Path, mode: int, refused: bool) -> None:  # 
     folder.mkdir()
     folder.chmod(mode)
     if refused:
-        reason = "everyone may remove files in it, for its sticky bit is not set (chmod +t sets it)"
+        reason = "everyone can remove files in it (set its sticky bit with chmod +t)"
         assert f"cannot be used: {reason}; " in refusal(folder)
     else:
         prepare(folder)
