@@ -245,7 +245,7 @@ def test_a_missing_file(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(
         [
             (
-                f"ERROR: {path}: there is no such file of weights; write it with: pytest "
+                f"ERROR: {path}: this weights file does not exist; write it with: pytest "
                 f"--run-experiments --experiment-plan --experiment-weights {path}"
             )
         ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pytest_nbgroups.core.resources import Budget, Claim, Gpu
 from pytest_nbgroups.core.units import format_size, size_text
 from pytest_nbgroups.scheduling.lending import beside, in_use
-from pytest_nbgroups.scheduling.obstacles import Obstacle, Relation
+from pytest_nbgroups.scheduling.obstacles import Obstacle, Relation, counted
 from pytest_nbgroups.scheduling.placement import place, unleased, wanted, wanting
 
 __all__ = ["Grant", "MemoryUse", "Obstacle", "admit"]
@@ -56,6 +56,7 @@ class _Others:
         return _Others(holders=[*filter(fits, self.holders)], ahead=[*filter(fits, self.ahead)])
 
     def sum(self, amount: Callable[[Claim], float]) -> float:
+        # fsum: a plain sum of CPUs such as 0.1 depends on their order.
         return math.fsum(map(amount, (*self.holders, *self.ahead)))
 
     def obstacle(
@@ -146,7 +147,7 @@ def _cpus(claim: Claim, others: _Others, budget: Budget) -> Obstacle | None:
     free = limit - mates.sum(lambda other: other.need.cpus)
     if not mates or claim.need.cpus <= free + _ROUNDING * limit:
         return None
-    needed = f"needs {claim.need.cpus:g} cpu{'s' if claim.need.cpus != 1 else ''}"
+    needed = f"needs {counted(claim.need.cpus, 'cpu')}"
     return mates.obstacle(needed, detail=f"{max(0.0, free):g} of {limit:g} are free")
 
 
@@ -154,6 +155,7 @@ def _ram(claim: Claim, others: _Others, budget: Budget, memory: MemoryUse | None
     """Return the lack of RAM, or else a note, which can be empty."""
     mates = others.where(lambda other: other.ram_domain == claim.ram_domain)
     reserved = mates.sum(lambda other: max(other.need.ram_bytes, other.used_bytes))
+    # As for CPUs: a session with a smaller budget would be overtaken for ever.
     limits = [other.ram_limit_bytes for other in mates.ahead if other.ram_limit_bytes is not None]
     limit = min([_ram_limit(mates.holders, budget, memory), *limits])
     free = limit - int(reserved)
@@ -174,6 +176,7 @@ def _ram_limit(holders: Iterable[Claim], budget: Budget, memory: MemoryUse | Non
     """Return the limit for all leases of the domain, given the processes outside of them."""
     if memory is None:
         return budget.ram_bytes
+    # A leased byte is in `reserved` already, and would count twice as used memory.
     leased = sum(holder.used_bytes for holder in holders)
     left = memory.capacity_bytes - max(0, memory.used_bytes - leased)
     if not budget.ram_is_size:

@@ -193,15 +193,14 @@ def in_order(
         return replace(jobs[0], duration_s=sum(known) if known else None)
 
     tried = sequence(
-        families,
-        job_of=job_of,
+        [job_of(family) for family in families],
         schedule=schedule,
         budget=budget,
         workers=workers,
         max_parallel=max_parallel,
     )
     tests = (unit for unit in listed if unit.job is None)
-    return [*(unit for family in tried for unit in family), *tests]
+    return [*(unit for position in tried for unit in families[position]), *tests]
 
 
 def _families(units: Iterable[Unit]) -> list[list[Unit]]:

@@ -2,18 +2,19 @@
 
 A claim that lends has its lender's ticket in ``Claim.lender``. It competes only with
 the other borrowers of that lease. All others see the lender's lease, which counts once. A borrower
-never needs more than its lender holds, so no claim holds one resource and waits for another. The directories are the exception: see `waits_for_itself`.
+never needs more than its lender holds, so no claim holds one resource and waits for another, except
+for directories: see `waits_for_itself`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pytest_nbgroups.core.resources import AUTO_SHARE, Budget, Claim, Gpu, Resources
 from pytest_nbgroups.core.text import first_line, plain_text
 from pytest_nbgroups.core.units import size_text
-from pytest_nbgroups.scheduling.obstacles import Obstacle
+from pytest_nbgroups.scheduling.obstacles import Obstacle, counted
 
 _DIRECTORY = "needs its directory"
 
@@ -94,7 +95,7 @@ def ancestors(claim: Claim, holders: Iterable[Claim]) -> tuple[Claim, ...]:
     by_ticket = {holder.ticket: holder for holder in holders if holder.ticket}
     found: dict[str, Claim] = {}
     name = claim.lender
-    while name in by_ticket and name not in found:
+    while name in by_ticket and name not in found:  # a forged ticket can name itself
         found[name] = by_ticket[name]
         name = by_ticket[name].lender
     return tuple(found.values())
@@ -119,72 +120,53 @@ def lacking(resources: Resources, lender: Claim, *, default_ram_bytes: int) -> s
     lender has not declared is an estimate, based on earlier runs inside it. A need is too much only
     if it also exceeds the reserve of a first run: a later run can always have what the first had.
     """
-    lacks = _lacks(resources, lender, default_ram_bytes)
-    return next((lack.text(lender) for lack in lacks), None)
+    return next(_lacks(resources, lender, default_ram_bytes), None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Lack:
-    needs: str
-    holds: str
-    declaration: str
-
-    def text(self, lender: Claim) -> str:
-        name = name_of(lender)
-        return (
-            f"{self.needs}; this run is inside {name}, whose lease {self.holds}. "
-            f"Declare {self.declaration} in {name}'s experiment.toml"
-        )
+def _lack(lender: Claim, *, needs: str, holds: str, declaration: str) -> str:
+    name = name_of(lender)
+    return (
+        f"{needs}; this run is inside {name}, whose lease {holds}. "
+        f"Declare {declaration} in {name}'s experiment.toml"
+    )
 
 
-def _lacks(resources: Resources, lender: Claim, default_ram_bytes: int) -> Iterator[_Lack]:
+def _lacks(resources: Resources, lender: Claim, default_ram_bytes: int) -> Iterator[str]:
     held, ram = lender.need, resources.ram
     cpus = resources.cpus or 0.0
     if lender.cpu_limit is not None:  # the lender's declaration was cut to the machine's CPUs, too
         cpus = min(cpus, lender.cpu_limit)
     if cpus > held.cpus:
-        needs, holds = f"needs {_cpus(cpus)}", f"holds {_cpus(held.cpus)}"
-        yield _Lack(needs=needs, holds=holds, declaration=f"cpus = {cpus:g}")
+        needs, holds = f"needs {counted(cpus, 'cpu')}", f"holds {counted(held.cpus, 'cpu')}"
+        yield _lack(lender, needs=needs, holds=holds, declaration=f"cpus = {cpus:g}")
     least = 0 if held.ram_source == "declared" else default_ram_bytes
     if ram is not None and ram.bytes > max(held.ram_bytes, least):
-        holds = f"holds {size_text(held.ram_bytes)}"
-        yield _Lack(needs=f"needs {ram} of RAM", holds=holds, declaration=f'ram = "{ram}"')
+        needs, holds = f"needs {ram} of RAM", f"holds {size_text(held.ram_bytes)}"
+        yield _lack(lender, needs=needs, holds=holds, declaration=f'ram = "{ram}"')
     for lock in sorted(set(resources.locks) - set(held.locks)):
         needs, declaration = f"needs the lock {lock!r}", f'locks = ["{lock}"]'
-        yield _Lack(needs=needs, holds="does not hold it", declaration=declaration)
+        yield _lack(lender, needs=needs, holds="does not hold it", declaration=declaration)
     if resources.exclusive and not held.exclusive:
-        yield _Lack(needs="is exclusive", holds="is not", declaration="exclusive = true")
+        yield _lack(lender, needs="is exclusive", holds="is not", declaration="exclusive = true")
 
 
 def lacking_gpus(resources: Resources, lender: Claim) -> str | None:
     """Describe the declared GPUs that the lender does not hold; None if it holds them."""
-    lack = _lack_of_gpus(resources, lender)
-    return None if lack is None else lack.text(lender)
-
-
-def _lack_of_gpus(resources: Resources, lender: Claim) -> _Lack | None:
     count, share, held = resources.gpu_count, resources.gpu_memory, len(lender.gpus)
+    needs = f"needs {counted(count, 'GPU')}"
     if count > held:
         holds = f"holds {held or 'none'}"
-        return _Lack(needs=f"needs {_gpus(count)}", holds=holds, declaration=f"gpus = {count}")
+        return _lack(lender, needs=needs, holds=holds, declaration=f"gpus = {count}")
     lent_bytes = lender.need.gpu_share_bytes
     if count == 0 or lent_bytes is None or share == AUTO_SHARE:
         return None
     holds = f"holds {size_text(lent_bytes)} of one"
     if share is None:
-        return _Lack(needs=f"needs {_gpus(count)}", holds=holds, declaration="gpus = 1")
+        return _lack(lender, needs=needs, holds=holds, declaration="gpus = 1")
     if share.bytes <= lent_bytes:
         return None
     needs, declaration = f"needs {share} of a GPU", f'gpu_memory = "{share}"'
-    return _Lack(needs=needs, holds=holds, declaration=declaration)
-
-
-def _cpus(count: float) -> str:
-    return f"{count:g} cpu{'s' if count != 1 else ''}"
-
-
-def _gpus(count: int) -> str:
-    return f"{count} GPU{'s' if count != 1 else ''}"
+    return _lack(lender, needs=needs, holds=holds, declaration=declaration)
 
 
 # Directories
@@ -211,7 +193,7 @@ def waits_for_itself(
 
 
 def _awaited(user: Claim, holders: Sequence[Claim], ahead: Sequence[Claim]) -> set[str]:
-    """Yield the tickets that must end before the user of a directory can, and those inside them."""
+    """Return the tickets that must end before the user of a directory can, and those inside them."""
     seen: set[str] = set()
     waiting = {other.ticket for other in ahead if other.lender}
     left = [user]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_nbgroups.core.resources import AUTO_SHARE, Budget, Estimate, Need, RamSource, Resources
 from pytest_nbgroups.core.units import Size, format_size
 from pytest_nbgroups.scheduling.lending import lacking_gpus
+from pytest_nbgroups.scheduling.obstacles import counted
 
 _MARGIN = 1.1
 """Margin above the measured peak: allocations differ a little from run to run."""
@@ -43,11 +45,11 @@ def need_of(
 
     Undeclared needs are at most the budget, so that they can be granted.
     """
-    share = _lent_share(_gpu_share(resources, estimate), budget)
+    share = _gpu_share(resources, estimate, budget)
     ram_bytes, source = _ram(resources, estimate, slow_start)
     ram_bytes += _unified_bytes(resources, share, budget)
     return Need(
-        cpus=cpus_of(resources, budget),
+        cpus=min(1.0 if resources.cpus is None else resources.cpus, budget.cpus),
         ram_bytes=min(ram_bytes, budget.ram_bytes),
         ram_source=source,
         gpus=resources.gpu_count,
@@ -68,22 +70,23 @@ def _ram(
     return slow_start.reserve_bytes, "slow start"
 
 
-def _gpu_share(resources: Resources, estimate: Estimate | None) -> int | None:
-    if resources.gpu_memory is None:
+def _gpu_share(resources: Resources, estimate: Estimate | None, budget: Budget) -> int | None:
+    """Return the share of a GPU; at most the lender's, so that it can be granted."""
+    share = resources.gpu_memory
+    if share is None:
         return None
-    if resources.gpu_memory != AUTO_SHARE:
-        return resources.gpu_memory.bytes
-    return _with_margin(estimate.gpu_bytes) if estimate and estimate.gpu_bytes else None
-
-
-def _lent_share(share: int | None, budget: Budget) -> int | None:
-    """Reduce an estimate from history to the lender's share, so that it can be granted."""
+    if share != AUTO_SHARE:
+        needed = share.bytes
+    elif estimate and estimate.gpu_bytes:
+        needed = _with_margin(estimate.gpu_bytes)
+    else:
+        return None
     lent = budget.lender.need.gpu_share_bytes if budget.lender else None
-    return share if share is None or lent is None else min(share, lent)
+    return needed if lent is None else min(needed, lent)
 
 
 def _with_margin(measured: int) -> int:
-    return -int(-measured * _MARGIN // _STEP_BYTES) * _STEP_BYTES
+    return math.ceil(measured * _MARGIN / _STEP_BYTES) * _STEP_BYTES
 
 
 def _unified_bytes(resources: Resources, share: int | None, budget: Budget) -> int:
@@ -92,11 +95,6 @@ def _unified_bytes(resources: Resources, share: int | None, budget: Budget) -> i
         return 0
     minimum = resources.gpu_min_memory.bytes if resources.gpu_min_memory else 0
     return share if share is not None else minimum * resources.gpu_count
-
-
-def cpus_of(resources: Resources, budget: Budget) -> float:
-    """Return the CPUs to reserve: as declared (default 1), at most the budget."""
-    return min(resources.cpus if resources.cpus is not None else 1.0, budget.cpus)
 
 
 def notes(resources: Resources, estimate: Estimate | None, budget: Budget) -> Iterable[str]:
@@ -136,7 +134,7 @@ def _unmet_gpus(resources: Resources, budget: Budget) -> str | None:
     needed = resources.gpu_count
     if needed == 0:
         return None
-    asked = f"needs {needed} GPU{'s' if needed > 1 else ''}"
+    asked = f"needs {counted(needed, 'GPU')}"
     if len(budget.gpus) < needed:
         why = f" ({budget.gpus_reason})" if budget.gpus_reason and not budget.gpus else ""
         return f"{asked}, found {len(budget.gpus) or 'none'}{why}"

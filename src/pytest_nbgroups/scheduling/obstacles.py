@@ -25,8 +25,13 @@ class Obstacle:
     ahead: tuple[Claim, ...] = ()
     """Claims that wait for it before this one."""
     detail: str = ""
-    """Amount that is missing now."""
+    """Amount that is free now."""
     relation: Relation = "held by"
+
+
+def counted(number: float, noun: str) -> str:
+    """Return ``1 gpu``, ``2.5 cpus``."""
+    return f"{number:g} {noun}{'s' if number != 1 else ''}"
 
 
 def describe(obstacle: Obstacle, *, now: float) -> str:
@@ -46,6 +51,7 @@ def is_same_reason(one: Obstacle, other: Obstacle) -> bool:
 
 
 def _identities(obstacle: Obstacle) -> frozenset[tuple[str, str, int]]:
+    # A queue that grows or shrinks behind the same holders is no news.
     claims = obstacle.blockers or obstacle.ahead
     return frozenset((claim.session, claim.experiment, claim.pid) for claim in claims)
 

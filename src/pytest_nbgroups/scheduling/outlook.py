@@ -13,10 +13,10 @@ from pytest_nbgroups.core.resources import Budget
 from pytest_nbgroups.core.settings import Schedule
 from pytest_nbgroups.scheduling.backlog import Unit, in_order
 from pytest_nbgroups.scheduling.planning import Job, Parallelism
-from pytest_nbgroups.scheduling.simulation import Prediction, recommended, simulate
+from pytest_nbgroups.scheduling.simulation import Prediction, simulate
 
 TOLERANCE = 0.02
-"""The part of the time that is not worth another worker."""
+"""Part of the time that is not worth another worker: each worker costs memory."""
 _ROWS = 12
 
 
@@ -25,17 +25,17 @@ class Outlook:
     """Prediction for the experiments with one worker, with two, and so on."""
 
     predictions: tuple[Prediction, ...]
-    """By number of workers. What has never run takes no time in them."""
+    """By number of workers. An experiment that has never run takes no time."""
     recommended: int
     asked: int
-    """How many workers the session was to have; 0 if it runs all by itself."""
+    """Number of workers asked for; 0 for a session without workers."""
     fits: Parallelism
     unknown: int
-    """How many of the experiments have never run here."""
+    """Number of experiments that have never run here."""
 
     @property
     def best(self) -> Prediction:
-        """That of the recommended number."""
+        """Prediction for the recommended number."""
         return next(p for p in self.predictions if p.workers == self.recommended)
 
 
@@ -49,7 +49,7 @@ class Conditions:
 
 
 def outlook(units: Sequence[Unit], around: Conditions, *, fits: Parallelism, asked: int) -> Outlook:
-    """Try the units, each of which is an experiment that can run here, with growing numbers.
+    """Predict the run with growing numbers of workers; each unit is an experiment that can run here.
 
     More workers than experiments fit at once change nothing, so that number is the last.
     """
@@ -70,7 +70,7 @@ def outlook(units: Sequence[Unit], around: Conditions, *, fits: Parallelism, ask
 
 
 def worker_counts(limit: float, *, asked: int) -> list[int]:
-    """The numbers to try up to a limit, about a dozen however large it is, and the one asked for."""
+    """Return about a dozen numbers to try up to a limit, and the number asked for."""
     last = max(1, math.ceil(limit))
     counts = {*range(1, last + 1)}
     if last > _ROWS:
@@ -89,22 +89,18 @@ def _steps(limit: int, *, thirds: bool) -> Iterable[int]:
 
 
 def predict(units: Sequence[Unit], workers: int, around: Conditions) -> Prediction:
-    """Run the units on paper, in the order of the session's scheduler.
-
-    A lock that only they share keeps those of a family from overlapping.
-    """
+    """Simulate the units in the order of the session's scheduler."""
     sizes = Counter(unit.family for unit in units)
     return simulate(
-        (_kept_apart(unit, sizes) for unit in tried(units, workers, around)),
+        [_kept_apart(unit, sizes) for unit in tried(units, workers, around)],
         workers=workers,
         budget=around.budget,
-        schedule="collection",
         max_parallel=around.max_parallel,
     )
 
 
 def tried(units: Sequence[Unit], workers: int, around: Conditions) -> list[Unit]:
-    """The order in which the session's scheduler would try them."""
+    """Return the units in the order in which the session's scheduler would try them."""
     return in_order(
         units,
         schedule=around.schedule,
@@ -115,6 +111,7 @@ def tried(units: Sequence[Unit], workers: int, around: Conditions) -> list[Unit]
 
 
 def _kept_apart(unit: Unit, sizes: Mapping[str | None, int]) -> Job:
+    # A lock of their own does what the scheduler does: units of one family never overlap.
     (job,) = _jobs([unit])
     if unit.family is None or sizes[unit.family] == 1:
         return job
@@ -127,9 +124,9 @@ def _jobs(units: Iterable[Unit]) -> list[Job]:
 
 
 def _as_if_known(units: Sequence[Unit]) -> list[Unit]:
-    """As the scheduler does, take what has never run for as long as the longest that is known.
+    """Give a unit that has never run the longest known duration, as the scheduler does.
 
-    As long as nothing is known, all are alike.
+    If no duration is known, all are alike.
     """
     longest_s = max((j.duration_s for j in _jobs(units) if j.duration_s is not None), default=1.0)
     return [
@@ -141,8 +138,9 @@ def _as_if_known(units: Sequence[Unit]) -> list[Unit]:
 
 
 def _recommended(at: Callable[[int], Prediction], counts: Sequence[int]) -> int:
-    """The fewest workers that are about as fast as any number, also between those tried."""
-    coarse = recommended([at(count) for count in counts], tolerance=TOLERANCE)
+    """Return the fewest workers that are about as fast as any number, also between ``counts``."""
+    best_s = min(at(count).wall_s for count in counts)
+    coarse = next(p for p in map(at, counts) if p.wall_s <= best_s * (1 + TOLERANCE))
     fewer = max((count for count in counts if count < coarse.workers), default=0)
     between = range(fewer + 1, coarse.workers)
 

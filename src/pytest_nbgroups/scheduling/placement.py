@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from pytest_nbgroups.core.resources import Claim, Gpu
 from pytest_nbgroups.core.units import format_size, size_text
+from pytest_nbgroups.scheduling.obstacles import counted
 
 _FREE_WEIGHT, _IDLE_WEIGHT = 0.6, 0.4
 
@@ -74,7 +75,7 @@ def wanted(claim: Claim) -> str:
     if need.gpu_share_bytes is not None:
         return f"{size_text(need.gpu_share_bytes)} of a gpu"
     minimum = f" with {size_text(need.gpu_min_bytes)} free" if need.gpu_min_bytes else ""
-    return f"{need.gpus} gpu{'s' if need.gpus != 1 else ''}{minimum}"
+    return f"{counted(need.gpus, 'gpu')}{minimum}"
 
 
 def unleased(claim: Claim, gpus: Sequence[Gpu]) -> str:

@@ -60,7 +60,9 @@ def assign(
 
 
 def _hashed(unit: str, count: int) -> int:
-    return int.from_bytes(hashlib.sha256(_bytes(unit)).digest()) % count + 1
+    # A file name that is not valid UTF-8 puts lone surrogates into a node id.
+    name = unit.encode("utf-8", errors="surrogatepass")
+    return int.from_bytes(hashlib.sha256(name).digest()) % count + 1
 
 
 def _loads(units: Mapping[str, Iterable[str]], weights: Mapping[str, float]) -> dict[str, int]:
@@ -107,8 +109,3 @@ def weights_digest(weights: Mapping[str, float]) -> str:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _bytes(text: str) -> bytes:
-    """Encode a node id: a file name that is not valid UTF-8 puts lone surrogates into it."""
-    return text.encode("utf-8", errors="surrogatepass")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from pytest_nbgroups.core.resources import Budget
 from pytest_nbgroups.core.settings import Schedule
 from pytest_nbgroups.scheduling.planning import Job, Queue, SimulatedMachine, ordered
 
-T = TypeVar("T")
-
-_FEW = 60
+_FEW = 60  # among more jobs, long and short ones even out
 _MOVES = 4000
 """Divided by the number of jobs gives the number of tries: each try costs more if there are more
 jobs, and all tries together take some tenths of a second."""
-_CLOSE = 1.005
+_CLOSE = 1.005  # so near to the lower bound, more tries gain nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,61 +38,38 @@ class Prediction:
     """Starts of the jobs, in order."""
 
 
-def simulate(
-    jobs: Iterable[Job],
-    *,
-    workers: int,
-    budget: Budget,
-    schedule: Schedule = "longest",
-    max_parallel: int | None = None,
-) -> Prediction:
-    """Simulate the jobs; one of unknown duration takes no time.
-
-    Every job must be one that the budget can grant when nothing else runs.
-    """
-    queue = sequence(
-        jobs,
-        job_of=lambda job: job,
-        schedule=schedule,
-        budget=budget,
-        workers=workers,
-        max_parallel=max_parallel,
-    )
-    return _simulate(queue, workers=workers, budget=budget, max_parallel=max_parallel)
-
-
 def sequence(
-    items: Iterable[T],
+    jobs: Sequence[Job],
     *,
-    job_of: Callable[[T], Job],
     schedule: Schedule,
     budget: Budget,
     workers: int,
     max_parallel: int | None = None,
-) -> list[T]:
-    """Return the order in which to try the jobs: by priority, then improved by simulation.
+) -> list[int]:
+    """Return the positions of the jobs in the order to try them: by priority, improved by simulation.
 
     First fit by priority is on average within a tenth of the lower bound. If large needs meet, it
     can be a quarter above. So one job is moved a few hundred times, and a move is kept if the run
     gets no longer. This is left out if durations are unknown, or if many jobs even out. The same
     jobs always give the same order.
     """
-    queue = ordered(items, job_of=job_of, schedule=schedule, budget=budget, workers=workers)
-    jobs = [job_of(item) for item in queue]
+    queue = ordered(jobs, schedule=schedule, budget=budget, workers=workers)
     if schedule != "longest" or len(jobs) > _FEW or any(job.duration_s is None for job in jobs):
         return queue
 
     def wall_s(order: Sequence[int]) -> float:
-        chosen = [jobs[index] for index in order]
-        return _simulate(chosen, workers=workers, budget=budget, max_parallel=max_parallel).wall_s
+        chosen = [jobs[position] for position in order]
+        return simulate(chosen, workers=workers, budget=budget, max_parallel=max_parallel).wall_s
 
     least_s = lower_bound_s(jobs, workers=min(workers, max_parallel or workers), budget=budget)
-    return [queue[index] for index in _bettered(len(jobs), wall_s, least_s)]
+    return _bettered(queue, wall_s, least_s)
 
 
-def _bettered(count: int, wall_s: Callable[[Sequence[int]], float], least_s: float) -> list[int]:
+def _bettered(
+    best: list[int], wall_s: Callable[[Sequence[int]], float], least_s: float
+) -> list[int]:
+    count = len(best)
     chance = random.Random(count)  # noqa: S311  always the same moves
-    best = list(range(count))
     best_s = wall_s(best)
     for _ in range(_MOVES // max(count, 1)):
         if best_s <= least_s * _CLOSE:
@@ -126,12 +100,16 @@ def _load(times: Sequence[float], shares: Sequence[float]) -> float:
     return sum(time * share for time, share in zip(times, shares, strict=True))
 
 
-def _simulate(
-    queue: Sequence[Job], *, workers: int, budget: Budget, max_parallel: int | None
+def simulate(
+    queue: Sequence[Job], *, workers: int, budget: Budget, max_parallel: int | None = None
 ) -> Prediction:
+    """Run the jobs, tried in this order, on a simulated machine; an unknown duration takes no time.
+
+    Every job must be one that the budget can grant when nothing else runs.
+    """
     run = _Run(ground=SimulatedMachine(budget), places=min(workers, max_parallel or workers))
     waiting = Queue(range(len(queue)), need_of=lambda index: queue[index].need)
-    while waiting:
+    while waiting:  # each need fits an empty machine, so each turn starts a job or ends one
         run.start_from(waiting, queue)
         run.until_next_end()
     while run.ends:
@@ -169,7 +147,8 @@ class _Run:
                 continue
             waiting.remove(index)
             self.starts.append(Start(job=job, at_s=self.now_s))
-            self.used_bytes[number] = _peak_bytes(job)
+            expected = job.peak_bytes
+            self.used_bytes[number] = job.need.ram_bytes if expected is None else expected
             heapq.heappush(self.ends, (self.now_s + (job.duration_s or 0.0), number))
         self.peak_ram_bytes = max(self.peak_ram_bytes, sum(self.used_bytes.values()))
 
@@ -177,13 +156,3 @@ class _Run:
         self.now_s, number = heapq.heappop(self.ends)
         self.ground.end(number)
         del self.used_bytes[number]
-
-
-def _peak_bytes(job: Job) -> int:
-    return job.need.ram_bytes if job.peak_bytes is None else job.peak_bytes
-
-
-def recommended(predictions: Sequence[Prediction], *, tolerance: float = 0.02) -> Prediction:
-    """The fewest workers within ``tolerance`` of the shortest wall time."""
-    best_s = min(prediction.wall_s for prediction in predictions)
-    return next(p for p in predictions if p.wall_s <= best_s * (1 + tolerance))

@@ -19,7 +19,7 @@ def read_weights(path: Path) -> dict[str, float]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
-        raise _error(path, "there is no such file of weights", "write it") from exc
+        raise _error(path, "this weights file does not exist", "write it") from exc
     except OSError as exc:
         raise DeclarationError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
     except (ValueError, RecursionError) as exc:
@@ -34,8 +34,10 @@ def _checked(path: Path, content: Any) -> dict[str, float]:  # noqa: ANN401  wha
         raise _error(path, f"schema is {version!r}, expected {VERSION}", "write it again")
     for nodeid, weight in content["experiments"].items():
         if not _is_weight(weight):
-            told = f"{nodeid} = {weight!r}: expected seconds, at least 0 and below {DURATION_LIMIT}"
-            raise _error(path, told, "correct it, or write the file again")
+            fault = (
+                f"{nodeid} = {weight!r}: expected seconds, at least 0 and below {DURATION_LIMIT}"
+            )
+            raise _error(path, fault, "correct it, or write the file again")
     return dict(content["experiments"])
 
 
@@ -44,9 +46,9 @@ def _is_weight(value: object) -> bool:
     return is_number and 0 <= value < DURATION_LIMIT  # type: ignore[operator]  # a number
 
 
-def _error(path: Path, told: str, remedy: str) -> DeclarationError:
+def _error(path: Path, fault: str, remedy: str) -> DeclarationError:
     command = f"pytest --run-experiments --experiment-plan --experiment-weights {path}"
-    return DeclarationError(f"{path}: {told}; {remedy} with: {command}")
+    return DeclarationError(f"{path}: {fault}; {remedy} with: {command}")
 
 
 def kept_weights(path: Path, *, rootdir: Path) -> dict[str, float]:

@@ -11,7 +11,7 @@ from machines import GB, budget
 
 from pytest_nbgroups.core.resources import AUTO_SHARE, Budget, Estimate, Resources
 from pytest_nbgroups.core.units import Size, parse_size
-from pytest_nbgroups.scheduling.needs import SlowStart, cpus_of, need_of, notes, unmet
+from pytest_nbgroups.scheduling.needs import SlowStart, need_of, notes, unmet
 
 SLOW_START = SlowStart(default_bytes=2 * GB)
 
@@ -104,10 +104,10 @@ def test_unified_memory_is_charged_to_ram() -> None:
 
 def test_cpus_are_clamped() -> None:
     """More than there are is a wish."""
-    assert cpus_of(Resources(cpus=16), budget()) == 4
-    assert cpus_of(Resources(cpus=2), budget()) == 2
-    assert cpus_of(Resources(), budget()) == 1
-    assert cpus_of(Resources(), budget(cpus=0.5)) == 0.5
+    assert need_of(Resources(cpus=16), None, budget(), SLOW_START).cpus == 4
+    assert need_of(Resources(cpus=2), None, budget(), SLOW_START).cpus == 2
+    assert need_of(Resources(), None, budget(), SLOW_START).cpus == 1
+    assert need_of(Resources(), None, budget(cpus=0.5), SLOW_START).cpus == 0.5
 
 
 @pytest.mark.parametrize(

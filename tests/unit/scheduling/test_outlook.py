@@ -73,6 +73,12 @@ def test_a_number_between_those_tried() -> None:
     assert [p.workers for p in found.predictions][3:6] == [4, 5, 6]
 
 
+def test_the_fewest_workers_that_are_about_as_fast() -> None:
+    """A worker that saves two in a hundred is not worth its memory."""
+    assert look(4, 2.04, 2.04).recommended == 2
+    assert look(4, 2.05, 2.05).recommended == 3
+
+
 def test_what_is_unknown_counts_for_the_number() -> None:
     """Else a machine on which little has run yet would be given one worker."""
     assert look(None, None, None).recommended == 3

@@ -38,8 +38,8 @@ def job(name: str, duration_s: float | None, of: Need | None = None) -> Job:
 def order(jobs: list[Job], schedule: Schedule = "longest") -> str:
     """The names in the order in which they would be tried."""
     machine = budget(gpus=(8, 8))
-    found = ordered(jobs, job_of=lambda j: j, schedule=schedule, budget=machine, workers=4)
-    return "".join(j.name for j in found)
+    found = ordered(jobs, schedule=schedule, budget=machine, workers=4)
+    return "".join(jobs[position].name for position in found)
 
 
 def test_longest_first() -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from machines import GB, budget, need
 
-from pytest_nbgroups.core.resources import Need
+from pytest_nbgroups.core.resources import Budget, Need
 from pytest_nbgroups.scheduling.planning import Job, ordered
 from pytest_nbgroups.scheduling.simulation import (
     Prediction,
     lower_bound_s,
-    recommended,
     sequence,
     simulate,
 )
@@ -30,11 +30,17 @@ def job(duration_s: float | None, of: Need | None = None, *, peak: int | None = 
     )
 
 
+def longest_first(jobs: Sequence[Job], *, workers: int, machine: Budget) -> Prediction:
+    """A run in the order in which the scheduler tries the jobs."""
+    order = sequence(jobs, schedule="longest", budget=machine, workers=workers)
+    return simulate([jobs[position] for position in order], workers=workers, budget=machine)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_longest_first_reaches_the_bound(seed: int) -> None:
     """27 units of work on three workers, in any order of collection."""
     durations = random.Random(seed).sample(TWELVE, len(TWELVE))  # noqa: S311
-    found = simulate(map(job, durations), workers=3, budget=budget())
+    found = longest_first([*map(job, durations)], workers=3, machine=budget())
     assert found.wall_s == 9
     assert len(found.starts) == 12
 
@@ -43,12 +49,7 @@ def test_longest_first_reaches_the_bound(seed: int) -> None:
 def test_between_the_bounds(jobs: list[tuple[float, float]], workers: int) -> None:
     """Never faster than the longest, nor than all the work; never slower than one by one, in any order."""
     machine = budget(cpus=99)
-    found = simulate(
-        [job(s, need(ram=ram)) for s, ram in jobs],
-        workers=workers,
-        budget=machine,
-        schedule="collection",
-    )
+    found = simulate([job(s, need(ram=ram)) for s, ram in jobs], workers=workers, budget=machine)
     total_s = sum(s for s, _ in jobs)
     gigabyte_s = sum(s * ram for s, ram in jobs) * GB
     least_s = max(*(s for s, _ in jobs), total_s / workers, gigabyte_s / machine.ram_bytes)
@@ -60,7 +61,7 @@ def test_between_the_bounds(jobs: list[tuple[float, float]], workers: int) -> No
 def test_first_fit() -> None:
     """What does not fit lets what fits go first, and starts as soon as there is room."""
     jobs = [job(4, need(ram=12)), job(3, need(ram=12)), job(1, need(ram=4))]
-    found = simulate(jobs, workers=3, budget=budget(), schedule="collection")
+    found = simulate(jobs, workers=3, budget=budget())
     assert [start.at_s for start in found.starts] == [0, 0, 4]
     assert [start.job.need.ram_bytes // GB for start in found.starts] == [12, 4, 12]
     assert (found.wall_s, found.peak_ram_bytes) == (7, 16 * GB)
@@ -87,16 +88,6 @@ def test_unknown_durations_take_no_time() -> None:
     assert simulate([], workers=1, budget=budget()).wall_s == 0
 
 
-def test_the_fewest_workers_that_are_as_fast() -> None:
-    """Each worker costs memory: one that saves next to nothing is not worth it."""
-    walls = [9.0, 5.0, 4.08, 4.0]  # the third is within two in a hundred, to the last digit
-    predictions = [
-        Prediction(workers=n, wall_s=s, peak_ram_bytes=0, starts=()) for n, s in enumerate(walls, 1)
-    ]
-    assert recommended(predictions).workers == 3
-    assert recommended(predictions[:2]).workers == 2
-
-
 def test_the_order_is_bettered_on_paper() -> None:
     """Never worse than first fit by priority, at times much better; always the same."""
     machine, first_fit_s, bettered_s = budget(), 0.0, 0.0
@@ -106,15 +97,13 @@ def test_the_order_is_bettered_on_paper() -> None:
             job(rng.choice([1, 2, 3, 5, 8]), need(cpus=0.1, ram=rng.choice([1, 2, 4, 8, 10])))
             for _ in range(8)
         ]
-        by_priority = ordered(
-            jobs, job_of=lambda each: each, schedule="longest", budget=machine, workers=4
-        )
-        plain = simulate(by_priority, workers=4, budget=machine, schedule="collection")
-        found = simulate(jobs, workers=4, budget=machine)
+        order = ordered(jobs, schedule="longest", budget=machine, workers=4)
+        plain = simulate([jobs[position] for position in order], workers=4, budget=machine)
+        found = longest_first(jobs, workers=4, machine=machine)
         assert lower_bound_s(jobs, workers=4, budget=machine) <= found.wall_s <= plain.wall_s
         first_fit_s += plain.wall_s
         bettered_s += found.wall_s
-    assert found == simulate(jobs, workers=4, budget=machine)
+    assert found == longest_first(jobs, workers=4, machine=machine)
     assert bettered_s < first_fit_s
 
 
@@ -122,5 +111,4 @@ def test_what_is_unknown_is_not_bettered() -> None:
     """The order by priority is as good as any."""
     jobs = [job(1), job(None), job(3)]
     machine = budget()
-    found = sequence(jobs, job_of=lambda each: each, schedule="longest", budget=machine, workers=2)
-    assert found == [jobs[1], jobs[2], jobs[0]]
+    assert sequence(jobs, schedule="longest", budget=machine, workers=2) == [1, 2, 0]

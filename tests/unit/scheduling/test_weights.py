@@ -69,7 +69,7 @@ def test_what_is_written_is_read(
 def test_a_missing_file(path: Path) -> None:
     """The message has the command that writes it."""
     assert error(path) == (
-        "FILE: there is no such file of weights; write it with: pytest --run-experiments "
+        "FILE: this weights file does not exist; write it with: pytest --run-experiments "
         "--experiment-plan --experiment-weights FILE"
     )
 
