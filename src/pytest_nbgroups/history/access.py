@@ -88,6 +88,7 @@ class Access:
         if self._mode == "read":
             return database.copy_of(self._path)
         Artifacts(folder=self._path.parent).prepare()
+        # Before the file is opened: a damaged one that cannot be opened must be known too.
         self._identity = database.identity(self._path)
         connection = database.open_for_writing(self._path, timeout_s=self._timeout_s, wal=self._wal)
         self._identity = self._identity or database.identity(self._path)
@@ -107,13 +108,13 @@ class Access:
             self._replace(exc)
         elif database.is_unwritable(exc):
             self._mode = "read"
-            self._warn(f"cannot be written ({_text(exc)}); this session is not recorded in it")
+            self._warn(f"cannot be written ({_text(exc)}); this session is not recorded")
         elif isinstance(exc, HistoryError):
             self._mode = "off"
             self._warnings.append(f"{exc}; until then it is not used")
         else:
             self._mode = "off"
-            self._warn(f"{self._trouble(exc)}; the rest of this session is not recorded in it")
+            self._warn(f"{self._trouble(exc)}; the rest of this session is not recorded")
 
     def _replace(self, exc: Exception) -> None:
         """Replace a damaged file with a new one, unless another session has just done so."""
@@ -125,9 +126,9 @@ class Access:
                 where = f" to {aside.name}"
         except OSError as obstacle:
             self._mode = "off"
-            self._warn(f"damaged ({exc}), and cannot be moved aside: {_text(obstacle)}")
+            self._warn(f"damaged ({exc}) and cannot be renamed: {_text(obstacle)}")
         else:
-            self._warn(f"damaged ({exc}); it was moved aside{where}, and a new one is begun")
+            self._warn(f"damaged ({exc}); it was renamed{where}, and a new file is started")
 
     def _trouble(self, exc: Exception) -> str:
         if database.is_locked(exc):

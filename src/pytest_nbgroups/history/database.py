@@ -40,6 +40,7 @@ def open_for_writing(path: Path, *, timeout_s: float, wal: bool) -> Connection:
     Each statement waits up to ``timeout_s`` for other processes. Several threads can use the
     connection, one at a time. Raises HistoryError for a foreign or newer file, and sqlite3.Error.
     """
+    # isolation_level=None: transactions begin where `transaction` says, not at the first write.
     connection = sqlite3.connect(
         path, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )
@@ -54,6 +55,7 @@ def open_for_writing(path: Path, *, timeout_s: float, wal: bool) -> Connection:
             version_of(connection)  # SQLite releases the lock at the end of the next statement
         # FULL: a commit is on the disk when it returns, even with a WAL.
         connection.execute("PRAGMA synchronous = FULL")
+        # Off by default in SQLite: deleted sessions would leave their attempts behind.
         connection.execute("PRAGMA foreign_keys = ON")
         if not is_current(connection):
             with transaction(connection):
@@ -114,12 +116,12 @@ def _identify(connection: Connection, path: Path) -> None:
     connection.execute("COMMIT")
     if foreign or (application != APPLICATION_ID and things):
         raise HistoryError(
-            f"{path}: a database, but not a history of pytest-nbgroups; move it or remove it"
+            f"{path}: this SQLite database is not a history of pytest-nbgroups; move or remove it"
         )
     if not 0 <= version <= SCHEMA_VERSION:
         raise HistoryError(
-            f"{path}: has version {version} of the history, and this pytest-nbgroups "
-            f"knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file"
+            f"{path}: has version {version} of the history; this pytest-nbgroups knows versions up "
+            f"to {SCHEMA_VERSION}; upgrade pytest-nbgroups, or remove the file"
         )
 
 
@@ -176,6 +178,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 def gather(connection: Connection, *, patience_s: float) -> None:
     """Move the content of the WAL to the file, unless other processes keep it for too long."""
     connection.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
+    # TRUNCATE: the file alone can then be copied, for example into a CI cache.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 

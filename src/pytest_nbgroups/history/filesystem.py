@@ -5,27 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_NETWORK = frozenset(
-    {
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "orangefs",
-        "panfs",
-        "pvfs2",
-        "smb3",
-        "smbfs",
-        "wekafs",
-    }
-)
+_NETWORK = {
+    "9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
+    "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs",
+}  # fmt: skip
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _MOUNT_POINT = 4
 
@@ -33,9 +16,9 @@ _MOUNT_POINT = 4
 def network_filesystem(path: Path, mountinfo: str) -> str:
     """Return the network filesystem type of ``path``, absolute and resolved; empty if it is local.
 
-        ``mountinfo`` is the text of /proc/self/mountinfo, see proc_pid_mountinfo(5); empty if there is
-    no file. FUSE counts as a network filesystem: most are remote, and a rollback journal is
-        as safe for the others.
+    ``mountinfo`` is the text of /proc/self/mountinfo, see proc_pid_mountinfo(5); empty if there is
+    no file. FUSE counts as a network filesystem: most are remote, and a rollback journal is as safe
+    for the others.
     """
     found, longest = "", -1
     for line in mountinfo.splitlines():

@@ -47,19 +47,19 @@ def merge_histories(target: Path, sources: Sequence[Path]) -> None:
 def _contents(source: Path) -> Contents:
     with _telling_of(source):
         if not source.is_file():
-            raise HistoryError(f"{source}: there is no such file; name the history of each shard")
+            raise HistoryError(f"{source}: no such file; give the history.sqlite of each shard")
         with closing(database.copy_of(source)) as copy:
             return {table.name: list(_rows(copy, table)) for table in _TABLES}
 
 
 @contextmanager
 def _blaming(source: Path) -> Iterator[None]:
-    """Blame the source for an error: the target was writable, so the source is damaged."""
+    """Report an error as damage of the source: the target has proved writable."""
     try:
         yield
     except (database.IntegrityError, LookupError, TypeError) as exc:
         raise HistoryError(
-            f"{source}: cannot be merged: a row of it is damaged ({exc}); remove it, then merge again"
+            f"{source}: cannot be merged: one of its rows is damaged ({exc}); leave this file out"
         ) from exc
 
 

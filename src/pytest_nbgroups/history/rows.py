@@ -12,6 +12,7 @@ from pytest_nbgroups.core.model import (
     NotebookResult,
 )
 from pytest_nbgroups.core.resources import Lease, Usage
+from pytest_nbgroups.core.text import encodable
 from pytest_nbgroups.history.kind import Machine
 from pytest_nbgroups.history.tables import EXPERIMENTS
 
@@ -44,17 +45,17 @@ class StoredAttempt:
 def machine_row(machine: Machine) -> Row:
     return {
         "id": None,
-        "kind": valid_text(machine.kind),
-        "cpu_model": valid_text(machine.cpu_model),
+        "kind": encodable(machine.kind),
+        "cpu_model": encodable(machine.cpu_model),
         "cpus": machine.cpus,
         "ram_bytes": machine.ram_bytes,
-        "gpus": valid_text("\n".join(machine.gpus)),
+        "gpus": encodable("\n".join(machine.gpus)),
     }
 
 
 def session_row(session: Session) -> Row:
     return {
-        "id": valid_text(session.id),
+        "id": encodable(session.id),
         "started_at": session.started_at,
         "finished_at": None,
         "plugin_version": session.plugin_version,
@@ -66,9 +67,9 @@ def attempt_row(attempt: StoredAttempt) -> Row:
     """Return the row of an attempt that has just started; other columns follow later."""
     return {
         **dict.fromkeys(EXPERIMENTS.column_names),
-        "name": valid_text(attempt.name),
-        "nodeid": valid_text(attempt.nodeid),
-        "worker": valid_text(attempt.worker),
+        "name": encodable(attempt.name),
+        "nodeid": encodable(attempt.nodeid),
+        "worker": encodable(attempt.worker),
         "started_at": attempt.started_at,
         "is_complete": False,
     }
@@ -104,7 +105,7 @@ def notebook_row(number: int, position: int, result: NotebookResult) -> Row:
     return {
         "experiment_id": number,
         "position": position,
-        "name": valid_text(result.name),
+        "name": encodable(result.name),
         "outcome": result.outcome.value,
         "duration_s": result.duration_s,
         **_usage_row(result.usage),
@@ -112,14 +113,5 @@ def notebook_row(number: int, position: int, result: NotebookResult) -> Row:
 
 
 def _usage_row(usage: Usage | None) -> Row:
-    return {
-        "peak_bytes": usage.peak_bytes if usage else None,
-        "is_upper_bound": usage.is_upper_bound if usage else None,
-        "cpu_s": usage.cpu_s if usage else None,
-        "gpu_bytes": usage.gpu_bytes if usage else None,
-    }
-
-
-def valid_text(text: str) -> str:
-    """Return text that UTF-8 can encode: a file name may hold other bytes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    names = ("peak_bytes", "is_upper_bound", "cpu_s", "gpu_bytes")
+    return {name: getattr(usage, name, None) for name in names}

@@ -10,15 +10,18 @@ from typing import Annotated, Any, TypeAlias
 from pytest_nbgroups.core.codec import Bounds, rebuild
 from pytest_nbgroups.core.errors import DataError
 from pytest_nbgroups.core.model import ExperimentResult, NotebookResult
+from pytest_nbgroups.core.text import encodable
 from pytest_nbgroups.history import rows
 from pytest_nbgroups.history.database import Connection
-from pytest_nbgroups.history.rows import Session, StoredAttempt, valid_text
+from pytest_nbgroups.history.rows import Session, StoredAttempt
 from pytest_nbgroups.history.tables import EXPERIMENTS, MACHINES, NOTEBOOKS, SESSIONS, inserting
 from pytest_nbgroups.scheduling.estimates import WINDOW, PastRun
 
 SESSIONS_KEPT = 50
 """Number of newest runs kept of each experiment."""
 
+# CROSS JOIN fixes the order of the loops: each part finds its newest runs through the index.
+# https://www.sqlite.org/optoverview.html
 _NEWEST_RUNS = """
     WITH parts AS (
         SELECT DISTINCT machine_id, name, is_complete FROM experiments
@@ -101,7 +104,7 @@ def write_experiment(
 
 def finish_session(connection: Connection, session: Session, at: float) -> None:
     connection.execute(
-        "UPDATE sessions SET finished_at = ? WHERE id = ?", (at, valid_text(session.id))
+        "UPDATE sessions SET finished_at = ? WHERE id = ?", (at, encodable(session.id))
     )
 
 
@@ -123,7 +126,7 @@ def read_runs(connection: Connection, kind: str) -> Mapping[str, Sequence[PastRu
     were reused. SQLite accepts any type in any column of a damaged file; a faulty row is skipped.
     """
     runs: defaultdict[str, list[PastRun]] = defaultdict(list)
-    for row in connection.execute(_NEWEST_RUNS, (valid_text(kind), WINDOW)):
+    for row in connection.execute(_NEWEST_RUNS, (encodable(kind), WINDOW)):
         with suppress(DataError):
             name, *values = rebuild(_ROW, list(row))
             runs[name].append(PastRun._make(values))
@@ -140,8 +143,8 @@ def _attempt_number(connection: Connection, session: Session, attempt: StoredAtt
     """Return the id of the attempt's row. Writes missing rows: the file may have been replaced."""
     connection.execute(inserting(MACHINES, otherwise="IGNORE"), rows.machine_row(session.machine))
     connection.execute(inserting(SESSIONS, otherwise="IGNORE"), rows.session_row(session))
-    machine = machine_number(connection, valid_text(session.machine.kind))
-    row = rows.attempt_row(attempt) | {"session_id": valid_text(session.id), "machine_id": machine}
+    machine = machine_number(connection, encodable(session.machine.kind))
+    row = rows.attempt_row(attempt) | {"session_id": encodable(session.id), "machine_id": machine}
     connection.execute(inserting(EXPERIMENTS, otherwise="IGNORE"), row)
     (number,) = connection.execute(
         "SELECT id FROM experiments "

@@ -30,7 +30,7 @@ __all__ = ["History", "Session", "StoredAttempt", "open_history"]
 
 FILE_NAME = "history.sqlite"
 LOCK_TIMEOUT_S = 30.0
-_CLOSING_S = 1.0
+_CLOSING_S = 1.0  # pytest must not wait long for other sessions that use the file
 
 
 @contextmanager
@@ -79,7 +79,8 @@ class History:
         self._access = Access(path, timeout_s=lock_timeout_s, wal=not network)
         self._started: dict[tuple[str, str], StoredAttempt] = {}
         self._has_recorded = False
-        self.notes = (_rollback_note(path, network),) if network else ()
+        note = f"{path} is on a network filesystem ({network}): SQLite uses a rollback journal, not WAL"
+        self.notes = (note,) if network else ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -145,10 +146,7 @@ class History:
             statements.finish_session(connection, self._session, time.time())
             statements.forget_old(connection, session_id=self._session.id)
 
+        # A session that recorded nothing must not even create the file.
         if self._has_recorded:
             self._access.write(finish)
         self._access.close(patience_s=_CLOSING_S)
-
-
-def _rollback_note(path: Path, network: str) -> str:
-    return f"{path} lies on a network filesystem ({network}): kept with a rollback journal, no WAL"

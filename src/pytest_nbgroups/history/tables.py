@@ -55,13 +55,13 @@ def _number(name: str, meaning: str, rule: str = "") -> Column:
 
 _NEEDED = "NOT NULL"
 _EPOCH = "in seconds since the epoch"
-_UNKNOWN = "NULL where nothing was measured"
+_UNKNOWN = "NULL if it was not measured"
 
 _USAGE = (
-    _count("peak_bytes", f"The most RAM that it used, shared pages counted once; {_UNKNOWN}."),
-    _count("is_upper_bound", "1 where shared pages could not be told apart: no more than this."),
+    _count("peak_bytes", f"Peak of its RAM, shared pages counted once; {_UNKNOWN}."),
+    _count("is_upper_bound", "1 if that is an upper bound: shared pages may count more than once."),
     _number("cpu_s", f"CPU time, in seconds; {_UNKNOWN}."),
-    _count("gpu_bytes", "The most that it held of one GPU's memory; NULL where nothing can tell."),
+    _count("gpu_bytes", "Peak of its memory on one GPU; NULL if that cannot be measured."),
 )
 
 MACHINES = Table(
@@ -69,7 +69,7 @@ MACHINES = Table(
     meaning="Kinds of machine. Measurements of different kinds are never mixed.",
     columns=(
         _count("id", "Number in this file.", "PRIMARY KEY"),
-        _text("kind", "The text by which the kind is known.", f"{_NEEDED} UNIQUE"),
+        _text("kind", "Text that identifies the kind.", f"{_NEEDED} UNIQUE"),
         _text("cpu_model", "The name of its processor.", _NEEDED),
         _number("cpus", "The CPUs that the session could use.", _NEEDED),
         _count("ram_bytes", "Its RAM, rounded up to the next usual size.", _NEEDED),
@@ -83,7 +83,7 @@ SESSIONS = Table(
     columns=(
         _text("id", "Its name, as in `session.json`.", "PRIMARY KEY NOT NULL"),
         _number("started_at", f"When it started, {_EPOCH}.", _NEEDED),
-        _number("finished_at", "When it ended; NULL while it lasts, and where it was killed."),
+        _number("finished_at", "When it ended; NULL while it runs, and if it was killed."),
         _text("plugin_version", "The version of pytest-nbgroups.", _NEEDED),
         _text("python_version", "The version of Python that ran pytest.", _NEEDED),
     ),
@@ -106,23 +106,23 @@ EXPERIMENTS = Table(
         _number("started_at", f"When it started, {_EPOCH}.", _NEEDED),
         _text(
             "outcome",
-            "`passed`, `failed` or `interrupted`; NULL where the session was killed before it ended.",
+            "`passed`, `failed` or `interrupted`; NULL if the session was killed before it ended.",
         ),
         _count(
             "is_complete",
-            "1 where it passed and no notebook's earlier result was reused: its time and memory are "
+            "1 if it passed and reused no notebook: its time and memory are "
             "those of the whole experiment. Otherwise 0.",
             f"{_NEEDED} DEFAULT 0",
         ),
-        _number("duration_s", "How long it took, in seconds; so far where it has not ended."),
-        _number("cpus", "CPUs that it had leased; NULL where it ran without a lease."),
+        _number("duration_s", "Its duration in seconds; so far, if it has not ended."),
+        _number("cpus", "CPUs that it had leased; NULL if it ran without a lease."),
         _count("ram_bytes", "RAM that it had leased."),
-        _text("ram_source", "Where that number came from: declared, history or slow start."),
-        _count("gpus", "How many GPUs it had leased."),
+        _text("ram_source", "Source of that number: declared, history or slow start."),
+        _count("gpus", "Number of GPUs that it had leased."),
         _count("gpu_share_bytes", "Memory of one GPU that it had leased; NULL for whole GPUs."),
-        _number("waited_s", "How long it waited for its lease, in seconds."),
+        _number("waited_s", "Wait for its lease, in seconds."),
         *_USAGE,
-        _count("notebooks", "How many notebooks it has."),
+        _count("notebooks", "Number of its notebooks."),
     ),
     rules=("UNIQUE (session_id, name, started_at)",),
     indexes=("machine_id, name, is_complete, started_at", "name, session_id"),
@@ -144,7 +144,7 @@ NOTEBOOKS = Table(
             "`passed`, `failed`, `skipped`, `reused`, `interrupted` or `not_run`.",
             _NEEDED,
         ),
-        _number("duration_s", "How long it took, in seconds.", _NEEDED),
+        _number("duration_s", "Its duration in seconds.", _NEEDED),
         *_USAGE,
     ),
     rules=("PRIMARY KEY (experiment_id, position)",),

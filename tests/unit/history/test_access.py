@@ -81,8 +81,8 @@ def test_a_damaged_file_is_moved_aside(opening: Opening, file: Path, ask: Ask, d
     (aside,) = file.parent.glob("history.sqlite.corrupt-*")
     (warning,) = history.warnings
     assert re.fullmatch(
-        rf"{re.escape(str(file))}: damaged \(.+\); it was moved aside to {aside.name}, "
-        "and a new one is begun",
+        rf"{re.escape(str(file))}: damaged \(.+\); it was renamed to {aside.name}, "
+        "and a new file is started",
         warning,
     )
     assert ask("SELECT session_id, count(*) FROM experiments") == [("session-2", 2)]
@@ -106,8 +106,8 @@ def test_damage_twice(opening: Opening, file: Path, nfs: Path) -> None:
             record(history, float(at))
             file.write_bytes(b"\xff" * file.stat().st_size)
     first, second = history.warnings
-    assert "moved aside to" in first
-    assert second.endswith("; the rest of this session is not recorded in it")
+    assert "renamed to" in first
+    assert second.endswith("; the rest of this session is not recorded")
     assert len(list(file.parent.glob("*.corrupt-*"))) == 1
 
 
@@ -121,8 +121,8 @@ def test_two_sessions_find_the_same_damage(
         file.write_bytes(b"\xff" * file.stat().st_size)
         record(one, 2000.0)
         record(other, 3000.0)
-    assert "moved aside to history.sqlite.corrupt-" in one.warnings[0]
-    assert "moved aside, and a new one is begun" in other.warnings[0]
+    assert "renamed to history.sqlite.corrupt-" in one.warnings[0]
+    assert "renamed, and a new file is started" in other.warnings[0]
     assert len(list(file.parent.glob("*.corrupt-*"))) == 1
     assert ask("SELECT started_at FROM experiments") == [(2000.0,), (3000.0,)]
 
@@ -137,7 +137,7 @@ def test_damage_that_cannot_be_moved(opening: Opening, open_to_all: Path) -> Non
         record(history)
     (warning,) = history.warnings
     assert re.fullmatch(
-        rf"{re.escape(str(file))}: damaged \(.+\), and cannot be moved aside: Permission denied",
+        rf"{re.escape(str(file))}: damaged \(.+\) and cannot be renamed: Permission denied",
         warning,
     )
 
@@ -166,7 +166,7 @@ def test_a_read_only_history_is_read(
         assert history.estimates(KIND)["Heart"].runs == 1
     (warning,) = history.warnings
     assert re.fullmatch(
-        rf"{re.escape(str(file))}: cannot be written \(.+\); this session is not recorded in it",
+        rf"{re.escape(str(file))}: cannot be written \(.+\); this session is not recorded",
         warning,
     )
     assert file.read_bytes() == before
@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_written(opening: Opening, open_to_all: Path) ->
     assert history.warnings == (
         (
             f"{open_to_all / 'new' / 'history.sqlite'}: cannot be written (Permission denied); "
-            "this session is not recorded in it"
+            "this session is not recorded"
         ),
     )
 
@@ -237,7 +237,7 @@ def test_a_history_that_stays_locked(
     assert history.warnings == (
         (
             f"{file}: locked by another process for more than 0.2 s; the rest of this session is not "
-            "recorded in it"
+            "recorded"
         ),
     )
 
@@ -273,7 +273,7 @@ def test_a_full_disk(
         for at in range(500):
             record(history, float(at))
     assert history.warnings == (
-        f"{file}: database or disk is full; the rest of this session is not recorded in it",
+        f"{file}: database or disk is full; the rest of this session is not recorded",
     )
     assert ask("PRAGMA integrity_check") == [("ok",)]
     ((count,),) = ask("SELECT count(*) FROM experiments")
@@ -291,8 +291,8 @@ def test_a_later_version(opening: Opening, file: Path, ask: Ask) -> None:
         record(history)
     assert history.warnings == (
         (
-            f"{file}: has version 7 of the history, and this pytest-nbgroups knows up to version 1; "
-            "upgrade it, or remove the file; until then it is not used"
+            f"{file}: has version 7 of the history; this pytest-nbgroups knows versions up to 1; "
+            "upgrade pytest-nbgroups, or remove the file; until then it is not used"
         ),
     )
     assert file.read_bytes() == before
@@ -305,4 +305,4 @@ def test_a_fault_of_ours(opening: Opening, file: Path) -> None:
         history.record_experiment(result("passed", started_at=object()), nodeid=NODEID)
     (warning,) = history.warnings
     assert warning.startswith(f"{file}: ")
-    assert warning.endswith("; the rest of this session is not recorded in it")
+    assert warning.endswith("; the rest of this session is not recorded")

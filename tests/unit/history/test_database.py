@@ -140,15 +140,15 @@ LATER = SCHEMA_VERSION + 6
     [
         (
             (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {LATER}"),
-            f"has version {LATER} of the history, and this pytest-nbgroups knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file",
+            f"has version {LATER} of the history; this pytest-nbgroups knows versions up to {SCHEMA_VERSION}; upgrade pytest-nbgroups, or remove the file",
         ),
         (
             (f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = -3"),
-            f"has version -3 of the history, and this pytest-nbgroups knows up to version {SCHEMA_VERSION}; upgrade it, or remove the file",
+            f"has version -3 of the history; this pytest-nbgroups knows versions up to {SCHEMA_VERSION}; upgrade pytest-nbgroups, or remove the file",
         ),
         (
             ("CREATE TABLE results (id)",),
-            "a database, but not a history of pytest-nbgroups; move it or remove it",
+            "this SQLite database is not a history of pytest-nbgroups; move or remove it",
         ),
     ],
 )
@@ -227,5 +227,5 @@ def test_what_acts_by_itself_is_no_history(file: Path, foreign: str) -> None:
     with opened(file) as connection:
         connection.execute(foreign)
     for use in (database.copy_of, partial(database.open_for_writing, timeout_s=0.1, wal=True)):
-        with pytest.raises(HistoryError, match="a database, but not a history of pytest-nbgroups"):
+        with pytest.raises(HistoryError, match="is not a history of pytest-nbgroups"):
             use(file)

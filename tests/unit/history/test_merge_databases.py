@@ -105,7 +105,7 @@ def test_a_merged_history_is_estimated_from(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no such file; name the history of each shard"),
+        (None, "no such file; give the history.sqlite of each shard"),
         (b"Not a database. " * 99, "cannot be merged: .+; remove it, then merge again"),
     ],
 )
@@ -125,7 +125,9 @@ def test_a_source_of_a_later_version(shard: Callable[..., Path], tmp_path: Path,
     """Says so, and that one is to upgrade."""
     source = shard(1, "A")
     ask("PRAGMA user_version = 9", file=source)
-    with pytest.raises(HistoryError, match=r"has version 9 of the history, .* upgrade it"):
+    with pytest.raises(
+        HistoryError, match=r"has version 9 of the history; .* upgrade pytest-nbgroups"
+    ):
         merge_histories(tmp_path / "history.sqlite", [source])
 
 
@@ -164,7 +166,7 @@ def test_a_damaged_row(shard: Callable[..., Path], ask: Ask, damage: str) -> Non
         connection.execute(damage)
     with pytest.raises(
         HistoryError,
-        match=rf"^{re.escape(str(bad))}: cannot be merged: a row of it is damaged \(.*\); remove it, ",
+        match=rf"^{re.escape(str(bad))}: cannot be merged: one of its rows is damaged \(.*\); leave this file out",
     ):
         merge_histories(target, [bad])
     assert [row[3] for row in ask(CONTENT, file=target)] == ["A"]

@@ -352,8 +352,8 @@ def test_on_a_network_filesystem(opening: Opening, folder: Path, nfs: Path, ask:
         assert not (folder / "history.sqlite-wal").exists()
     assert history.notes == (
         (
-            f"{folder / 'history.sqlite'} lies on a network filesystem (nfs4): kept with a rollback "
-            "journal, no WAL"
+            f"{folder / 'history.sqlite'} is on a network filesystem (nfs4): SQLite uses a rollback "
+            "journal, not WAL"
         ),
     )
     assert history.warnings == ()
