@@ -81,7 +81,7 @@ def _reason(nvml: ModuleType, error: Exception) -> str:
         case nvml.NVML_ERROR_DRIVER_NOT_LOADED:
             return "the NVIDIA driver is not loaded"
         case nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
-            return "NVML: driver and library differ in version; restart after a driver update"
+            return "NVML: driver and NVML library differ in version; restart after a driver update"
         case _:
             return f"NVML: {error}"
 
