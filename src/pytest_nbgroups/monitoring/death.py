@@ -30,7 +30,7 @@ _KILLER = "the OOM killer of the operating system"
 
 @dataclass(frozen=True, kw_only=True)
 class LostChild:
-    """While a cell ran processes were ended for lack of memory, and some child of the living kernel ended."""
+    """During a cell, processes were ended for lack of memory, and a child of the living kernel ended."""
 
     cell: int
     """Its position, from 1."""
@@ -48,15 +48,15 @@ class Evidence:
     """When the cell began in which it died."""
     after: KillCounts = field(default_factory=KillCounts)
     recent_bytes: int = 0
-    """The most that its tree had in the last second that was seen."""
+    """Peak of its tree in the last second that was seen."""
     peak_bytes: int = 0
     neighbours: tuple[Neighbour, ...] = ()
     lost_children: tuple[LostChild, ...] = ()
     excess: Excess | None = None
-    """For which its tree was killed."""
+    """The reason why its tree was killed."""
     cpu_limit_s: float | None = None
-    """Which the kernel had used up when it was killed."""
-    sources: Sequence[str] = field(default=())
+    """Limit that the kernel had used up when it was killed."""
+    sources: Sequence[str] = ()
     """Of the cells, up to the one in which it died; empty for text."""
 
     @property
@@ -79,9 +79,8 @@ def explained(failure: Failure | None, seen: Evidence) -> Failure | None:
         return _over_limit(failure, seen.excess)
     if failure is None:
         return None
-    if failure.kind is not FailureKind.KERNEL_DIED:
-        return replace(failure, evidence=(*failure.evidence, *_lost(seen)))
-    failure = _ended(failure, seen)
+    if failure.kind is FailureKind.KERNEL_DIED:
+        failure = _ended(failure, seen)
     return replace(failure, evidence=(*failure.evidence, *_lost(seen)))
 
 
@@ -101,7 +100,7 @@ def _ended(failure: Failure, seen: Evidence) -> Failure:
 def lost_child_warnings(seen: Evidence) -> tuple[str, ...]:
     """Return remarks on a notebook that passed although a child of its kernel may have been killed."""
     return tuple(
-        f"cell {lost.cell} passed, but check what it has computed: {'; '.join(_child_lines(lost))}"
+        f"cell {lost.cell} passed, but check its results: {'; '.join(_child_lines(lost))}"
         for lost in seen.lost_children
     )
 
@@ -120,7 +119,8 @@ def _over_limit(failure: Failure | None, excess: Excess) -> Failure:
         output=failure.output if failure else "",
         traceback=failure.traceback if failure else "",
         evidence=(shared,) if excess.processes > 1 else (),
-        remedy="let it use less, or declare a larger ram in [resources] of experiment.toml",
+        remedy="let the notebook use less memory, or declare a larger ram in [resources] of "
+        "experiment.toml",
     )
 
 
@@ -129,7 +129,7 @@ def _out_of_memory(failure: Failure, seen: Evidence, found: Shortage) -> Failure
     if found.is_ours and not sharing:
         cause = f"out of memory, it was ended by {_KILLER}"
     else:  # its own end by SIGKILL and a kill of some other process might coincide
-        cause = f"very likely out of memory, {_KILLER} was at work"
+        cause = f"very likely out of memory, {_KILLER} was active"
     return replace(
         failure,
         kind=FailureKind.OUT_OF_MEMORY,
@@ -184,7 +184,7 @@ def _killed(failure: Failure, seen: Evidence) -> Failure:
 
 def _not_the_killer(seen: Evidence, *, counted: bool) -> Iterator[str]:
     if not counted:
-        yield "this system does not count what it ends for lack of memory"
+        yield "this system does not count the processes that it ends for lack of memory"
         return
     where = seen.after.cgroups[0].name if seen.after.own_kills is not None else "the machine"
     yield f"{_KILLER} ended no process of {where} while it ran"
@@ -216,7 +216,7 @@ def _what_ran_out(place: MemoryPlace) -> str:
         if files > (place.limit_bytes or 0) / 10
         else ""
     )
-    return f"what ran out is {place.limit_name} of {place.name}{size}{held}"
+    return f"exhausted: {place.limit_name} of {place.name}{size}{held}"
 
 
 def _use(seen: Evidence) -> Iterator[str]:
@@ -246,16 +246,16 @@ def _sharing(neighbours: Sequence[Neighbour], place: MemoryPlace | None) -> list
 
 
 def _culprit(seen: Evidence, place: MemoryPlace) -> Iterator[str]:
-    """Whom the killer picks need not be who took the memory."""
+    """The OOM killer may pick another process than the one that took the memory."""
     own_bytes = max(seen.recent_bytes, seen.peak_bytes)
     sharing = _sharing(seen.neighbours, place)
     all_bytes = own_bytes + sum(each.used_bytes for each in sharing)
     if sharing and sharing[0].used_bytes > own_bytes:
-        yield f"{sharing[0].experiment} had more: this one may be the victim rather than the cause"
+        yield f"{sharing[0].experiment} used more: this experiment may be the victim, not the cause"
     elif place.limit_bytes and 2 * all_bytes < place.limit_bytes:
         yield (
-            f"that is {format_size(all_bytes)} of {format_size(place.limit_bytes)}: the rest was taken "
-            "since then, or by something else"
+            f"that is {format_size(all_bytes)} of {format_size(place.limit_bytes)}: the rest was used "
+            "later, or by other programs"
         )
 
 
@@ -265,7 +265,7 @@ def _remedy(sharing: Sequence[Neighbour], place: MemoryPlace) -> str:
             "declare ram in [resources] of each of them, so that fewer run at once, or lower the budget "
             "with --experiment-ram"
         )
-    return f"let it use less, or raise {place.limit_name} of {place.name}"
+    return f"let the notebook use less memory, or raise {place.limit_name} of {place.name}"
 
 
 def _lost(seen: Evidence) -> Iterator[str]:

@@ -46,6 +46,7 @@ def limit_calls(sources: Sequence[str]) -> Iterator[str]:
 
 
 def _last_call(sources: Sequence[str], names: Collection[str]) -> Iterator[str]:
+    # Also without the module, as after ``from os import kill``; a bare abort() can be anything.
     bare = {name.rpartition(".")[2] for name in names} - {"exit", "abort"} | set(names)
     for number, source in reversed(list(enumerate(sources, 1))):
         calls = [call["name"] for call in _CALL.finditer(source) if call["name"] in bare]

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Protocol
 
-_READ_BYTES = 8192
+_READ_BYTES = 8192  # several times the length of either file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class ProcessMemory:
     peak_rss_bytes: int
     """Since its last exec, where the platform remembers; else what it has now."""
     cpu_s: float = 0.0
-    """Only where nothing tells it when the process is reaped."""
+    """Only if the platform does not report it when the process is reaped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class ProcReader:
         return Portion(rss_bytes=rss_bytes, proportional_bytes=proportional_bytes)
 
     def _read(self, pid: int, name: str) -> bytes:
-        """Not through pathlib and file objects: they cost more than the system calls."""
+        # pathlib and file objects cost more than the system calls themselves.
         descriptor = os.open(f"{self._proc}/{pid}/{name}", os.O_RDONLY)
         try:
             return os.read(descriptor, _READ_BYTES)

@@ -41,8 +41,8 @@ def _found(kernel: int, proc: Path) -> Iterator[Standstill]:
     for process in (proc / str(pid) for pid in below):
         if _reads_terminal(process):
             yield Standstill(
-                reason=f"{_named(process)} waits for input on a terminal, but there is no user at it",
-                remedy="let the command ask nothing, as with --yes, or end its input with < /dev/null",
+                reason=f"{_named(process)} waits for input on a terminal that nobody uses",
+                remedy="let the command ask nothing, for example with --yes, or give it no input: < /dev/null",
             )
     for process in (proc / str(pid) for pid in below):
         if _state(process) in _STOPPED:
@@ -61,7 +61,7 @@ def _reads_terminal(process: Path) -> bool:
     read, selects = _CALLS.get(platform.machine(), ("", ()))
     with suppress(OSError, ValueError):
         call, argument, *_ = (process / "syscall").read_text("ascii").split()
-        # select() with 1 as its first argument looks at nothing but standard input.
+        # select() with 1 as its first argument watches only standard input.
         if call == read or (call in selects and int(argument, 16) == 1):
             descriptor = int(argument, 16) if call == read else 0
             return str((process / "fd" / str(descriptor)).readlink()).startswith(_TERMINALS)

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from pytest_nbgroups.core.resources import Usage
@@ -28,21 +27,20 @@ from pytest_nbgroups.monitoring.process_memory import (
 )
 from pytest_nbgroups.monitoring.shared_pages import CpuAllowance, SharedPages, Total
 
-_INTERVAL_S = 0.25
+_INTERVAL_S = 0.25  # Linux remembers the peaks between two samples
 _CPU_SHARE = 0.013
-"""Of one core: what sampling takes, with the looks at shared pages."""
+"""Part of one core that sampling takes, with the looks at shared pages."""
 _LOOKLESS_CPU_SHARE = 0.007
-"""The part of it that samples may take; where they would take more they become rarer."""
-_CPU_AT_FIRST_S = 0.06
+"""Part of one core that samples take without the looks; if they would take more, they become rarer."""
+_CPU_AT_FIRST_S = 0.06  # a short notebook has no time to earn its first look
 _CPU_SAVED_S = 1.0
 _PUBLISH_S = 1.0
-_GROWN = 1.02
 _NEW_PEAK = 1.01
-"""So much above the peak, what processes have is worth a closer look."""
+"""Factor above the peak from which on a closer look is worth its cost."""
 _UNSEEN = 1.05
 _ENDING_BYTES = 8 * 2**20
-"""So much above all that was seen, what was reaped was another process, and not the kernel while it ended."""
-_END_S = 2.0
+"""Both above the largest process seen: less than that a kernel can need itself while it ends."""
+_END_S = 2.0  # a driver can let readers hang
 _RECENT_S = 1.0
 
 
@@ -125,6 +123,7 @@ class MemoryWatch:
         self._shared_pages = SharedPages(self._reader, self._allowance)
         self._ended = threading.Event()
         self._ending = threading.Lock()
+        # A daemon: a driver that hangs must not keep pytest from ending.
         self._thread = threading.Thread(target=self._watch, name="nbgroups-memory", daemon=True)
         self._peak = Peak()
         self._least_bytes = 0
@@ -145,12 +144,7 @@ class MemoryWatch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         """Wait for the last sample, but not for a driver or a process that lets readers hang."""
         with self._ending:  # from here on there is nothing of this notebook to kill
             self._ended.set()
@@ -173,7 +167,7 @@ class MemoryWatch:
 
     @property
     def recent_bytes(self) -> int:
-        """The most in the last second in which anything was seen: what is dying has less and less."""
+        """The most in the last second in which anything was seen: a dying tree has less and less."""
         return max((used_bytes for _, used_bytes in list(self._recent)), default=0)
 
     def has_lost_a_process(self) -> bool:
@@ -206,6 +200,7 @@ class MemoryWatch:
             self.cpu_s += took_s
             looks_s += self._shared_pages.cpu_s
             self._allowance.spend(took_s - looks_s)
+            # The allowance bounds the looks, and the pause bounds the rest.
             pause_s = max(_INTERVAL_S, (took_s - looks_s) / _LOOKLESS_CPU_SHARE)
 
     def sample(self, *, is_last: bool = False) -> None:
@@ -225,8 +220,8 @@ class MemoryWatch:
         self._least_bytes = min(self._least_bytes or total.used_bytes, total.used_bytes)
         self._remember(total.used_bytes)
         self._limit(found, total)
-        grown = self._peak.highest.used_bytes > _GROWN * before_bytes
-        self._tell(total.used_bytes, found, grown=grown, is_last=is_last)
+        grown = self._peak.highest.used_bytes > before_bytes
+        self._report(total.used_bytes, found, grown=grown, is_last=is_last)
 
     def _remember(self, used_bytes: int) -> None:
         now = time.monotonic()
@@ -242,7 +237,7 @@ class MemoryWatch:
         used_bytes = self._certain_bytes(found, total)
         if used_bytes <= limit.bytes:
             return
-        with self._ending:
+        with self._ending:  # `__exit__` waits, so that no tree of the next notebook is killed
             if not self._ended.is_set():
                 largest_bytes = max(memory.rss_bytes for memory in found.values())
                 self.excess = Excess(
@@ -281,7 +276,9 @@ class MemoryWatch:
             return 0
         return memory.peak_rss_bytes - memory.rss_bytes
 
-    def _tell(self, used_bytes: int, pids: Collection[int], *, grown: bool, is_last: bool) -> None:
+    def _report(
+        self, used_bytes: int, pids: Collection[int], *, grown: bool, is_last: bool
+    ) -> None:
         now = time.monotonic()
         if not (grown or is_last or now >= self._next_publishing):
             return

@@ -10,16 +10,11 @@ from pytest_nbgroups.core.resources import Usage
 from pytest_nbgroups.core.shortage import shortage
 from pytest_nbgroups.kernel_host.client import KernelProcess, Reaped
 from pytest_nbgroups.kernels.holding import Holding, Neighbour
-from pytest_nbgroups.monitoring.death import (
-    Evidence,
-    LostChild,
-    explained,
-    lost_child_warnings,
-)
+from pytest_nbgroups.monitoring.death import Evidence, LostChild, explained, lost_child_warnings
 from pytest_nbgroups.monitoring.watch import MemoryWatch
 
 _CHILDREN_FAULTS = 8
-"""Place of ``cminflt`` behind the name in /proc/<pid>/stat, see proc_pid_stat(5)."""
+"""Place of ``cminflt`` after the name in /proc/<pid>/stat, see proc_pid_stat(5)."""
 
 
 class Witness:
@@ -45,6 +40,7 @@ class Witness:
     def cell_ended(self, number: int) -> None:
         """Take in what has happened to the kernel or beside it since the cell before."""
         counts, faults = self._holding.kill_counts(), self._faults_of_ended_children()
+        # Page faults too: a child may live too briefly for any sample.
         has_lost = self._memory.has_lost_a_process() or faults != self._faults
         if self._kernel.returncode is not None:
             self._after, self._beside = counts, tuple(self._holding.neighbours())
@@ -83,10 +79,10 @@ class Witness:
         return failure, () if failure else lost_child_warnings(seen)
 
     def _faults_of_ended_children(self) -> str:
-        """Rises whenever the kernel has taken note of the end of a child; empty if it is not known."""
+        """Return a count that rises when the kernel reaps a child; empty if it is not known."""
         try:
             text = self._stat.read_text("utf-8", errors="replace")
         except OSError:
             return ""
-        fields = text.rpartition(")")[2].split()
+        fields = text.rpartition(")")[2].split()  # the name itself can hold blanks and brackets
         return fields[_CHILDREN_FAULTS] if len(fields) > _CHILDREN_FAULTS else ""

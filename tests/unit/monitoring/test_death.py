@@ -36,8 +36,8 @@ ON_MACHINE = (KillCounts(machine=MACHINE), KillCounts(machine=replace(MACHINE, k
 LUNG = Neighbour(experiment="Lung", used_bytes=3 * GIB)
 ELSEWHERE = Neighbour(experiment="Elsewhere", used_bytes=9 * GIB, shares_limit=False)
 KILLER = "the OOM killer of the operating system"
-VERY_LIKELY = f"the kernel died in cell 2 of 3: very likely out of memory, {KILLER} was at work"
-BOX_RAN_OUT = "what ran out is memory.max of cgroup /box, 4 GiB"
+VERY_LIKELY = f"the kernel died in cell 2 of 3: very likely out of memory, {KILLER} was active"
+BOX_RAN_OUT = "exhausted: memory.max of cgroup /box, 4 GiB"
 
 
 def explain(failure: Failure = DIED, **seen: object) -> Failure:
@@ -63,7 +63,7 @@ def test_out_of_memory() -> None:
             "its processes: last sample 3 GiB, peak 4 GiB",
             "no other experiment ran beside it",
         ),
-        remedy="let it use less, or raise memory.max of cgroup /box",
+        remedy="let the notebook use less memory, or raise memory.max of cgroup /box",
     )
 
 
@@ -75,7 +75,7 @@ def test_the_victim_is_not_always_the_culprit() -> None:
     assert found.evidence[2:] == (
         "its processes: last sample 1 GiB",
         "beside it ran Lung (3 GiB), Small (512 MiB)",
-        "Lung had more: this one may be the victim rather than the cause",
+        "Lung used more: this experiment may be the victim, not the cause",
     )
     assert found.remedy == (
         "declare ram in [resources] of each of them, so that fewer run at once, or lower the budget "
@@ -99,7 +99,7 @@ def test_something_else_took_the_memory() -> None:
         f"{BOX_RAN_OUT}; files in memory, as in /dev/shm, hold 3 GiB of it"
     )
     assert found.evidence[-1] == (
-        "that is 512 MiB of 4 GiB: the rest was taken since then, or by something else"
+        "that is 512 MiB of 4 GiB: the rest was used later, or by other programs"
     )
 
 
@@ -111,10 +111,10 @@ def test_only_the_machine_counts() -> None:
     assert found.message == VERY_LIKELY
     assert found.evidence == (
         f"{KILLER} ended 2 processes of the machine while it ran",
-        "what ran out is physical memory of the machine, 16 GiB",
+        "exhausted: physical memory of the machine, 16 GiB",
         "its processes: last sample 1 GiB",
         "beside it ran Elsewhere (9 GiB)",
-        "Elsewhere had more: this one may be the victim rather than the cause",
+        "Elsewhere used more: this experiment may be the victim, not the cause",
     )
 
 
@@ -168,7 +168,10 @@ def test_nothing_counts(recent_bytes: int, cause: str) -> None:
     found = explain(before=silent, after=silent, recent_bytes=recent_bytes)
     assert found.kind is FailureKind.KERNEL_DIED
     assert found.message == f"the kernel died in cell 2 of 3: SIGKILL, {cause}"
-    assert found.evidence[0] == "this system does not count what it ends for lack of memory"
+    assert (
+        found.evidence[0]
+        == "this system does not count the processes that it ends for lack of memory"
+    )
 
 
 def test_a_crash_stays_a_crash() -> None:
@@ -280,8 +283,8 @@ def test_a_child_was_killed_and_all_passed(child: LostChild, where: str, beside:
     assert explained(None, seen) is None
     (warning,) = lost_child_warnings(seen)
     assert warning.startswith(
-        f"cell 1 passed, but check what it has computed: {KILLER} ended 1 process of {where}, "
-        "possibly a child of this kernel; what ran out is "
+        f"cell 1 passed, but check its results: {KILLER} ended 1 process of {where}, "
+        "possibly a child of this kernel; exhausted: "
     )
     assert warning.endswith(f"; when the cell ended {beside}")
 
@@ -297,7 +300,7 @@ def test_more_than_its_ram() -> None:
         output="epoch 1",
         traceback="last words",
         evidence=("it had 3 processes, the largest with 2.1GB",),
-        remedy="let it use less, or declare a larger ram in [resources] of experiment.toml",
+        remedy="let the notebook use less memory, or declare a larger ram in [resources] of experiment.toml",
     )
 
 

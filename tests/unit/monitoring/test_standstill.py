@@ -68,9 +68,7 @@ def test_a_child_that_reads_from_a_terminal(
     processes.calls(CHILD, call, descriptors)
     seen = standstill(KERNEL, processes.proc)
     assert seen is not None
-    assert (
-        seen.reason == "a (b) c (pid 12) waits for input on a terminal, but there is no user at it"
-    )
+    assert seen.reason == "a (b) c (pid 12) waits for input on a terminal that nobody uses"
     assert "--yes" in seen.remedy
     assert "< /dev/null" in seen.remedy
 

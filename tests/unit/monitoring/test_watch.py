@@ -266,16 +266,16 @@ def test_no_gpu_memory_is_known(processes: Processes) -> None:
     assert processes.samples[-1].gpu_used_bytes == {}
 
 
-def test_what_hardly_changes_is_not_told_at_once(processes: Processes) -> None:
+def test_less_than_the_peak_is_not_reported_at_once(processes: Processes) -> None:
     """Whoever listens may have to wait for a lock."""
     processes.set(5, 100)
     processes.watch.sample()
-    processes.set(5, 101)
+    processes.set(5, 90)
     processes.watch.sample()
     assert len(processes.samples) == 1
     processes.clock.now_s += 1
     processes.watch.sample()
-    assert [sample.used_bytes for sample in processes.samples] == [100 * MIB, 101 * MIB]
+    assert [sample.used_bytes for sample in processes.samples] == [100 * MIB, 90 * MIB]
 
 
 def test_trouble_costs_a_warning(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:

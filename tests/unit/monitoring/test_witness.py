@@ -116,7 +116,7 @@ def test_a_child_was_killed(scene: Scene, seen_by: str) -> None:
     scene.witness.cell_ended(4)
     failure, (warning,) = scene.witness.explain(None, None, [])
     assert failure is None
-    assert warning.startswith("cell 3 passed, but check what it has computed: ")
+    assert warning.startswith("cell 3 passed, but check its results: ")
 
 
 def test_a_kill_beside_it(scene: Scene) -> None:
