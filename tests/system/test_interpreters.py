@@ -93,6 +93,11 @@ def test_a_python_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
     python.chmod(0o700)
+
+    def check() -> None:
+        if (tmp_path / "pid").exists():
+            raise ReadingStoppedError
+
     with pytest.raises(ReadingStoppedError):
-        ask(str(python), (tmp_path / "pid").exists)
+        ask(str(python), check)
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

@@ -166,8 +166,8 @@ def test_a_failure_for_want_of_what_nobody_saw(tree: Tree) -> None:
     run = tree.pytest("--experiment-resume")
     assert run.outcomes("A") == ["reused", "failed"]
     assert "rerun: pytest --run-experiments experiments/A::notebooks" in run.text.splitlines()
-    assert "    a is gone, which 1-load.ipynb had left; that notebook was reused" in run.text
-    assert "remedy: run all notebooks again, as below: those that were reused may have" in run.text
+    assert "    a from 1-load.ipynb is gone; that notebook was reused" in run.text
+    assert "remedy: run all notebooks again, as below: a reused one may have" in run.text
 
 
 def test_the_command_that_reruns_from_there(tree: Tree) -> None:
@@ -193,7 +193,7 @@ def test_a_rerun_in_the_same_session_starts_afresh(tree: Tree) -> None:
     attempts = run.experiment("five")["attempts"]
     outcomes = [[n["outcome"] for n in attempt["notebooks"]][:3] for attempt in attempts]
     assert outcomes == [["reused", "reused", "failed"], ["passed", "passed", "failed"]]
-    assert attempts[1]["reuse"] == "reused nothing (it has been tried in this session already)"
+    assert attempts[1]["reuse"] == "reused nothing (it has already run in this session)"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
@@ -248,8 +248,8 @@ def test_a_file_without_an_answer_fails_nothing(tree: Tree) -> None:
         (attempt,) = run.experiment("A")["attempts"]
         assert attempt["duration_s"] < 24
     warning = (
-        r"experiments: warning: A: its files were not all recorded, so --experiment-resume does not "
-        r"reuse what needs them: reading ended at held after 0 B in [\d.]+s, half of the time"
+        r"experiments: warning: A: not all files were recorded, so --experiment-resume cannot "
+        r"reuse all notebooks: reading ended at held after 0 B in [\d.]+s, half of the time"
     )
     assert re.search(warning, run.text), run.text
     planned = tree.pytest("--experiment-resume", "--experiment-plan")

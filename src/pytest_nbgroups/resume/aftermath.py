@@ -17,8 +17,8 @@ _NAMED = 3
 _NOTABLE_S = 1.0
 _MISSING = re.compile(r"FileNotFoundError|No such file|does not exist|cannot find", re.IGNORECASE)
 _RERUN_ALL = (
-    "run all notebooks again, as below: those that were reused may have written what is missing; if "
-    "so, declare outputs in experiment.toml"
+    "run all notebooks again, as below: a reused one may have written the missing file; if so, declare "
+    "outputs in experiment.toml"
 )
 
 
@@ -32,7 +32,7 @@ def with_reading(failure: Failure, spent_s: float) -> Failure:
 
 def is_for_want_of_a_file(failure: Failure) -> bool:
     """Return True if the failure mentions a missing file."""
-    return _MISSING.search(_told(failure)) is not None
+    return _MISSING.search(_texts(failure)) is not None
 
 
 def with_lost(failure: Failure, lost: Sequence[str]) -> Failure:
@@ -46,17 +46,17 @@ def lost_files(steps: Sequence[Step], directory: str, failure: Failure) -> tuple
 
     A file that a later reused notebook removed counts only if the failure mentions it.
     """
-    told = _told(failure)
+    texts = _texts(failure)
     left = {path: step.name for step in reversed(steps) for path in step.files}
     gone = [
-        f"{path} is gone, which {name} had left; that notebook was reused"
+        f"{path} from {name} is gone; that notebook was reused"
         for path, name in left.items()
-        if (path in steps[-1].files or os.path.basename(path) in told)  # noqa: PTH119  thousands of times
+        if (path in steps[-1].files or os.path.basename(path) in texts)  # noqa: PTH119  thousands of times
         and not os.path.lexists(absolute(directory, path))
     ]
     more = len(gone) - _NAMED
     return (*gone[:_NAMED], *([f"and {more} more files"] if more > 0 else ()))
 
 
-def _told(failure: Failure) -> str:
+def _texts(failure: Failure) -> str:
     return f"{failure.message}\n{failure.traceback}\n{failure.output}"

@@ -14,11 +14,7 @@ from pytest_nbgroups.core.model import Experiment, Notebook, NotebookOutcome, No
 from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.declarations.fate import notebook_skip
 from pytest_nbgroups.resume.aside import aside_blocking
-from pytest_nbgroups.resume.bounds import (
-    ReadingBounds,
-    ReadingCutError,
-    ReadingStoppedError,
-)
+from pytest_nbgroups.resume.bounds import ReadingBounds, ReadingCutError, ReadingStoppedError
 from pytest_nbgroups.resume.checkpoint import (
     NO_CHECKPOINT,
     Checkpoint,
@@ -35,7 +31,7 @@ from pytest_nbgroups.resume.fingerprint import read_data, read_fingerprint
 from pytest_nbgroups.resume.interpreter import Interpreters
 from pytest_nbgroups.resume.written import WrittenFiles
 
-SAME_SESSION = "it has been tried in this session already"
+SAME_SESSION = "it has already run in this session"
 
 _INTERPRETERS = Interpreters()
 """Shared by all attempts in this process."""
@@ -90,14 +86,13 @@ class Attempt:
     @property
     def warnings(self) -> list[str]:
         """Problems so far, including reading that was cut."""
-        return [*self._warnings, *([self._cut_warning] if self.bounds.reason else [])]
-
-    @property
-    def _cut_warning(self) -> str:
-        return (
-            f"{self._experiment.name}: its files were not all recorded, so --experiment-resume does "
-            f"not reuse what needs them: {self.bounds.reason}"
+        if not self.bounds.reason:
+            return [*self._warnings]
+        cut = (
+            f"{self._experiment.name}: not all files were recorded, so --experiment-resume cannot "
+            f"reuse all notebooks: {self.bounds.reason}"
         )
+        return [*self._warnings, cut]
 
     @property
     def count(self) -> int:
@@ -137,9 +132,8 @@ class Attempt:
         except CheckpointError as exc:
             self._unreadable = f"its checkpoint cannot be read: {exc}"
             if self._settings.resume:
-                self._warnings.append(
-                    f"{self._file.path}: cannot be read, so nothing is reused: {exc}"
-                )
+                text = f"{self._file.path}: cannot be read, so nothing is reused: {exc}"
+                self._warnings.append(text)
             return None
         if recorded is None:
             return None
@@ -171,7 +165,6 @@ class Attempt:
             yield self._plan(notebook, fault)
 
     def _plan(self, notebook: Notebook, fault: str) -> Planned:
-        """Plan one notebook; ``fault`` is the result of `_read_data`."""
         skip = notebook_skip(notebook, self._env)
         if skip is not None:
             return Planned(name=notebook.name, skip=skip)
@@ -182,16 +175,12 @@ class Attempt:
                 notebook,
                 self._experiment,
                 self._settings,
-                installation=partial(_INTERPRETERS.installation, is_stopped=self._is_over),
+                installation=partial(_INTERPRETERS.installation, check=self.bounds.check),
                 data=self._data,
             )
         except NbgroupsError as exc:
             return Planned(name=notebook.name, doubt=str(exc))
         return Planned(name=notebook.name, fingerprint=fingerprint)
-
-    def _is_over(self) -> bool:
-        self.bounds.check()
-        return False
 
     def _read_data(self) -> str:
         """Read the files of ``[run] data`` as they are now; return the error, or an empty text."""
@@ -240,6 +229,7 @@ class Attempt:
             files=state.files,
             doubt=state.doubt or planned.doubt,
         )
+        # The step has the digests of all files now, so those of the last attempt can go.
         self._steps, self._known = (*self._steps, step), {}
         self._write()
 
@@ -259,7 +249,9 @@ class Attempt:
     def _write(self) -> None:
         reason = self._file.write(self._checkpoint())
         self._is_written = not reason
-        warning = f"{self._file.path}: cannot be written, so --experiment-resume may run more than needed: {reason}"
+        warning = (
+            f"{self._file.path}: cannot be written, so --experiment-resume can reuse less: {reason}"
+        )
         if reason and warning not in self._warnings:
             self._warnings.append(warning)
 

@@ -27,10 +27,6 @@ class ReadingCutError(CheckpointError):
     """Not all files can be read within the bounds; the text names the file and the reason."""
 
 
-def _never() -> bool:
-    return False
-
-
 class ReadingBounds:
     """Ends the reading of files that are too large, too slow, or do not answer.
 
@@ -43,7 +39,7 @@ class ReadingBounds:
         *,
         folder: str = ".",
         limit: Size | None = None,
-        is_stopped: Callable[[], bool] = _never,
+        is_stopped: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Show paths relative to ``folder``; ``limit`` counts bytes read, not files already known."""
@@ -84,7 +80,7 @@ class ReadingBounds:
         if self._read_bytes + size > self._limit.bytes:
             before = f" after {format_size(self._read_bytes)}" if self._read_bytes else ""
             self._cut(
-                f"to read {self._shown} ({format_size(size)}){before} takes more than "
+                f"reading {self._shown} ({format_size(size)}){before} would exceed "
                 f"experiment_checkpoint_limit = {self._limit}; raise it, or keep such files elsewhere"
             )
 
@@ -124,11 +120,7 @@ class ReadingBounds:
 
     def _cut_for_time(self) -> None:
         seconds = self._until - self._began
-        why = (
-            "half of the time that was left until the deadline"
-            if seconds < LONGEST_S
-            else "the most"
-        )
+        why = "half of the time left until the deadline" if seconds < LONGEST_S else "the limit"
         self._cut(f"{self._so_far} in {format_duration(seconds)}, {why}")
 
     def _cut(self, reason: str) -> None:

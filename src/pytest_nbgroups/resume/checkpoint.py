@@ -118,16 +118,12 @@ class Reuse:
         """Return ``reuses 2 of 5 notebooks (3-fit.ipynb: its code has changed)``; ``verb`` is ``reuses``."""
         if self.is_whole(count):
             return f"{verb} all its notebooks" if count > 1 else f"{verb} its notebook"
-        told = f"{self.reused} of {count} notebooks" if self.reused else "nothing"
-        return f"{verb} {told} ({self.reason})"
+        reused = f"{self.reused} of {count} notebooks" if self.reused else "nothing"
+        return f"{verb} {reused} ({self.reason})"
 
 
 ContentOf: TypeAlias = Callable[[str], str | None]
 """Return the digest of a file now, by path: None if it is missing, empty if it cannot be read."""
-
-
-def _unsuspected(_path: str) -> str:
-    return ""
 
 
 def reusable(
@@ -135,7 +131,7 @@ def reusable(
     planned: Iterable[Planned],
     content_of: ContentOf,
     *,
-    suspect: Callable[[str], str] = _unsuspected,
+    suspect: Callable[[str], str] = lambda _path: "",
 ) -> Reuse:
     """Choose the longest prefix whose notebooks and files are as they were recorded.
 
@@ -166,11 +162,11 @@ def _matching(steps: Sequence[Step], planned: Iterable[Planned]) -> tuple[tuple[
 
 def _difference(step: Step, now: Planned) -> str:
     if step.name != now.name:
-        return f"in the last attempt {step.name} stood in its place"
+        return f"in the last attempt {step.name} was in its place"
     if step.outcome is NotebookOutcome.SKIPPED or now.skip is not None:
         return _other_skip(step, now)
     if step.fingerprint is None or now.fingerprint is None:
-        return now.doubt or step.doubt or "what it depends on is not known"
+        return now.doubt or step.doubt or "its dependencies are not known"
     return next(changes(step.fingerprint, now.fingerprint), "")
 
 
@@ -180,7 +176,7 @@ def _other_skip(step: Step, now: Planned) -> str:
     if step.outcome is not NotebookOutcome.SKIPPED:
         return "it passed in the last attempt and is skipped now"
     same = step.reason == now.skip
-    return "" if same else "it is skipped for another reason than in the last attempt"
+    return "" if same else "the reason for skipping it has changed"
 
 
 def _fault(step: Step, content_of: ContentOf, suspect: Callable[[str], str]) -> str:
@@ -223,43 +219,34 @@ def changes(then: Fingerprint, now: Fingerprint) -> Iterator[str]:
 
 
 def _changes(what: str, then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    told = []
-    for name in _differing(then, now):
+    def change(name: str) -> str:
         became = "is new" if name not in then else "is gone" if name not in now else "has changed"
-        told.append(f"{what.format(name)} {became}")
-    if told:
-        yield _listed(told)
+        return f"{what.format(name)} {became}"
+
+    return _listed(change, then, now)
 
 
 def _versions(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    told = []
-    for name in _differing(then, now):
+    def change(name: str) -> str:
+        # A version can have the digest of its origin behind a blank.
+        old, new = (versions.get(name, "").partition(" ")[0] for versions in (then, now))
         if name not in then:
-            told.append(f"{name} {_version(now[name])} has been installed")
-        elif name not in now:
-            told.append(f"{name} is no longer installed")
-        else:
-            told.append(_updated(name, then[name], now[name]))
-    if told:
-        yield _listed(told)
+            return f"{name} {new} has been installed"
+        if name not in now:
+            return f"{name} is no longer installed"
+        if old == new:
+            return f"{name} {new} has been installed from elsewhere"
+        return f"{name} was {old} and is now {new}"
+
+    return _listed(change, then, now)
 
 
-def _updated(name: str, then: str, now: str) -> str:
-    if _version(then) == _version(now):
-        return f"{name} {_version(now)} has been installed from elsewhere"
-    return f"{name} was {_version(then)} and is now {_version(now)}"
-
-
-def _version(text: str) -> str:
-    """Return a version without the digest of its origin."""
-    return text.partition(" ")[0]
-
-
-def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
-
-
-def _listed(told: Sequence[str]) -> str:
-    shown = ", ".join(told[:_NAMED])
-    more = len(told) - _NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
+def _listed(
+    change: Callable[[str], str], then: Mapping[str, str], now: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the differences between two tables as one text; nothing if there are none."""
+    names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    if names:
+        more = len(names) - _NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        yield ", ".join(map(change, names[:_NAMED])) + rest

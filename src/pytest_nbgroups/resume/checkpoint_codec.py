@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import Any, TypeAlias, TypeVar
 
 from pytest_nbgroups.core.codec import plain, rebuild
 from pytest_nbgroups.core.errors import CheckpointError, DataError
@@ -25,6 +26,8 @@ _REUSABLE = {NotebookOutcome.PASSED, NotebookOutcome.SKIPPED}
 
 _State: TypeAlias = tuple[int, int, int, int, str, bool]
 """A `FileState` without the names of its fields: there can be thousands."""
+_FIELDS = tuple(field.name for field in fields(FileState))
+_values = attrgetter(*_FIELDS)  # not `astuple`: it copies each value deeply
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +104,7 @@ def _digest(table: Mapping[str, str]) -> str:
 
 
 def _states(files: Mapping[str, FileState]) -> dict[str, _State]:
-    return {
-        path: (f.size, f.mtime_ns, f.ctime_ns, f.inode, f.sha256, f.settled)
-        for path, f in files.items()
-    }
+    return {path: _values(state) for path, state in files.items()}
 
 
 def decode(text: str) -> Checkpoint:
@@ -170,13 +170,6 @@ def _joined(
 
 def _files(states: Mapping[str, _State]) -> dict[str, FileState]:
     return {
-        path: FileState(
-            size=size,
-            mtime_ns=mtime_ns,
-            ctime_ns=ctime_ns,
-            inode=inode,
-            sha256=sha256,
-            settled=settled,
-        )
-        for path, (size, mtime_ns, ctime_ns, inode, sha256, settled) in states.items()
+        path: FileState(**dict[str, Any](zip(_FIELDS, state, strict=True)))
+        for path, state in states.items()
     }

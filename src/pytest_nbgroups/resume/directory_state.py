@@ -97,7 +97,7 @@ class Walk:
             if _is_folder(entry):
                 if entry.name not in FOREIGN_FOLDERS:
                     yield from self.files(entry.path, name, above=above | {real})
-            elif not _is_foreign(entry.name):
+            elif entry.name not in _FOREIGN_FILES and not entry.name.startswith(_FOREIGN_PREFIX):
                 yield entry.path, name
 
 
@@ -106,7 +106,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
-
-
-def _is_foreign(name: str) -> bool:
-    return name in _FOREIGN_FILES or name.startswith(_FOREIGN_PREFIX)

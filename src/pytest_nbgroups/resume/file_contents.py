@@ -70,6 +70,7 @@ class FileContents:
         is_settled = time.time_ns() - newest > _SETTLED_AFTER_NS
         allocated = min(status.st_size, getattr(status, "st_blocks", status.st_size) * _SECTOR)
         self._bounds.expect(allocated)
+        # Unbuffered: blocks are larger than Python's buffer, and seeks skip holes.
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123  as above
             digest = self._digest(file, has_holes=allocated < status.st_size)
         return FileState(

@@ -15,26 +15,21 @@ from pytest_nbgroups.core.model import Experiment, Notebook
 from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.kernel_host.commands import runs_ipykernel
 from pytest_nbgroups.kernels.choice import choose_kernel
-from pytest_nbgroups.kernels.kernelspecs import (
-    executable_of,
-    find_kernel_spec,
-    language_of,
-)
+from pytest_nbgroups.kernels.kernelspecs import executable_of, find_kernel_spec, language_of
 from pytest_nbgroups.kernels.languages import PYTHON
 from pytest_nbgroups.notebooks.reading import read_notebook
 from pytest_nbgroups.resume.checkpoint import FileState, Fingerprint
 from pytest_nbgroups.resume.directory_state import Walk
-from pytest_nbgroups.resume.file_contents import FileContents
+from pytest_nbgroups.resume.file_contents import FileContents, absolute
 from pytest_nbgroups.resume.interpreter import Installation, InstallationOf
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec
     from nbformat import NotebookNode
 
-NO_FILE = "none"
-"""Digest of a pattern without a matching file."""
-
 _NO_PYTHON = Installation(interpreter="")
+_NO_FILE = FileState(size=0, mtime_ns=0, ctime_ns=0, inode=0, sha256="none", settled=False)
+"""State of a pattern without a matching file."""
 
 
 def read_fingerprint(
@@ -78,8 +73,8 @@ def _tags(cell: NotebookNode) -> list[str]:
 
 def _folder(spec: KernelSpec) -> str | None:
     """Return the kernelspec's folder if the command or variables of the kernel mention it."""
-    spoken = [*spec.argv, *spec.env.values()]
-    return spec.resource_dir if any("{resource_dir}" in str(text) for text in spoken) else None
+    texts = [*spec.argv, *spec.env.values()]
+    return spec.resource_dir if any("{resource_dir}" in str(text) for text in texts) else None
 
 
 def _installation(name: str, spec: KernelSpec, installation: InstallationOf) -> Installation:
@@ -117,15 +112,13 @@ def read_data(
         paths = sorted(set(_matches(pattern, folder, Walk(left_out, look=contents.look))))
         found |= {Path(path).as_posix(): _state(folder, path, contents) for path in paths}
         if not paths:
-            found[pattern] = _NOTHING
+            found[pattern] = _NO_FILE
     return found
 
 
-_NOTHING = FileState(size=0, mtime_ns=0, ctime_ns=0, inode=0, sha256=NO_FILE, settled=False)
-
-
 def _matches(pattern: str, folder: str, walk: Walk) -> Iterator[str]:
-    named = os.path.dirname(pattern) or "." if _has_all(pattern) else pattern  # noqa: PTH120
+    # The walk below finds all files of ``a/**``, and knows links that lead back to their folder.
+    named = os.path.dirname(pattern) or "." if Path(pattern).name == "**" else pattern  # noqa: PTH120
     for path in iglob(named, root_dir=folder, recursive=True, include_hidden=True):  # noqa: PTH207
         full = os.path.join(folder, path)  # noqa: PTH118  the matched path may be absolute
         walk.look(full)
@@ -137,13 +130,8 @@ def _matches(pattern: str, folder: str, walk: Walk) -> Iterator[str]:
         raise CheckpointError(f"data: {walk.doubts[0]}")
 
 
-def _has_all(pattern: str) -> bool:
-    """Return True if a pattern ends in ``**``: a walk finds all files in a folder without circles."""
-    return Path(pattern).name == "**"
-
-
 def _state(folder: str, path: str, contents: FileContents) -> FileState:
     try:
-        return contents.state(os.path.normpath(os.path.join(folder, path)))  # noqa: PTH118
+        return contents.state(absolute(folder, path))
     except OSError as exc:
         raise CheckpointError(f"data: {path} cannot be read: {exc.strerror or exc}") from exc

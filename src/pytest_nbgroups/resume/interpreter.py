@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 from pytest_nbgroups.core.errors import CheckpointError
 from pytest_nbgroups.core.text import plain_text
-from pytest_nbgroups.resume.bounds import ReadingStoppedError
 
 _PATIENCE_S = 60.0
 _LOOK_S = 0.2
@@ -53,10 +52,6 @@ InstallationOf: TypeAlias = Callable[[str], Installation]
 """Return the installation of a Python. Raises CheckpointError if it cannot be found out."""
 
 
-def _never() -> bool:
-    return False
-
-
 class Interpreters:
     """Asks each Python once, and again when something has been installed."""
 
@@ -66,17 +61,13 @@ class Interpreters:
         self._known: dict[str, Installation] = {}
 
     def installation(
-        self, executable: str, is_stopped: Callable[[], bool] = _never
+        self, executable: str, check: Callable[[], None] = lambda: None
     ) -> Installation:
-        """Return the installation of a Python. Raises CheckpointError, ReadingStoppedError."""
+        """Return the installation of a Python. Raises CheckpointError, and what ``check`` raises."""
         known = self._known.get(executable)
-        if known is None or any(_changed(*each) for each in known.watched.items()):
-            known = self._known[executable] = ask(executable, is_stopped)
+        if known is None or any(_modified(path) != then for path, then in known.watched.items()):
+            known = self._known[executable] = ask(executable, check)
         return known
-
-
-def _changed(path: str, then: int) -> bool:
-    return _modified(path) != then
 
 
 def _modified(path: str) -> int:
@@ -86,18 +77,18 @@ def _modified(path: str) -> int:
         return 0
 
 
-def ask(executable: str, is_stopped: Callable[[], bool] = _never) -> Installation:
+def ask(executable: str, check: Callable[[], None] = lambda: None) -> Installation:
     """Start a Python to find out its installation.
 
-    Raises CheckpointError, and ReadingStoppedError soon after ``is_stopped`` is true: it can hang.
+    Raises CheckpointError. ``check`` is called while the Python runs, and can raise: it can hang.
     """
     try:
-        output = _output(executable, is_stopped)
+        output = _output(executable, check)
         last = output.splitlines()[-1:]  # a start-up file may print something before
         interpreter, folders, distributions = json.loads(b"".join(last))
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
-        told = f"{executable} does not report what is installed: {_reason(exc)}"
-        raise CheckpointError(told) from exc
+        message = f"{executable} does not report what is installed: {_reason(exc)}"
+        raise CheckpointError(message) from exc
     return Installation(
         interpreter=interpreter,
         distributions=distributions,
@@ -115,8 +106,8 @@ def _watched(folders: Iterable[str]) -> Iterator[str]:
         yield from map(str, Path(folder).glob("*.pth"))
 
 
-def _output(executable: str, is_stopped: Callable[[], bool]) -> bytes:
-    """Run the program. Raises ReadingStoppedError, OSError, subprocess.SubprocessError."""
+def _output(executable: str, check: Callable[[], None]) -> bytes:
+    """Run the program. Raises OSError, subprocess.SubprocessError, and what ``check`` raises."""
     command = [executable, "-c", _PROGRAM]
     end = time.monotonic() + _PATIENCE_S
     with subprocess.Popen(  # noqa: S603  the user's own kernel
@@ -131,8 +122,7 @@ def _output(executable: str, is_stopped: Callable[[], bool]) -> bytes:
                 with suppress(subprocess.TimeoutExpired):
                     output, errors = process.communicate(timeout=_LOOK_S)
                     break
-                if is_stopped():
-                    raise ReadingStoppedError
+                check()
                 if time.monotonic() > end:
                     raise subprocess.TimeoutExpired(command, _PATIENCE_S)
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from glob import iglob
 from pathlib import Path
@@ -85,22 +85,31 @@ class Outside:
 
     def _found(self, since: Snapshot | None) -> tuple[dict[str, Stamp], frozenset[str]]:
         """Search for files; a search that is too large is not repeated."""
-        search = _Search(entries=self._entries, ends_at=self._clock() + PATIENCE_S)
+        ends_at = self._clock() + PATIENCE_S
         try:
             folders = frozenset(self._folders_above())
             if since is not None:
                 self._appeared |= folders - since.folders
-            return self._stamped(search.limited(self._found_paths(), self._clock)), folders
+            return self._stamped(self._limited(self._found_paths(), ends_at)), folders
         except _TooMuchError as exc:
             self._doubt = str(exc)
             return {}, frozenset()
 
-    def _stamped(self, paths: Iterator[str]) -> dict[str, Stamp]:
-        found = {}
+    def _limited(self, paths: Iterator[str], ends_at: float) -> Iterator[str]:
+        """Yield each path once. Raises _TooMuchError after a limit."""
+        seen: set[str] = set()
         for path in paths:
-            if stamp := _stamp(path):
-                found[path] = stamp
-        return found
+            if len(seen) >= self._entries:
+                raise _TooMuchError(f"more than {self._entries} files")
+            if self._clock() > ends_at:
+                raise _TooMuchError(f"files that take more than {PATIENCE_S:g} s to check")
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+    @staticmethod
+    def _stamped(paths: Iterable[str]) -> dict[str, Stamp]:
+        return {path: stamp for path in paths if (stamp := _stamp(path))}
 
     def _declared_paths(self) -> Iterator[str]:
         for pattern in self._outputs or ():
@@ -113,7 +122,7 @@ class Outside:
         for parent in self._names.parents:
             yield from (path for path, is_folder in self._listed(parent) if not is_folder)
         for folder in sorted(self._appeared):
-            if not _has_notebooks(folder):
+            if not any(Path(folder).glob(f"*{SUFFIX}")):
                 yield from self._below(folder)
         for path in sorted(self._names.exact):
             yield from self._below(path)
@@ -161,34 +170,11 @@ class Outside:
 class _TooMuchError(Exception):
     """There are more files than can be checked in time; the text is a doubt."""
 
-
-@dataclass(kw_only=True)
-class _Search:
-    """Bounds one look by its number of files and by its time."""
-
-    entries: int
-    ends_at: float
-
-    def limited(self, paths: Iterator[str], clock: Callable[[], float]) -> Iterator[str]:
-        """Yield each path once. Raises _TooMuchError after a limit."""
-        seen: set[str] = set()
-        for path in paths:
-            if len(seen) >= self.entries:
-                raise _TooMuchError(_doubt(f"more than {self.entries} files"))
-            if clock() > self.ends_at:
-                raise _TooMuchError(
-                    _doubt(f"files that take more than {PATIENCE_S:g} s to look at")
-                )
-            if path not in seen:
-                seen.add(path)
-                yield path
-
-
-def _doubt(what: str) -> str:
-    return (
-        f"the folders that it names hold {what}, so what it wrote there is not known; declare "
-        "outputs in experiment.toml"
-    )
+    def __init__(self, files: str) -> None:
+        super().__init__(
+            f"the folders that it names hold {files}, so the files that it wrote there are not known; "
+            "declare outputs in experiment.toml"
+        )
 
 
 class _NearWalk(Walk):
@@ -212,10 +198,6 @@ def _folder_of(path: str) -> str:
 def _counts(path: str) -> bool:
     name = _name(path)
     return not name.endswith(SUFFIX) and name != DECLARATION_FILE
-
-
-def _has_notebooks(folder: str) -> bool:
-    return any(True for _ in Path(folder).glob(f"*{SUFFIX}"))
 
 
 def _stamp(path: str) -> Stamp | None:

@@ -24,10 +24,6 @@ _CLOCK_NS = 2 * 10**9
 """Times of files can be that far behind: some file systems count in steps of two seconds."""
 
 
-def _nobody() -> Collection[str]:
-    return ()
-
-
 class WrittenFiles:
     """Compares the files outside before and after each notebook, and keeps the experiment's own.
 
@@ -37,7 +33,7 @@ class WrittenFiles:
     """
 
     def __init__(self, experiment: Experiment, settings: Settings, contents: FileContents) -> None:
-        self.running: Callable[[], Collection[str]] = _nobody
+        self.running: Callable[[], Collection[str]] = lambda: ()
         """Return the names of the experiments that run on this machine now."""
         self._experiment = experiment
         self._directory = os.path.normpath(experiment.directory)

@@ -17,7 +17,7 @@ from pytest_nbgroups.resume.aftermath import (
 from pytest_nbgroups.resume.checkpoint import FileState, Step
 
 STATE = FileState(size=1, mtime_ns=1, ctime_ns=1, inode=1, sha256="x", settled=True)
-GONE = "{} is gone, which {} had left; that notebook was reused"
+GONE = "{} from {} is gone; that notebook was reused"
 
 
 def failure(message: str, kind: FailureKind = FailureKind.CELL, **more: Any) -> Failure:

@@ -119,7 +119,9 @@ def test_reading_leaves_half_of_the_time_to_the_notebooks() -> None:
         bounds.watch()
         clock.now = 110.0 + GRACE_S
         bounds.watch()
-        reason = r"^reading ended at a after 0 B in 10\.0s, half of the time that was left until the deadline$"
+        reason = (
+            r"^reading ended at a after 0 B in 10\.0s, half of the time left until the deadline$"
+        )
         with pytest.raises(ReadingCutError, match=reason):
             bounds.check()
     assert bounds.reason
@@ -137,5 +139,5 @@ def test_without_a_deadline_there_is_a_longest_time() -> None:
             bounds.count(1)
             bounds.watch()
         clock.now += GRACE_S + 0.1
-        with pytest.raises(ReadingCutError, match=r"after 300 B in 5m00s, the most$"):
+        with pytest.raises(ReadingCutError, match=r"after 300 B in 5m00s, the limit$"):
             bounds.watch()

@@ -156,8 +156,8 @@ class FakeInterpreters:
     def __init__(self) -> None:
         self.told: Installation | None = PYTHON
 
-    def installation(self, executable: str, is_stopped: Callable[[], bool]) -> Installation:
-        assert not is_stopped()
+    def installation(self, executable: str, check: Callable[[], None]) -> Installation:
+        check()
         if self.told is None:
             raise CheckpointError(f"{Path(executable).stem} is mute")
         return self.told
@@ -293,12 +293,12 @@ MUTATIONS: dict[str, tuple[Callable[[Lab], object], int, str]] = {
     "add a notebook": (
         _add,
         1,
-        "1-more.ipynb: in the last attempt 2-fit.ipynb stood in its place",
+        "1-more.ipynb: in the last attempt 2-fit.ipynb was in its place",
     ),
     "rename a notebook": (
         _rename,
         2,
-        "3-evaluate.ipynb: in the last attempt 3-eval.ipynb stood in its place",
+        "3-evaluate.ipynb: in the last attempt 3-eval.ipynb was in its place",
     ),
     "skip a notebook": (
         lambda lab: lab.toml(f'{TOML}[notebooks."2-fit.ipynb"]\nskip = "not today"\n'),
@@ -726,7 +726,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(lab: Lab) -> None:
     first, second = lab.attempt.warnings
     assert first.startswith(f"{lab.checkpoint}: cannot be read, so nothing is reused: ")
     assert second.startswith(
-        f"{lab.checkpoint}: cannot be written, so --experiment-resume may run more than needed: "
+        f"{lab.checkpoint}: cannot be written, so --experiment-resume can reuse less: "
     )
 
 

@@ -27,7 +27,7 @@ def test_as_much_as_the_limit_is_read() -> None:
     made.at("/repo/a")
     made.expect(1000)
     made.count(1000)
-    with pytest.raises(ReadingCutError, match=r"^to read a \(1 B\) after 1000 B takes more than"):
+    with pytest.raises(ReadingCutError, match=r"^reading a \(1 B\) after 1000 B would exceed"):
         made.expect(1)
 
 
@@ -41,7 +41,7 @@ def test_reading_stays_cut() -> None:
     with pytest.raises(ReadingCutError) as caught:
         made.at("/repo/b")
     assert str(caught.value) == first == made.reason
-    assert first.startswith("to read a (2 KiB) takes more than experiment_checkpoint_limit = 1kB; ")
+    assert first.startswith("reading a (2 KiB) would exceed experiment_checkpoint_limit = 1kB; ")
 
 
 def test_a_look_without_an_answer() -> None:

@@ -99,7 +99,7 @@ def test_what_a_later_notebook_removed() -> None:
 def test_another_notebook_in_its_place() -> None:
     """Renamed, added or moved: from there on all run."""
     now = [planned("1"), planned("new"), planned("2")]
-    expected = (1, "new: in the last attempt 2 stood in its place")
+    expected = (1, "new: in the last attempt 2 was in its place")
     assert choose(step("1"), step("2"), now=now) == expected
 
 
@@ -115,7 +115,7 @@ def test_a_notebook_less_at_the_end() -> None:
         (
             skipped("1", "Docker"),
             planned("1", skip="GPU"),
-            (0, "1: it is skipped for another reason than in the last attempt"),
+            (0, "1: the reason for skipping it has changed"),
         ),
         (skipped("1", "Docker"), planned("1"), (0, "1: it was skipped in the last attempt")),
         (
@@ -135,7 +135,7 @@ def test_skipped_notebooks(then: Step, now: Planned, expected: tuple[int, str]) 
     [
         (step("1", fingerprint=None, doubt="then"), planned("1"), "1: then"),
         (step("1"), planned("1", fingerprint=None, doubt="now"), "1: now"),
-        (step("1", fingerprint=None), planned("1"), "1: what it depends on is not known"),
+        (step("1", fingerprint=None), planned("1"), "1: its dependencies are not known"),
         (step("1", doubt="pipe cannot be read"), planned("1"), "1: pipe cannot be read"),
     ],
 )

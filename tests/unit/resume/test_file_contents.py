@@ -79,7 +79,7 @@ def test_the_size_that_is_read_has_a_limit(tmp_path: Path) -> None:
     contents = FileContents(ReadingBounds(folder=str(tmp_path), limit=Size(1000, "1kB")))
     contents.state(str(path))
     reason = (
-        r"^to read b\.txt \(600 B\) after 600 B takes more than experiment_checkpoint_limit = 1kB; "
+        r"^reading b\.txt \(600 B\) after 600 B would exceed experiment_checkpoint_limit = 1kB; "
     )
     for later in (tmp_path / "b.txt", path):
         with pytest.raises(ReadingCutError, match=reason):

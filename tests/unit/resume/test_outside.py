@@ -106,7 +106,7 @@ def test_too_many_files_are_a_doubt(tmp_path: Path) -> None:
     write(tmp_path, *(f"data/{number}" for number in range(20)))
     looked: list[str] = []
     many = outside(tmp_path, "data", entries=19, look=looked.append)
-    doubt = "the folders that it names hold more than 19 files, so what it wrote there is not known"
+    doubt = "the folders that it names hold more than 19 files, so the files that it wrote there are not known"
     assert many.snapshot().doubt.startswith(doubt)
     looked.clear()
     assert many.snapshot(Snapshot()).doubt.startswith(doubt)
@@ -121,7 +121,7 @@ def test_a_slow_disk_is_a_doubt(tmp_path: Path) -> None:
     write(tmp_path, "data/x.csv")
     times = iter([0.0, PATIENCE_S + 0.1])
     slow = outside(tmp_path, "data", clock=lambda: next(times))
-    assert "files that take more than 5 s to look at" in slow.snapshot().doubt
+    assert "files that take more than 5 s to check" in slow.snapshot().doubt
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
