@@ -61,6 +61,7 @@ class Access:
         def gather(connection: Connection) -> None:
             database.gather(connection, patience_s=patience_s)
 
+        # A history that nobody has opened is not opened to close it.
         if self._connection is not None:
             self._use(gather, writes=True)
         with self._lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 from pytest_nbgroups.core.errors import HistoryError
 from pytest_nbgroups.history import database, statements
@@ -19,9 +18,6 @@ from pytest_nbgroups.history.tables import (
     Table,
     inserting,
 )
-
-Contents: TypeAlias = Mapping[str, Sequence[Row]]
-"""Table name -> its rows."""
 
 _TIMEOUT_S = 30.0
 _TABLES = (SESSIONS, MACHINES, EXPERIMENTS, NOTEBOOKS)
@@ -44,7 +40,8 @@ def merge_histories(target: Path, sources: Sequence[Path]) -> None:
         statements.forget_old(connection)
 
 
-def _contents(source: Path) -> Contents:
+def _contents(source: Path) -> dict[str, list[Row]]:
+    """Return the rows of a history by the names of its tables."""
     with _telling_of(source):
         if not source.is_file():
             raise HistoryError(f"{source}: no such file; give the history.sqlite of each shard")
@@ -73,7 +70,7 @@ def _telling_of(path: Path) -> Iterator[None]:
         raise HistoryError(f"{path}: cannot be merged: {exc}; {remedy}, then merge again") from exc
 
 
-def _add(target: Connection, source: Contents) -> None:
+def _add(target: Connection, source: Mapping[str, Sequence[Row]]) -> None:
     """Copy the sessions that the target lacks, with all their rows.
 
     Attempts get numbers above those in the target. Known machines keep the target's numbers.
@@ -92,6 +89,7 @@ def _add(target: Connection, source: Contents) -> None:
         for row in source[NOTEBOOKS.name]
         if row["experiment_id"] in attempts
     )
+    # In this order: each row refers to rows of the tables before it.
     target.executemany(inserting(SESSIONS), sessions.values())
     target.executemany(inserting(EXPERIMENTS), attempts.values())
     target.executemany(inserting(NOTEBOOKS), notebooks)

@@ -19,8 +19,10 @@ def find_lender(pool: LeasePool, env: Mapping[str, str]) -> Claim | None:
     ancestor of this one. Raises LeaseError.
     """
     ticket = env.get(VARIABLE)
-    holder = pool.holder(ticket) if ticket else None
-    return holder if holder is not None and holder.pid in set(_ancestors()) else None
+    if not ticket:  # before the pool is read: most sessions run in no lease
+        return None
+    above, holders = set(_ancestors()), pool.snapshot().holders
+    return next((each for each in holders if each.ticket == ticket and each.pid in above), None)
 
 
 def _ancestors() -> Iterator[int]:

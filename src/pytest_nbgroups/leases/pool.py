@@ -85,11 +85,6 @@ class LeasePool:
             waiting=tuple(ticket.claim for ticket in found if ticket.state == "waiting"),
         )
 
-    def holder(self, ticket: str) -> Claim | None:
-        """Return who holds the lease of this ticket; None if nobody does. Raises LeaseError."""
-        holders = self.snapshot().holders
-        return next((holder for holder in holders if holder.ticket == ticket), None)
-
     def _granted(
         self, claim: Claim, admission: Admission, wait: Wait, cancelled: Callable[[], bool]
     ) -> HeldLease:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_nbgroups.core.resources import Gpu
 
-_INDEX = re.compile(r"\+?0*([0-9]+)")  # `match`: as strtoul, it ignores the rest
+_INDEX = re.compile(r"\+?0*([0-9]+)")  # as strtoul reads: ``1gpu`` is 1
 _UUID_KINDS = ("GPU-", "MIG-")
 _SHOWN = 44  # characters: a whole UUID
 
@@ -25,15 +25,12 @@ class Visible:
 def cuda_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
     """Apply ``CUDA_VISIBLE_DEVICES`` as CUDA does; never raises.
 
-    Unset shows all, empty none. Entries are NVML indices, or the beginnings of UUIDs that fit one
-    device each. The first entry that names no device ends the list, as does one of another kind
-    than the first; a device named twice leaves none. An index is read like ``strtoul`` does:
-    ``1gpu`` is 1. A GPU in MIG mode stands for its first MIG device. CUDA shows a process one MIG
-    device only; all those named are given here, because each is leased to a process of its own.
+    Entries are NVML indices, or beginnings of UUIDs that fit one device each. An entry that names
+    no device, or is of another kind than the first, ends the list; a device named twice leaves
+    none. A GPU in MIG mode stands for its first MIG device.
 
     https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
-    For what that leaves unsaid (duplicates, mixed kinds): ``_parse_visible_devices`` in PyTorch's
-    ``torch/cuda/__init__.py``.
+    For duplicates and mixed kinds: ``_parse_visible_devices`` in PyTorch's ``torch/cuda/__init__.py``.
     """
     text = env.get("CUDA_VISIBLE_DEVICES")
     if text is None:
@@ -48,6 +45,7 @@ def cuda_visible(gpus: Sequence[Gpu], env: Mapping[str, str]) -> Visible:
             )
         if gpu in chosen:
             return Visible(gpus=(), remark=f"{_setting(text)} names a GPU twice")
+        # CUDA shows one process one MIG device only, but each of these is leased to its own process.
         chosen.append(gpu)
     return Visible(gpus=tuple(chosen))
 

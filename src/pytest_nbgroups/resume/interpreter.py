@@ -126,7 +126,7 @@ def _output(executable: str, check: Callable[[], None]) -> bytes:
                 if time.monotonic() > end:
                     raise subprocess.TimeoutExpired(command, _PATIENCE_S)
         finally:
-            process.kill()
+            process.kill()  # else `with` would wait for a Python that hangs
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output, errors)
     return output

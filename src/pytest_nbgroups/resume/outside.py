@@ -120,14 +120,14 @@ class Outside:
 
     def _found_paths(self) -> Iterator[str]:
         for parent in self._names.parents:
-            yield from (path for path, is_folder in self._listed(parent) if not is_folder)
+            yield from self._listed(parent)
         for folder in sorted(self._appeared):
             if not any(Path(folder).glob(f"*{SUFFIX}")):
                 yield from self._below(folder)
         for path in sorted(self._names.exact):
             yield from self._below(path)
         for folder in self._folders_of_named_files():
-            yield from (path for path, is_folder in self._listed(folder) if not is_folder)
+            yield from self._listed(folder)
         for folder in sorted({_folder_of(start) for start in self._names.beginnings}):
             if folder not in self._names.parents:
                 yield from self._below(folder)
@@ -151,20 +151,18 @@ class Outside:
 
     def _folders_above(self) -> Iterator[str]:
         for parent in self._names.parents:
-            listed = self._listed(parent)
-            yield from (
-                p for p, is_folder in listed if is_folder and _name(p) not in FOREIGN_FOLDERS
-            )
+            folders = self._listed(parent, folders=True)
+            yield from (path for path in folders if _name(path) not in FOREIGN_FOLDERS)
 
-    def _listed(self, folder: str) -> Iterator[tuple[str, bool]]:
-        """Yield each path directly in a folder, except hidden ones, and True if it is a folder."""
+    def _listed(self, folder: str, *, folders: bool = False) -> Iterator[str]:
+        """Yield the files directly in a folder, or its subfolders; hidden ones do not count."""
         self._look(folder)
         try:
             with os.scandir(folder) as entries:
-                found = [(entry.path, entry.is_dir()) for entry in entries if entry.name[0] != "."]
+                found = [e.path for e in entries if e.name[0] != "." and e.is_dir() == folders]
         except OSError:  # missing, or not readable by this user
             return
-        yield from (each for each in found if each[1] or _counts(each[0]))
+        yield from (path for path in found if folders or _counts(path))
 
 
 class _TooMuchError(Exception):

@@ -118,7 +118,7 @@ class Backlog(Generic[W]):
         """
         if (lost := self.running.pop(worker, None)) is None:
             return None
-        crashed = lost.unit.indices.pop(0)
+        crashed = lost.unit.indices.pop(0)  # a worker runs the items of a unit in order
         if lost.unit.indices:
             self._insert_first(lost.unit)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_nbgroups.core.resources import AUTO_SHARE, Budget, Estimate, Need, RamSource, Resources
-from pytest_nbgroups.core.units import Size, format_size
+from pytest_nbgroups.core.units import format_size
 from pytest_nbgroups.scheduling.lending import lacking_gpus
 from pytest_nbgroups.scheduling.obstacles import counted
 
@@ -139,14 +139,10 @@ def _unmet_gpus(resources: Resources, budget: Budget) -> str | None:
         why = f" ({budget.gpus_reason})" if budget.gpus_reason and not budget.gpus else ""
         return f"{asked}, found {len(budget.gpus) or 'none'}{why}"
     memory = resources.gpu_min_memory or resources.gpu_memory
-    if memory is None or _gpus_with(memory, budget) >= needed:
+    large = sum(memory is None or gpu.total_bytes >= memory.bytes for gpu in budget.gpus)
+    if large >= needed:
         return None
-    large = _gpus_with(memory, budget)
     if large:
         return f"{asked} with {memory} of memory each, {large} of {len(budget.gpus)} has that much"
     largest = max(gpu.total_bytes for gpu in budget.gpus)
     return f"{asked} with {memory} of memory, the largest has {format_size(largest)}"
-
-
-def _gpus_with(memory: Size, budget: Budget) -> int:
-    return sum(gpu.total_bytes >= memory.bytes for gpu in budget.gpus)
