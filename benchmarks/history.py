@@ -10,9 +10,9 @@ time of the estimates in a large history, and its size.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import multiprocessing
+import operator
 import os
 import random
 import signal
@@ -133,10 +133,10 @@ def torment(write: Writer, folder: Path, *, writers: int, seconds: float) -> int
     for process in processes:
         process.start()
     # One that is killed would have gone on for a while.
-    moments = ((end - seconds / 10, p.pid) for end, p in zip(ends, processes, strict=True))
-    for moment, pid in sorted(itertools.islice(moments, 0, None, 2)):
-        time.sleep(max(0.0, moment - time.monotonic()))
-        os.kill(pid, signal.SIGKILL)
+    killed = list(zip(ends, processes, strict=True))[::2]
+    for end, process in sorted(killed, key=operator.itemgetter(0)):
+        time.sleep(max(0.0, end - seconds / 10 - time.monotonic()))
+        process.kill()
     for process in processes:
         process.join()
     return sum(process.exitcode == -signal.SIGKILL for process in processes)

@@ -74,7 +74,7 @@ EXPECTED = {
 
 def write_experiments(folder: Path, sources: Mapping[str, str]) -> None:
     for name, source in sources.items():
-        cell = {
+        cell: dict[str, object] = {
             "cell_type": "code",
             "source": source,
             "metadata": {},
