@@ -34,7 +34,6 @@ WITHOUT = {
     "integration/as_installed.py": "an import hook: tests/integration/test_registration.py",
     "kernel_host/client.py": "starts a process: tests/system/test_kernel_host.py",
     "kernel_host/connection.py": "talks to a process: tests/system/test_kernel_host.py",
-    "kernel_host/posix_tree.py": "starts and kills: tests/system/test_kernel_host.py",
     "kernel_host/program.py": "values alone",
     "kernel_host/windows_tree.py": "Windows' own",
     "kernels/kernel.py": "talks to a kernel: tests/system/test_kernels.py",

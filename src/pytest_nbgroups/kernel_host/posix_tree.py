@@ -92,9 +92,9 @@ class PosixTree:
 
     def start_server(self, program: Program, output: KernelOutput) -> None:
         """Start the server that kernels are forked from. Raises OSError, also if kernels cannot be adopted."""
-        if not (self._subreaper and lists_children()):
-            raise OSError("the operating system does not report the parent of an orphan")
         try:
+            if not (self._subreaper and lists_children()):
+                raise OSError("the operating system does not report the parent of an orphan")
             self.server_pid = self._spawn(program, output)
         finally:
             output.close_writer()
