@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nbgroups.integration.foreign import MARKERS, is_declared_to_run
+from pytest_nbgroups.integration.markers import MARKERS, is_declared_to_run
 from pytest_nbgroups.integration.options import command_line
 from pytest_nbgroups.integration.options.command_line import is_on
 from pytest_nbgroups.integration.options.resolve import refuse_item_arguments, refuse_plan_alone

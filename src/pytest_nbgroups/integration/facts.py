@@ -7,7 +7,7 @@ import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -28,10 +28,23 @@ from pytest_nbgroups.scheduling.sharding import ORDINARY, ShardRecord
 
 if TYPE_CHECKING:
     from pytest_nbgroups.history.store import History
-    from pytest_nbgroups.integration.xdist.channel import Controller
 
 KNOWLEDGE = "nbgroups_knowledge"
 """Key in xdist's ``workerinput`` for the knowledge of the controller."""
+
+
+class Workers(Protocol):
+    """xdist's workers, as their controller sees them."""
+
+    @property
+    def shard(self) -> ShardRecord | None:
+        """Experiments that the workers leave to other machines."""
+
+    def not_run(self) -> list[str]:
+        """Return the node ids that no worker was left to run."""
+
+    def send_slow_start(self) -> None:
+        """Send the workers the reservation of experiments without a history."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -46,8 +59,8 @@ class SessionFacts:
     scope: Scope
     started_at: float
     """Seconds since the epoch."""
-    controller: Controller | None = None
-    """In the controller of xdist's workers."""
+    workers: Workers | None = None
+    """In the controller only."""
 
     @cached_property
     def session(self) -> str:
@@ -142,8 +155,8 @@ class SessionFacts:
     @property
     def shard_record(self) -> ShardRecord | None:
         """Experiments that this session leaves to other machines; None without shards."""
-        return self.controller.shard if self.controller else record_of(self.config)
+        return self.workers.shard if self.workers else record_of(self.config)
 
     def not_run(self) -> list[str]:
         """Node ids that no worker was left to run."""
-        return self.controller.not_run() if self.controller else []
+        return self.workers.not_run() if self.workers else []

@@ -128,8 +128,8 @@ def _deliver(prepared: SessionFacts, cancellation: Cancellation) -> Deliver:
     if role == "controller":
         # Not when the planner is made: for -n auto that is before there are workers.
         prepared.planner.share_among(limits.worker_count(config), prepared.declared)
-        prepared.controller = channel.Controller(prepared, audience)
-        plugins.register(prepared.controller, "nbgroups-controller")
+        prepared.workers = controller = channel.Controller(prepared, audience)
+        plugins.register(controller, "nbgroups-controller")
     return audience.receive
 
 
@@ -144,8 +144,8 @@ class _Audience:
         self.prepared.history.receive(event, nodeid=nodeid, worker=worker)
         self.reporter.receive(event, nodeid=nodeid, worker=worker)
         has_learned = self.prepared.planner.learn(event)
-        if has_learned and self.prepared.controller:
-            self.prepared.controller.send_slow_start()
+        if has_learned and self.prepared.workers:
+            self.prepared.workers.send_slow_start()
 
     def worker_crashed(
         self, nodeid: str, *, worker: str, message: str

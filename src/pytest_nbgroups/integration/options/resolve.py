@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nbgroups.integration.foreign import owner_of
 from pytest_nbgroups.integration.options.command_line import their_flags, their_keys, value_of
+from pytest_nbgroups.integration.options.owners import owner_of
 from pytest_nbgroups.integration.options.table import OPTIONS, PLAN, RUN, Option
 
 if TYPE_CHECKING:

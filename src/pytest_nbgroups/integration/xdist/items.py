@@ -13,7 +13,7 @@ from pytest_nbgroups.core.resources import Resources
 from pytest_nbgroups.declarations.fate import declared_fate
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.fixture import declared_by
-from pytest_nbgroups.integration.foreign import is_declared_to_run, uses_fixture
+from pytest_nbgroups.integration.markers import is_declared_to_run, uses_fixture
 from pytest_nbgroups.scheduling.sharding import ShardRecord
 
 _SHARED_SCOPES = {"module", "class", "package"}
