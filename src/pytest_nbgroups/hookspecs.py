@@ -46,7 +46,8 @@ def pytest_experiment_resources(
     """Change the declared resources of the experiment in the directory ``path``.
 
     Called together with `pytest_experiment_notebooks`. ``resources`` are those of
-    experiment.toml over pyproject.toml. The first result that is not None wins over both.
+    experiment.toml over pyproject.toml. The first result that is not None wins over both. Its values
+    are checked as those of a file are; a size may be a text such as ``"4GB"``.
 
     .. code-block:: python
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -646,6 +647,21 @@ def test_more_cpus_than_there_are(skipped: Write, pytester: pytest.Pytester) -> 
             ),
         ),
         (
+            "def pytest_experiment_notebooks(): return 5",
+            "pytest_experiment_notebooks returned 5; return None or a list of paths in notebooks",
+        ),
+        (
+            (
+                "import dataclasses\n"
+                "def pytest_experiment_resources(resources):\n"
+                "    return dataclasses.replace(resources, cpus=-1)"
+            ),
+            (
+                "pytest_experiment_resources: [resources] cpus = -1: expected a number above zero, such "
+                "as 2 or 0.5"
+            ),
+        ),
+        (
             "def pytest_experiment_env(): raise KeyError('DATA')",
             "pytest_experiment_env raised KeyError: 'DATA'",
         ),
@@ -677,4 +693,42 @@ def test_artifacts_need_a_folder_of_their_own(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [f"ERROR: experiment_artifacts = '{folder}' is or contains *; name a separate folder*"]
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+@pytest.mark.parametrize("linked", ["artifacts", "root", "rootdir"])
+def test_links_do_not_bring_a_root_into_the_artifacts(
+    linked: str, experiment: Write, pytester: pytest.Pytester
+) -> None:
+    """Else a run would remove the notebooks as those of an earlier run."""
+    heart = experiment("scratch/notebooks/Heart")
+    root = pytester.path / "experiments"
+    if linked == "rootdir":
+        root = pytester.path / "scratch/notebooks"
+        (pytester.path / ".experiments").symlink_to(".", target_is_directory=True)
+        pytester.makeini("[pytest]\nexperiment_roots = scratch/notebooks\n")
+    else:
+        root.symlink_to("scratch/notebooks", target_is_directory=True)
+    if linked == "artifacts":
+        (pytester.path / ".experiments").symlink_to("scratch", target_is_directory=True)
+    options = ["--experiment-artifacts=scratch"] if linked == "root" else []
+    result = pytester.runpytest_inprocess("--run-experiments", *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    shown = pytester.path if linked == "rootdir" else root
+    folder = "scratch" if options else ".experiments"
+    result.stderr.fnmatch_lines(
+        [f"ERROR: experiment_artifacts = '{folder}' is or contains {shown}, *"]
+    )
+    assert (heart / "1-load.ipynb").exists()
+
+
+def test_an_ini_list_that_cannot_be_split(experiment: Write, pytester: pytest.Pytester) -> None:
+    """The file and the key are named, not only what the shell's rules miss."""
+    experiment("experiments/A")
+    pytester.makeini("[pytest]\nexperiment_preload = '\n")
+    result = pytester.runpytest_inprocess("--run-experiments")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: tox.ini: experiment_preload cannot be split into a list: No closing quotation"]
     )

@@ -6,11 +6,12 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pytest_nbgroups.core.errors import DeclarationError
 from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.core.units import Size
 from pytest_nbgroups.declarations.keys import KEYS, TABLES, Table
 from pytest_nbgroups.declarations.rules import contradictions
 
@@ -123,6 +124,28 @@ def read_declaration(data: Mapping[str, object], *, source: str, prefix: str = "
     if faults:
         raise DeclarationError("\n".join(f"{source}: {fault}" for fault in faults))
     return Declaration(resources_table=resources, run_table=run, notebook_tables=notebooks)
+
+
+def changed_resources(declared: Resources, changed: Resources, *, source: str) -> Resources:
+    """Check values that code has changed as if a file above the declared ones had them.
+
+    Sizes may be texts. ``source`` names the code. Raises DeclarationError.
+    """
+    unset = Resources()
+    values = {each.name: getattr(changed, each.name) for each in fields(Resources)}
+    # By identity: the code may return anything, also what cannot be compared.
+    values = {key: value for key, value in values.items() if value is not getattr(unset, key)}
+    upper = {key: v for key, v in values.items() if v is not getattr(declared, key)}
+    lower = {key: v for key, v in values.items() if key not in upper}
+    as_toml = {key: _as_toml(value) for key, value in upper.items()}
+    checked = read_declaration({"resources": as_toml}, source=source).resources_table
+    return Resources(**_over(checked, _without_other_gpus(lower, checked)))
+
+
+def _as_toml(value: object) -> object:
+    if isinstance(value, Size):
+        return value.declared or value.bytes
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +17,7 @@ from pytest_nbgroups.core.settings import Settings
 from pytest_nbgroups.declarations.declaration import (
     Declaration,
     RunOptions,
+    changed_resources,
     read_declaration,
     read_patterns,
     specificity,
@@ -26,6 +27,7 @@ from pytest_nbgroups.declarations.ordering import Selection, select
 from pytest_nbgroups.declarations.rules import check_resources
 
 T = TypeVar("T")
+_NOTEBOOKS_HOOK = "pytest_experiment_notebooks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def _read(
     customization: Customization,
 ) -> tuple[Experiment, ...]:
     file = _shown(directory / DECLARATION_FILE, settings)
+    _check_apart(directory, notebooks.values(), settings)
     own = _own_declaration(directory, file)
     declared = own.over(_declared_elsewhere(name, customization.patterns))
     order_source = file if "order" in own.run_table else "pyproject.toml"
@@ -136,6 +139,20 @@ def _read(
         notes=selection.notes,
     )
     return tuple(_members(experiment)) if declared.run.independent else (experiment,)
+
+
+def _check_apart(directory: Path, notebooks: Iterable[Path], settings: Settings) -> None:
+    """Refuse notebooks that links put among the artifacts. Raises DeclarationError."""
+    # A run replaces what lies there, so it would remove the notebooks.
+    # Not with Path.resolve, which raises for a link that leads to itself.
+    artifacts = os.path.realpath(settings.artifacts)
+    for path in (directory, *(path for path in notebooks if path.is_symlink())):
+        if Path(os.path.realpath(path)).is_relative_to(artifacts):
+            raise DeclarationError(
+                f"{_shown(path, settings)}: a link leads into the artifacts folder "
+                f"{settings.artifacts}, where a run replaces notebooks; move them, or name another "
+                "folder with experiment_artifacts"
+            )
 
 
 def _members(experiment: Experiment) -> Iterator[Experiment]:
@@ -215,13 +232,22 @@ def _select(
     except SelectionError as exc:
         raise SelectionError(f"{order_source}: {exc}") from exc
     paths = [notebooks[name] for name in selection.names]
-    chosen = _asked(
-        "pytest_experiment_notebooks", lambda: customization.notebooks(directory, paths)
-    )
+    chosen = _asked(_NOTEBOOKS_HOOK, lambda: _as_list(customization.notebooks(directory, paths)))
     if chosen is None:
         return selection
     # Without the notes, which are about the order before the hook.
     return Selection(names=_checked(chosen, directory), excluded=selection.excluded)
+
+
+def _as_list(chosen: object) -> list[object] | None:
+    """Return the items of any iterable, which may be one that can be read only once."""
+    if chosen is None:
+        return None
+    if isinstance(chosen, str | Path) or not isinstance(chosen, Iterable):
+        raise DeclarationError(
+            f"{_NOTEBOOKS_HOOK} returned {chosen!r}; return None or a list of paths in notebooks"
+        )
+    return list(chosen)
 
 
 def _customized_resources(
@@ -235,30 +261,38 @@ def _customized_resources(
         raise DeclarationError(
             f"{hook} returned {changed!r}; return None or dataclasses.replace(resources, …)"
         )
-    return changed
+    return changed_resources(declared, changed, source=hook)
 
 
 def _asked(hook: str, call: Callable[[], T]) -> T:
     try:
         return call()
+    except DeclarationError:
+        raise
     except Exception as exc:  # the user's code: the other experiments still run
         raise DeclarationError(f"{hook} raised {type(exc).__name__}: {exc}") from exc
 
 
-def _checked(chosen: Sequence[Path], directory: Path) -> tuple[str, ...]:
+def _checked(chosen: Sequence[object], directory: Path) -> tuple[str, ...]:
+    names: list[str] = []
     for path in chosen:
-        if Path(path).parent != directory or not Path(path).is_file():
+        if (
+            not isinstance(path, str | Path)
+            or Path(path).parent != directory
+            or not Path(path).is_file()
+        ):
+            shown = path if isinstance(path, str) else str(path)
             raise SelectionError(
-                f"pytest_experiment_notebooks returned {str(path)!r}, which is not a file directly in "
+                f"{_NOTEBOOKS_HOOK} returned {shown!r}, which is not a file directly in "
                 f"{directory}; return some of the paths in notebooks"
             )
-    names = tuple(Path(path).name for path in chosen)
+        names.append(Path(path).name)
     # A second run would overwrite the outputs of the first.
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise SelectionError(
-            f"pytest_experiment_notebooks returned {repeated!r} twice; return each notebook once"
+            f"{_NOTEBOOKS_HOOK} returned {repeated!r} twice; return each notebook once"
         )
-    return names
+    return tuple(names)
 
 
 def _check_notebook_tables(declared: Declaration, names: Collection[str], source: str) -> None:

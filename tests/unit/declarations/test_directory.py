@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +372,68 @@ def test_hooks_cannot_repeat_a_notebook(read: Read) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "once", [iter, reversed, lambda found: (n for n in found), lambda found: filter(None, found)]
+)
+def test_hooks_can_return_what_is_read_once(
+    read: Read, once: Callable[[Sequence[Path]], object]
+) -> None:
+    """Iterators and generators are lists too."""
+    experiment = read("1.ipynb", "2.ipynb", hooks={"notebooks": lambda _path, found: once(found)})
+    assert sorted(names_of(experiment)) == ["1.ipynb", "2.ipynb"]
+
+
+@pytest.mark.parametrize("chosen", [5, "1.ipynb", True])
+def test_hooks_must_return_several(read: Read, chosen: object) -> None:
+    """Any other value fails the experiment, and says what is accepted."""
+    experiment = read("1.ipynb", hooks={"notebooks": lambda _path, _found: chosen})
+    assert experiment.problem == (
+        f"pytest_experiment_notebooks returned {chosen!r}; return None or a list of paths in notebooks"
+    )
+
+
+def test_hooks_must_return_paths(read: Read) -> None:
+    """An item that is no path is no notebook."""
+    experiment = read("1.ipynb", hooks={"notebooks": lambda _path, _found: [3]})
+    assert experiment.problem is not None
+    assert experiment.problem.startswith("pytest_experiment_notebooks returned '3', which is not")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cpus": -1}, "cpus = -1: expected a number above zero, such as 2 or 0.5"),
+        ({"cpus": 0}, "cpus = 0: expected a number above zero, such as 2 or 0.5"),
+        ({"cpus": math.nan}, "cpus = NaN: expected a number above zero, such as 2 or 0.5"),
+        ({"cpus": "2"}, 'cpus = "2": expected a number above zero, such as 2 or 0.5'),
+        ({"gpus": -1}, "gpus = -1: expected a whole number, 0 or more"),
+        ({"locks": [3]}, 'locks = [3]: expected a list of names, such as ["slicer-data"]'),
+        ({"locks": "abc"}, 'locks = "abc": expected a list of names, such as ["slicer-data"]'),
+        ({"exclusive": "yes"}, 'exclusive = "yes": expected true or false'),
+    ],
+)
+def test_resources_of_hooks_are_checked(read: Read, values: dict[str, Any], message: str) -> None:
+    """As those of a file: a bad value fails this experiment, and no other."""
+
+    def change(_directory: Path, declared: Resources) -> Resources:
+        return replace(declared, **values)
+
+    problem = read("1.ipynb", hooks={"resources": change}).problem
+    assert problem == f"pytest_experiment_resources: [resources] {message}"
+
+
+def test_hooks_may_give_sizes_as_texts(read: Read) -> None:
+    """As in a file; and they may take a value back."""
+
+    def change(_directory: Path, declared: Resources) -> Resources:
+        return replace(declared, ram="4GB", locks=["x"], gpus=0, cpus=None)  # type: ignore[arg-type]
+
+    toml = 'resources.cpus = 2\nresources.gpu_memory = "1GB"\nresources.exclusive = true'
+    assert read("1.ipynb", toml=toml, hooks={"resources": change}).resources == Resources(
+        ram=Size(4 * 10**9), locks=("x",), gpus=0, exclusive=True
+    )
+
+
 def test_hooks_change_resources(read: Read) -> None:
     """With the last word, over what is declared."""
     hooks = {"resources": lambda _path, declared: Resources(cpus=declared.cpus + 1)}
@@ -392,6 +456,26 @@ def test_a_faulty_pyproject_is_named(tmp_path: Path) -> None:
         match=r'^pyproject\.toml: \[tool\.nbgroups\.experiments\."A\*"\.run\] skip = 1: expected',
     ):
         read_pyproject(tmp_path)
+
+
+@links
+@pytest.mark.parametrize("link", ["experiments", "experiments/Heart", "experiments/Heart/1.ipynb"])
+@pytest.mark.parametrize("kind", ["notebooks", "logs"])
+def test_notebooks_among_the_artifacts_are_refused(tmp_path: Path, link: str, kind: str) -> None:
+    """A run replaces what lies there, so it would remove them."""
+    artifacts = tmp_path / "scratch"
+    there = write(artifacts / kind / "Heart", "1.ipynb")
+    path = tmp_path / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    targets = {"experiments": there.parent, "Heart": there, "1.ipynb": there / "1.ipynb"}
+    path.symlink_to(targets[path.name])
+    settings = settings_in(tmp_path, artifacts=artifacts)
+    (experiment,) = read_experiments(tmp_path / "experiments" / "Heart", settings)
+    assert experiment.problem == (
+        f"experiments/Heart{'/1.ipynb' * bool(path.suffix)}: a link leads into the artifacts folder "
+        f"{artifacts}, where a run replaces notebooks; move them, or name another folder with "
+        "experiment_artifacts"
+    )
 
 
 @links

@@ -42,7 +42,12 @@ def _ini_file(config: pytest.Config) -> str:
 
 def _ini_value(config: pytest.Config, option: Option) -> Any:  # noqa: ANN401
     """Return the value of our key in the ini file. Raises pytest.UsageError if a project's own key is set."""
-    value = config.getini(option.name)
+    try:
+        value = config.getini(option.name)
+    except (ValueError, pytest.UsageError) as exc:  # pytest splits a list as a shell would
+        raise pytest.UsageError(
+            f"{_ini_file(config)}: {option.name} cannot be split into a list: {exc}"
+        ) from exc
     if option.name not in their_keys(config):
         return value
     if not value:
@@ -123,8 +128,9 @@ def _artifacts(config: pytest.Config, value: str) -> Path:
 
     folder = _normal(config.rootpath / value)
     # Collection never enters the artifacts: the project or a root in them would not be collected.
+    # Behind links, a run would remove the notebooks as files of an earlier one.
     for place in (config.rootpath, *_roots(config)):
-        if place.is_relative_to(folder):
+        if place.is_relative_to(folder) or _real(place).is_relative_to(_real(folder)):
             raise pytest.UsageError(
                 f"experiment_artifacts = {value!r} is or contains {place}, whose files would count as "
                 f"artifacts; name a separate folder, such as {ARTIFACTS_FOLDER}"
@@ -156,6 +162,11 @@ def _roots(config: pytest.Config) -> tuple[Path, ...]:
 def _normal(path: Path) -> Path:
     # Not resolve(): links stay, because what pytest collects has the names of the links.
     return Path(os.path.normpath(path))
+
+
+def _real(path: Path) -> Path:
+    """Follow links; unlike Path.resolve, end at a link that leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _root(config: pytest.Config, given: Path) -> Path:
