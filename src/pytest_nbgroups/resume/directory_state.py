@@ -94,15 +94,16 @@ class Walk:
             return
         for entry in found:
             name = f"{shown}/{entry.name}" if shown else entry.name
-            if _is_folder(entry):
+            if is_folder(entry):
                 if entry.name not in FOREIGN_FOLDERS:
                     yield from self.files(entry.path, name, above=above | {real})
             elif entry.name not in _FOREIGN_FILES and not entry.name.startswith(_FOREIGN_PREFIX):
                 yield entry.path, name
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return True for a folder; False for a link that leads to itself, which raises."""
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:
         return False

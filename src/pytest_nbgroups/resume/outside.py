@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from pytest_nbgroups.core.model import DECLARATION_FILE, SUFFIX, Experiment
 from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.resume.directory_state import FOREIGN_FOLDERS, Walk
+from pytest_nbgroups.resume.directory_state import FOREIGN_FOLDERS, Walk, is_folder
 from pytest_nbgroups.resume.naming import Names
 
 ENTRIES = 50_000
@@ -159,7 +159,7 @@ class Outside:
         self._look(folder)
         try:
             with os.scandir(folder) as entries:
-                found = [e.path for e in entries if e.name[0] != "." and e.is_dir() == folders]
+                found = [e.path for e in entries if e.name[0] != "." and is_folder(e) == folders]
         except OSError:  # missing, or not readable by this user
             return
         yield from (path for path in found if folders or _counts(path))

@@ -63,6 +63,16 @@ def test_what_is_looked_at(tmp_path: Path) -> None:
     assert shown(tmp_path, outside(tmp_path, *texts).snapshot()) == set(seen)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_a_link_that_leads_to_itself(tmp_path: Path) -> None:
+    """It hides none of the files beside it."""
+    write(tmp_path, "top.txt", "out/named.csv", "out/beside.csv")
+    for folder in (tmp_path, tmp_path / "out"):
+        (folder / "loop").symlink_to("loop")
+    found = shown(tmp_path, outside(tmp_path, "../../out/named.csv").snapshot())
+    assert found == {"top.txt", "out/named.csv", "out/beside.csv"}
+
+
 def test_a_folder_that_appears(tmp_path: Path) -> None:
     """It is entered, now and later, unless it is another experiment."""
     looked = outside(tmp_path)
