@@ -105,7 +105,6 @@ def _read(
     customization: Customization,
 ) -> tuple[Experiment, ...]:
     file = _shown(directory / DECLARATION_FILE, settings)
-    _check_apart(directory, notebooks.values(), settings)
     own = _own_declaration(directory, file)
     declared = own.over(_declared_elsewhere(name, customization.patterns))
     order_source = file if "order" in own.run_table else "pyproject.toml"
@@ -139,20 +138,6 @@ def _read(
         notes=selection.notes,
     )
     return tuple(_members(experiment)) if declared.run.independent else (experiment,)
-
-
-def _check_apart(directory: Path, notebooks: Iterable[Path], settings: Settings) -> None:
-    """Refuse notebooks that links put among the artifacts. Raises DeclarationError."""
-    # A run replaces what lies there, so it would remove the notebooks.
-    # Not with Path.resolve, which raises for a link that leads to itself.
-    artifacts = os.path.realpath(settings.artifacts)
-    for path in (directory, *(path for path in notebooks if path.is_symlink())):
-        if Path(os.path.realpath(path)).is_relative_to(artifacts):
-            raise DeclarationError(
-                f"{_shown(path, settings)}: a link leads into the artifacts folder "
-                f"{settings.artifacts}, where a run replaces notebooks; move them, or name another "
-                "folder with experiment_artifacts"
-            )
 
 
 def _members(experiment: Experiment) -> Iterator[Experiment]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_nbgroups.core.model import Experiment, ExperimentOutcome, Notebook
 from pytest_nbgroups.declarations.environment import fault_of_environment
@@ -47,22 +49,40 @@ def declared_fate(experiment: Experiment) -> Fate:
     return RUNS if experiment.skip is None else skipped(experiment.skip)
 
 
-def fate_of(experiment: Experiment, env: Mapping[str, str], *, refusal: Fate = RUNS) -> Fate:
+def fate_of(
+    experiment: Experiment, env: Mapping[str, str], *, artifacts: Path, refusal: Fate = RUNS
+) -> Fate:
     """Return what becomes of an experiment whose kernels would get ``env``.
 
-    ``refusal`` is what the machine decides: a resource that can never be granted.
+    ``artifacts`` is the folder for the files of a run. ``refusal`` is what the machine decides: a resource that can never be granted.
     """
     # A fault in the declaration or in a hook counts before every reason to skip, which would hide it.
     declared = declared_fate(experiment)
     if declared.outcome is ExperimentOutcome.FAILED:
         return declared
-    if (fault := fault_of_environment(env)) is not None:
-        return fails(fault)
+    for fault in (fault_of_environment(env), _among_artifacts(experiment, artifacts)):
+        if fault is not None:
+            return fails(fault)
     for fate in (declared, refusal):
         if not fate.runs:
             return fate
     lacking = missing(experiment.requires, env)
     return RUNS if lacking is None else skipped(lacking)
+
+
+def _among_artifacts(experiment: Experiment, artifacts: Path) -> str | None:
+    """Return the fault of notebooks that links put among the artifacts."""
+    # Here and not at collection, which would take a tenth longer. Not with Path.resolve, which raises for a link that
+    # leads to itself.
+    real = os.path.realpath(artifacts)
+    links = (each.path for each in experiment.notebooks if each.path.is_symlink())
+    for path in (experiment.directory, *links):
+        if Path(os.path.realpath(path)).is_relative_to(real):
+            return (
+                f"{path}: a link leads into the artifacts folder {artifacts}, where a run replaces "
+                "notebooks; move them, or name another folder with experiment_artifacts"
+            )
+    return None
 
 
 def notebook_skip(notebook: Notebook, env: Mapping[str, str]) -> str | None:

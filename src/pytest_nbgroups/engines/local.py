@@ -66,7 +66,8 @@ class LocalEngine:
         experiment, settings = order.experiment, order.settings
         planner = Planner(order.knowledge, settings)
         env = environment_of(experiment, order.env)
-        fate = fate_of(experiment, env, refusal=planner.refusal(experiment.resources))
+        refusal = planner.refusal(experiment.resources)
+        fate = fate_of(experiment, env, artifacts=settings.artifacts, refusal=refusal)
         if not fate.runs:
             return _settled(experiment, fate, emit)
         attempt = Attempt(

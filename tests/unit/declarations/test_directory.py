@@ -459,26 +459,6 @@ def test_a_faulty_pyproject_is_named(tmp_path: Path) -> None:
 
 
 @links
-@pytest.mark.parametrize("link", ["experiments", "experiments/Heart", "experiments/Heart/1.ipynb"])
-@pytest.mark.parametrize("kind", ["notebooks", "logs"])
-def test_notebooks_among_the_artifacts_are_refused(tmp_path: Path, link: str, kind: str) -> None:
-    """A run replaces what lies there, so it would remove them."""
-    artifacts = tmp_path / "scratch"
-    there = write(artifacts / kind / "Heart", "1.ipynb")
-    path = tmp_path / link
-    path.parent.mkdir(parents=True, exist_ok=True)
-    targets = {"experiments": there.parent, "Heart": there, "1.ipynb": there / "1.ipynb"}
-    path.symlink_to(targets[path.name])
-    settings = settings_in(tmp_path, artifacts=artifacts)
-    (experiment,) = read_experiments(tmp_path / "experiments" / "Heart", settings)
-    assert experiment.problem == (
-        f"experiments/Heart{'/1.ipynb' * bool(path.suffix)}: a link leads into the artifacts folder "
-        f"{artifacts}, where a run replaces notebooks; move them, or name another folder with "
-        "experiment_artifacts"
-    )
-
-
-@links
 def test_links_to_nowhere_are_steps(tmp_path: Path) -> None:
     """A step that is gone must fail rather than be left out in silence."""
     directory = write(tmp_path / "experiments" / "A", "1.ipynb")

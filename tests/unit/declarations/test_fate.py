@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pytest_nbgroups.declarations.fate import (
 
 _BAD_VALUE = "environment variable 'TOKEN' = 7: expected a name and a text"
 _NULL = "environment variable 'TOKEN' = 'a\\x00b': has a null character; remove it"
+_ARTIFACTS = Path(".experiments")
 _TOO_SMALL = skipped("needs 4 GPUs; this machine has none")
 
 
@@ -44,7 +46,7 @@ def experiment(**declared: Any) -> Experiment:
 def test_what_keeps_an_experiment_from_beginning(declared: dict[str, Any], expected: Fate) -> None:
     """What it requires is looked for among its own variables too; a fault counts before a skip."""
     found = experiment(**declared)
-    assert fate_of(found, environment_of(found, {})) == expected
+    assert fate_of(found, environment_of(found, {}), artifacts=_ARTIFACTS) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,49 @@ def test_what_keeps_an_experiment_from_beginning(declared: dict[str, Any], expec
 )
 def test_what_the_machine_refuses(declared: dict[str, Any], expected: Fate) -> None:
     """The declaration comes first, the machine second, requirements last."""
-    assert fate_of(experiment(**declared), {}, refusal=_TOO_SMALL) == expected
+    fate = fate_of(experiment(**declared), {}, artifacts=_ARTIFACTS, refusal=_TOO_SMALL)
+    assert fate == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+@pytest.mark.parametrize("link", ["experiments", "experiments/Heart", "experiments/Heart/1.ipynb"])
+@pytest.mark.parametrize("kind", ["notebooks", "logs"])
+@pytest.mark.parametrize("own_link", [False, True])
+def test_notebooks_among_the_artifacts(
+    tmp_path: Path, link: str, kind: str, *, own_link: bool
+) -> None:
+    """A run replaces what lies there, so it would remove them."""
+    there = tmp_path / "scratch" / kind / "Heart"
+    there.mkdir(parents=True)
+    (there / "1.ipynb").touch()
+    artifacts = tmp_path / "scratch"
+    if own_link:
+        artifacts = tmp_path / ".experiments"
+        artifacts.symlink_to("scratch")
+    path = tmp_path / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to({"experiments": there.parent, "Heart": there}.get(path.name, there / "1.ipynb"))
+    directory = tmp_path / "experiments/Heart"
+    notebooks = (Notebook(path=directory / "1.ipynb"),)
+    found = Experiment(name="Heart", directory=directory, notebooks=notebooks)
+    behind = path if path.suffix else directory
+    assert fate_of(found, {}, artifacts=artifacts) == fails(
+        f"{behind}: a link leads into the artifacts folder {artifacts}, where a run replaces "
+        "notebooks; move them, or name another folder with experiment_artifacts"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_links_to_other_places(tmp_path: Path) -> None:
+    """To another disk, to nowhere and to itself: they are no reason to refuse an experiment."""
+    (tmp_path / "disk/Heart").mkdir(parents=True)
+    (tmp_path / "experiments").symlink_to("disk")
+    directory = tmp_path / "experiments/Heart"
+    (directory / "1.ipynb").symlink_to("1.ipynb")
+    (directory / "2.ipynb").symlink_to("nowhere.ipynb")
+    notebooks = tuple(Notebook(path=directory / name) for name in ("1.ipynb", "2.ipynb"))
+    found = Experiment(name="Heart", directory=directory, notebooks=notebooks)
+    assert fate_of(found, {}, artifacts=tmp_path / ".experiments") == RUNS
 
 
 def test_the_declaration_alone() -> None:

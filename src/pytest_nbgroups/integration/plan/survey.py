@@ -121,7 +121,8 @@ def _obstacle(item: ExperimentItem, planner: Planner, env: Mapping[str, str], ru
     if skipped := _skip_mark(item):  # in the order in which a run would meet the obstacles
         return skipped
     refusal = planner.refusal(item.experiment.resources)
-    fate = fate_of(item.experiment, env, refusal=refusal)
+    artifacts = planner.settings.artifacts
+    fate = fate_of(item.experiment, env, artifacts=artifacts, refusal=refusal)
     return fate.text or ("" if running else "skipped: all its notebooks are skipped")
 
 
