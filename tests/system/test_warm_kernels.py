@@ -1014,14 +1014,14 @@ def test_a_session(tree: Tree) -> None:
 def test_the_memory_of_a_server(tree: Tree) -> None:
     """Is not that of the notebook whose kernel was forked from it."""
     (tree.root / "mine.py").write_text(
-        "import os; kept = []; os.register_at_fork(after_in_parent=lambda: kept.append(b'x' * 400_000_000))"
+        "import os; kept = []; os.register_at_fork(after_in_parent=lambda: kept.append(b'x' * 150_000_000))"
     )
     tree.notebook("one", "1-a.ipynb", "import time; time.sleep(1)  # for some samples")
     run = tree.pytest("-n0", "-o", "experiment_preload=mine")
     assert run.returncode == 0, run.text
     (notebook,) = run.notebooks("one")
     assert notebook["plain_start"] is None
-    assert 0 < notebook["usage"]["peak_bytes"] < 400_000_000
+    assert 0 < notebook["usage"]["peak_bytes"] < 150_000_000
 
 
 def test_a_session_without(tree: Tree) -> None:
