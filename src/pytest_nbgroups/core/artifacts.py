@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ class Artifacts:
 
     def checkpoint(self, experiment: str) -> Path:
         return self.folder / "checkpoints" / f"{experiment}.json"
+
+    def holds(self, path: Path) -> bool:
+        """Return whether a path is the folder or lies in it, perhaps behind links."""
+        # Not with Path.resolve, which raises for a link that leads to itself.
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.folder))
 
     def remove_earlier(self, experiment: str, *, keep: Iterable[str] = ()) -> None:
         """Remove the files of an earlier run of the experiment, so that no old file looks new.

@@ -131,15 +131,20 @@ def changed_resources(declared: Resources, changed: Resources, *, source: str) -
 
     Sizes may be texts. ``source`` names the code. Raises DeclarationError.
     """
+    now = declaration_of(changed).resources_table
+    # By identity, as below.
+    new = {key: _as_toml(v) for key, v in now.items() if v is not getattr(declared, key)}
+    kept = Declaration(resources_table={key: v for key, v in now.items() if key not in new})
+    return read_declaration({"resources": new}, source=source).over(kept).resources
+
+
+def declaration_of(resources: Resources) -> Declaration:
+    """Return the declaration that gives these resources: without values that are the default."""
     unset = Resources()
-    values = {each.name: getattr(changed, each.name) for each in fields(Resources)}
-    # By identity: the code may return anything, also what cannot be compared.
-    values = {key: value for key, value in values.items() if value is not getattr(unset, key)}
-    upper = {key: v for key, v in values.items() if v is not getattr(declared, key)}
-    lower = {key: v for key, v in values.items() if key not in upper}
-    as_toml = {key: _as_toml(value) for key, value in upper.items()}
-    checked = read_declaration({"resources": as_toml}, source=source).resources_table
-    return Resources(**_over(checked, _without_other_gpus(lower, checked)))
+    values = {each.name: getattr(resources, each.name) for each in fields(Resources)}
+    # By identity: a hook can return anything, also what cannot be compared.
+    set_values = {key: value for key, value in values.items() if value is not getattr(unset, key)}
+    return Declaration(resources_table=set_values)
 
 
 def _as_toml(value: object) -> object:

@@ -217,22 +217,11 @@ def _select(
     except SelectionError as exc:
         raise SelectionError(f"{order_source}: {exc}") from exc
     paths = [notebooks[name] for name in selection.names]
-    chosen = _asked(_NOTEBOOKS_HOOK, lambda: _as_list(customization.notebooks(directory, paths)))
+    chosen = _asked(_NOTEBOOKS_HOOK, lambda: customization.notebooks(directory, paths))
     if chosen is None:
         return selection
     # Without the notes, which are about the order before the hook.
     return Selection(names=_checked(chosen, directory), excluded=selection.excluded)
-
-
-def _as_list(chosen: object) -> list[object] | None:
-    """Return the items of any iterable, which may be one that can be read only once."""
-    if chosen is None:
-        return None
-    if isinstance(chosen, str | Path) or not isinstance(chosen, Iterable):
-        raise DeclarationError(
-            f"{_NOTEBOOKS_HOOK} returned {chosen!r}; return None or a list of paths in notebooks"
-        )
-    return list(chosen)
 
 
 def _customized_resources(
@@ -252,23 +241,24 @@ def _customized_resources(
 def _asked(hook: str, call: Callable[[], T]) -> T:
     try:
         return call()
-    except DeclarationError:
-        raise
     except Exception as exc:  # the user's code: the other experiments still run
         raise DeclarationError(f"{hook} raised {type(exc).__name__}: {exc}") from exc
 
 
-def _checked(chosen: Sequence[object], directory: Path) -> tuple[str, ...]:
+def _checked(chosen: object, directory: Path) -> tuple[str, ...]:
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+        raise DeclarationError(
+            f"{_NOTEBOOKS_HOOK} returned {chosen!r}; return None or a list of paths in notebooks"
+        )
     names: list[str] = []
-    for path in chosen:
+    for path in _asked(_NOTEBOOKS_HOOK, lambda: list(chosen)):  # of a generator, the user's code
         if (
             not isinstance(path, str | Path)
             or Path(path).parent != directory
             or not Path(path).is_file()
         ):
-            shown = path if isinstance(path, str) else str(path)
             raise SelectionError(
-                f"{_NOTEBOOKS_HOOK} returned {shown!r}, which is not a file directly in "
+                f"{_NOTEBOOKS_HOOK} returned {str(path)!r}, which is not a file directly in "
                 f"{directory}; return some of the paths in notebooks"
             )
         names.append(Path(path).name)

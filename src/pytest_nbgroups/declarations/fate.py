@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_nbgroups.core.artifacts import Artifacts
 from pytest_nbgroups.core.model import Experiment, ExperimentOutcome, Notebook
 from pytest_nbgroups.declarations.environment import fault_of_environment
 from pytest_nbgroups.declarations.requirements import missing
@@ -54,7 +54,8 @@ def fate_of(
 ) -> Fate:
     """Return what becomes of an experiment whose kernels would get ``env``.
 
-    ``artifacts`` is the folder for the files of a run. ``refusal`` is what the machine decides: a resource that can never be granted.
+    ``artifacts`` is the folder for the files of a run. ``refusal`` is what the machine decides: a resource that can
+    never be granted.
     """
     # A fault in the declaration or in a hook counts before every reason to skip, which would hide it.
     declared = declared_fate(experiment)
@@ -72,12 +73,10 @@ def fate_of(
 
 def _among_artifacts(experiment: Experiment, artifacts: Path) -> str | None:
     """Return the fault of notebooks that links put among the artifacts."""
-    # Here and not at collection, which would take a tenth longer. Not with Path.resolve, which raises for a link that
-    # leads to itself.
-    real = os.path.realpath(artifacts)
+    # Here and not at collection, which would take a tenth longer.
     links = (each.path for each in experiment.notebooks if each.path.is_symlink())
     for path in (experiment.directory, *links):
-        if Path(os.path.realpath(path)).is_relative_to(real):
+        if Artifacts(folder=artifacts).holds(path):
             return (
                 f"{path}: a link leads into the artifacts folder {artifacts}, where a run replaces "
                 "notebooks; move them, or name another folder with experiment_artifacts"

@@ -28,7 +28,12 @@ def listed_notebooks(directory: Path) -> list[str]:
 
 def _is_notebook(entry: os.DirEntry[str]) -> bool:
     """Return True for a file, or a link without a target: a missing step must be reported."""
-    return _is(entry.is_file) or (entry.is_symlink() and not _is(entry.is_dir))
+    return _is(entry.is_file) or (entry.is_symlink() and not is_folder(entry))
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a folder, or a link to one."""
+    return _is(entry.is_dir)
 
 
 def _is(kind: Callable[[], bool]) -> bool:
@@ -51,7 +56,7 @@ def walk(
     yield directory
     try:
         with os.scandir(directory) as entries:
-            folders = sorted(e.name for e in entries if _is(e.is_dir))
+            folders = sorted(e.name for e in entries if is_folder(e))
     except OSError:
         return
     for name in folders:

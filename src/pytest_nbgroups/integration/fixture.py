@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_nbgroups.core.errors import DeclarationError, SelectionError
 from pytest_nbgroups.core.model import SUFFIX, Experiment, ExperimentOutcome, ExperimentResult
-from pytest_nbgroups.core.resources import Resources
-from pytest_nbgroups.declarations.declaration import Declaration, read_declaration
+from pytest_nbgroups.declarations.declaration import (
+    Declaration,
+    declaration_of,
+    read_declaration,
+)
 from pytest_nbgroups.declarations.directory import only_experiment
 from pytest_nbgroups.declarations.rules import check_resources
 from pytest_nbgroups.integration.collection import ExperimentCollection, ExperimentItem
@@ -62,7 +65,7 @@ class RunExperiment:
         """Put the marker's declarations over those of the directory."""
         try:
             declared = declared_by(self._request.node)
-            resources = declared.over(_declaration_of(experiment.resources)).resources
+            resources = declared.over(declaration_of(experiment.resources)).resources
             check_resources(resources, lambda _key: f"{self._request.node.nodeid}, marker")
         except DeclarationError as exc:
             return replace(experiment, problem=str(exc))
@@ -87,11 +90,6 @@ class RunExperiment:
             return only_experiment(experiments, target)
         except SelectionError as exc:
             pytest.fail(f"run_experiment: {exc}", pytrace=False)
-
-
-def _declaration_of(resources: Resources) -> Declaration:
-    values = {each.name: getattr(resources, each.name) for each in fields(Resources)}
-    return Declaration(resources_table={n: v for n, v in values.items() if v is not None})
 
 
 def declared_by(item: pytest.Item) -> Declaration:

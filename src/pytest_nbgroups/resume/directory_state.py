@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_nbgroups.core.model import DECLARATION_FILE, SUFFIX
+from pytest_nbgroups.declarations.listing import is_folder
 from pytest_nbgroups.resume.checkpoint import FileState
 from pytest_nbgroups.resume.file_contents import FileContents
 
@@ -99,11 +100,3 @@ class Walk:
                     yield from self.files(entry.path, name, above=above | {real})
             elif entry.name not in _FOREIGN_FILES and not entry.name.startswith(_FOREIGN_PREFIX):
                 yield entry.path, name
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return True for a folder; False for a link that leads to itself, which raises."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False

@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 from pytest_nbgroups.core.model import DECLARATION_FILE, SUFFIX, Experiment
 from pytest_nbgroups.core.settings import Settings
-from pytest_nbgroups.resume.directory_state import FOREIGN_FOLDERS, Walk, is_folder
+from pytest_nbgroups.declarations.listing import is_folder
+from pytest_nbgroups.resume.directory_state import FOREIGN_FOLDERS, Walk
 from pytest_nbgroups.resume.naming import Names
 
 ENTRIES = 50_000

@@ -124,13 +124,14 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 def _artifacts(config: pytest.Config, value: str) -> Path:
+    from pytest_nbgroups.core.artifacts import Artifacts
     from pytest_nbgroups.core.settings import ARTIFACTS_FOLDER
 
     folder = _normal(config.rootpath / value)
     # Collection never enters the artifacts: the project or a root in them would not be collected.
     # Behind links, a run would remove the notebooks as files of an earlier one.
     for place in (config.rootpath, *_roots(config)):
-        if place.is_relative_to(folder) or _real(place).is_relative_to(_real(folder)):
+        if place.is_relative_to(folder) or Artifacts(folder=folder).holds(place):
             raise pytest.UsageError(
                 f"experiment_artifacts = {value!r} is or contains {place}, whose files would count as "
                 f"artifacts; name a separate folder, such as {ARTIFACTS_FOLDER}"
@@ -162,11 +163,6 @@ def _roots(config: pytest.Config) -> tuple[Path, ...]:
 def _normal(path: Path) -> Path:
     # Not resolve(): links stay, because what pytest collects has the names of the links.
     return Path(os.path.normpath(path))
-
-
-def _real(path: Path) -> Path:
-    """Follow links; unlike Path.resolve, end at a link that leads to itself."""
-    return Path(os.path.realpath(path))
 
 
 def _root(config: pytest.Config, given: Path) -> Path:
