@@ -74,6 +74,11 @@ def _size(value: object) -> Size | None:
     return Size(round(count), match[0].strip() if match[2] else "")
 
 
+def counted(number: float, noun: str) -> str:
+    """Render ``1 gpu``, ``2.5 cpus``."""
+    return f"{number:g} {noun}{'s' if number != 1 else ''}"
+
+
 def format_size(count: int) -> str:
     """Render bytes with a binary unit and one decimal: ``17.2 GiB``."""
     amount, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))

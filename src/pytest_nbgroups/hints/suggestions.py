@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pytest_nbgroups.core.model import Experiment
 from pytest_nbgroups.core.resources import Estimate
-from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.core.units import counted, format_size
 from pytest_nbgroups.hints.finding import Hints
 
 _SEVERAL_CPUS = 1.5
@@ -53,4 +53,4 @@ def _cpu_use(hints: Hints, estimate: Estimate) -> tuple[str, str]:
 
 
 def _in_runs(estimate: Estimate) -> str:
-    return f"in {estimate.runs} run{'s' if estimate.runs != 1 else ''}"
+    return f"in {counted(estimate.runs, 'run')}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nbgroups.core.resources import Budget
-from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.core.units import counted, format_size
 
 _MODEL_FIELDS = ("model name", "cpu model", "cpu")
 """Fields of /proc/cpuinfo, on x86, MIPS and POWER."""
@@ -33,9 +33,10 @@ class Machine:
     @property
     def kind(self) -> str:
         """Return ``Intel Xeon Platinum 8370C, 8 cpus, 32 GiB, 2 x NVIDIA A100``: equal for equal machines."""
-        cpus = f"{self.cpus:g} cpu{'s' if self.cpus != 1 else ''}"
         gpus = (f"{count} x {name}" for name, count in sorted(Counter(self.gpus).items()))
-        return ", ".join([self.cpu_model, cpus, format_size(self.ram_bytes), *gpus])
+        return ", ".join(
+            [self.cpu_model, counted(self.cpus, "cpu"), format_size(self.ram_bytes), *gpus]
+        )
 
 
 def read_machine(

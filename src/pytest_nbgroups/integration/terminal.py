@@ -23,7 +23,7 @@ from pytest_nbgroups.core.events import (
 )
 from pytest_nbgroups.core.model import Experiment, ExperimentResult
 from pytest_nbgroups.core.resources import Budget
-from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.core.units import counted, format_size
 from pytest_nbgroups.engines.planner import Planner
 from pytest_nbgroups.integration.facts import SessionFacts
 from pytest_nbgroups.integration.own_lines import begin_line
@@ -200,7 +200,7 @@ class ExperimentReporter:
         if not self.has_workers:
             return "one at a time"
         count = worker_count(self.facts.config)
-        return f"{count} worker{'s' if count != 1 else ''}"
+        return counted(count, "worker")
 
     def _notes(self, experiments: Sequence[Experiment]) -> Iterable[str]:
         dist = self.facts.config.getoption("dist", "no")
@@ -261,18 +261,16 @@ def experiment_notes(experiment: Experiment, planner: Planner) -> list[str]:
 
 def budget_text(budget: Budget) -> str:
     """Render ``8 cpus, 17.2 GiB budget, 2 gpus``."""
-    cpus = f"{budget.cpus:g} cpu{'s' if budget.cpus != 1 else ''}"
-    parts = [cpus, f"{format_size(budget.ram_bytes)} budget"]
+    parts = [counted(budget.cpus, "cpu"), f"{format_size(budget.ram_bytes)} budget"]
     if budget.gpus:
-        parts.append(f"{len(budget.gpus)} gpu{'s' if len(budget.gpus) != 1 else ''}")
+        parts.append(counted(len(budget.gpus), "gpu"))
     return ", ".join(parts)
 
 
 def fitting_text(fits: Parallelism, total: int) -> str:
     """Render ``at most 4 of 11 experiments fit at once (8 cpus)``; ``total`` counts all that were found."""
-    experiments = f"experiment{'s' if total != 1 else ''}"
     if fits.experiments <= 1:
-        return f"{total} {experiments}"
+        return counted(total, "experiment")
     if fits.fit < fits.experiments:
         return f"at most {fits.fit} of {fits.experiments} experiments fit at once ({fits.limit})"
     if fits.experiments < total:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_nbgroups.core.model import ExperimentOutcome, ExperimentResult, NotebookOutcome
 from pytest_nbgroups.core.resources import Gpu
-from pytest_nbgroups.core.units import format_duration
+from pytest_nbgroups.core.units import counted, format_duration
 from pytest_nbgroups.reports.failure import failure_headline
 from pytest_nbgroups.reports.grid import Layout, grid_lines
 from pytest_nbgroups.reports.lines import one_line
@@ -93,7 +93,7 @@ def _reasons(experiment: ExperimentRecord) -> Iterable[str]:
     if headline := failure_headline(result):
         yield headline
     elif skipped := sum(n.outcome is NotebookOutcome.SKIPPED for n in result.notebooks):
-        yield f"{skipped} notebook{'s' if skipped > 1 else ''} skipped"
+        yield f"{counted(skipped, 'notebook')} skipped"
     if result.reuse is not None:
         yield one_line(result.reuse)
     if len(experiment.attempts) > 1:
@@ -106,10 +106,10 @@ def without_reused(rows: Sequence[Row]) -> tuple[tuple[Row, ...], str]:
     """Return the rows to show, and a line that counts the reused experiments if they are many."""
     left = tuple(row for row in rows if not row.is_reused)
     count = len(rows) - len(left)
-    return (left, counted(count)) if count > REUSED_SHOWN else (tuple(rows), "")
+    return (left, reused_line(count)) if count > REUSED_SHOWN else (tuple(rows), "")
 
 
-def counted(count: int) -> str:
+def reused_line(count: int) -> str:
     """Render the line for experiments that are wholly reused."""
     return f"{count} experiments with all notebooks reused; -v shows each"
 

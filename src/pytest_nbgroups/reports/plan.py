@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pytest_nbgroups.core.resources import Estimate, Need, Resources
-from pytest_nbgroups.core.units import Size, format_duration, format_size
-from pytest_nbgroups.reports.closing_table import REUSED_SHOWN, counted
+from pytest_nbgroups.core.units import Size, counted, format_duration, format_size
+from pytest_nbgroups.reports.closing_table import REUSED_SHOWN, reused_line
 from pytest_nbgroups.reports.columns import display_width, shorten_end
 from pytest_nbgroups.reports.grid import Layout, grid_lines
 from pytest_nbgroups.reports.lines import one_line
@@ -84,18 +84,18 @@ def _without_reused(plan: Plan, width: int) -> list[str]:
     count = len(plan.experiments) - len(left)
     if count <= REUSED_SHOWN:
         return experiments_lines(plan, width)
-    return [*experiments_lines(replace(plan, experiments=left), width), counted(count)]
+    return [*experiments_lines(replace(plan, experiments=left), width), reused_line(count)]
 
 
 def _headline(plan: Plan) -> str:
     """Render ``5 experiments, longest first; 2 of them do not run; 14 ordinary tests``."""
     parts = ["no experiments"]
     if count := len(plan.experiments):
-        parts = [f"{count} experiment{'s' if count > 1 else ''}, {plan.order}"]
+        parts = [f"{counted(count, 'experiment')}, {plan.order}"]
     if count := sum(bool(experiment.obstacle) for experiment in plan.experiments):
         parts.append(f"{count} of them {'do' if count > 1 else 'does'} not run")
     if plan.tests:
-        parts.append(f"{plan.tests} ordinary test{'s' if plan.tests > 1 else ''}")
+        parts.append(counted(plan.tests, "ordinary test"))
     return "; ".join(parts)
 
 
@@ -210,5 +210,4 @@ def time_text(experiment: PlannedExperiment) -> str:
 
 
 def _runs(estimate: Estimate | None) -> str:
-    runs = estimate.runs if estimate else 0
-    return f"({runs} run{'s' if runs != 1 else ''})"
+    return f"({counted(estimate.runs if estimate else 0, 'run')})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_nbgroups.core.units import format_duration, format_size
+from pytest_nbgroups.core.units import counted, format_duration, format_size
 from pytest_nbgroups.reports.grid import Layout, grid_lines
 from pytest_nbgroups.scheduling.outlook import TOLERANCE, Outlook
 from pytest_nbgroups.scheduling.simulation import Prediction
@@ -56,7 +56,7 @@ def _limit(outlook: Outlook) -> str:
 
 def grounds(outlook: Outlook, *, tests: int) -> list[str]:
     """Return the basis of the prediction, and its limits."""
-    also = f", and {tests} ordinary test{'s' if tests != 1 else ''}, come" if tests else " comes"
+    also = f", and {counted(tests, 'ordinary test')}, come" if tests else " comes"
     alone = f"experiments alone: starting pytest and its workers{also} on top"
     return [alone] if not outlook.unknown else [_unknown_text(outlook), alone]
 

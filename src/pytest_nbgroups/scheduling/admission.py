@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_nbgroups.core.resources import Budget, Claim, Gpu
-from pytest_nbgroups.core.units import format_size, size_text
+from pytest_nbgroups.core.units import counted, format_size, size_text
 from pytest_nbgroups.scheduling.lending import beside, in_use
-from pytest_nbgroups.scheduling.obstacles import Obstacle, Relation, counted
+from pytest_nbgroups.scheduling.obstacles import Obstacle, Relation
 from pytest_nbgroups.scheduling.placement import place, unleased, wanted, wanting
 
 __all__ = ["Grant", "MemoryUse", "Obstacle", "admit"]

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from pytest_nbgroups.core.resources import AUTO_SHARE, Budget, Claim, Gpu, Resources
 from pytest_nbgroups.core.text import first_line, plain_text
-from pytest_nbgroups.core.units import size_text
-from pytest_nbgroups.scheduling.obstacles import Obstacle, counted
+from pytest_nbgroups.core.units import counted, size_text
+from pytest_nbgroups.scheduling.obstacles import Obstacle
 
 _DIRECTORY = "needs its directory"
 

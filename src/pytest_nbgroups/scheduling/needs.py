@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_nbgroups.core.resources import AUTO_SHARE, Budget, Estimate, Need, RamSource, Resources
-from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.core.units import counted, format_size
 from pytest_nbgroups.scheduling.lending import lacking_gpus
-from pytest_nbgroups.scheduling.obstacles import counted
 
 _MARGIN = 1.1
 """Margin above the measured peak: allocations differ a little from run to run."""

@@ -29,11 +29,6 @@ class Obstacle:
     relation: Relation = "held by"
 
 
-def counted(number: float, noun: str) -> str:
-    """Return ``1 gpu``, ``2.5 cpus``."""
-    return f"{number:g} {noun}{'s' if number != 1 else ''}"
-
-
 def describe(obstacle: Obstacle, *, now: float) -> str:
     """Return one line for people: the lack and its holders at ``now`` (seconds since the epoch)."""
     parts = [", ".join(filter(None, [obstacle.lacking, obstacle.detail]))]

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from pytest_nbgroups.core.resources import Claim, Gpu
-from pytest_nbgroups.core.units import format_size, size_text
-from pytest_nbgroups.scheduling.obstacles import counted
+from pytest_nbgroups.core.units import counted, format_size, size_text
 
 _FREE_WEIGHT, _IDLE_WEIGHT = 0.6, 0.4
 

@@ -11,9 +11,8 @@ from typing import Generic, TypeVar
 
 from pytest_nbgroups.core.resources import Budget, Claim, Gpu, Need
 from pytest_nbgroups.core.settings import Schedule
-from pytest_nbgroups.core.units import format_size
+from pytest_nbgroups.core.units import counted, format_size
 from pytest_nbgroups.scheduling.admission import Grant, admit
-from pytest_nbgroups.scheduling.obstacles import counted
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ from pytest_nbgroups.core.units import (
     DURATION_EXAMPLES,
     SIZE_EXAMPLES,
     Size,
+    counted,
     excess_texts,
     format_duration,
     format_size,
@@ -268,3 +269,11 @@ def test_durations_raise_nothing_but_value_errors(value: object) -> None:
     with contextlib.suppress(ValueError):
         seconds = parse_duration(value)
         assert 0 < seconds < 2**31
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 cpus"), (1, "1 cpu"), (1.0, "1 cpu"), (2.5, "2.5 cpus")]
+)
+def test_a_noun_follows_its_number(number: float, text: str) -> None:
+    """One is singular, also as a float; no decimals that say nothing."""
+    assert counted(number, "cpu") == text

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_nbgroups.core.model import DECLARATION_FILE
 from pytest_nbgroups.core.resources import Resources
+from pytest_nbgroups.core.units import counted
 from pytest_nbgroups.hints.suggestions import hint_lines
 from pytest_nbgroups.integration.collection import ExperimentItem
 from pytest_nbgroups.integration.facts import SessionFacts
@@ -44,9 +45,7 @@ class PlanOnly:
 
     def pytest_report_header(self) -> str:
         count = self._asked.count
-        workers = (
-            f"{count} worker{'s' if count != 1 else ''} asked for" if count else "one at a time"
-        )
+        workers = f"{counted(count, 'worker')} asked for" if count else "one at a time"
         return f"experiments: plan only, nothing runs: {workers}; {budget_text(self._facts.budget)}"
 
     @pytest.hookimpl(tryfirst=True)
@@ -126,7 +125,7 @@ class PlanOnly:
                 raise pytest.UsageError(
                     f"{path}: cannot be written: {exc.strerror or exc}"
                 ) from exc
-            count = f"{len(seconds)} experiment{'s' if len(seconds) > 1 else ''}"
+            count = counted(len(seconds), "experiment")
             before, without = len(kept.keys() - seconds.keys()), len(unknown - kept.keys())
             yield (
                 f"weights of {count} written to {name}"
